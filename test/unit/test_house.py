@@ -1,0 +1,36 @@
+"""The house rules: which way imports point, how long a file is, what starts without the heavy libraries."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+import aurora
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("aurora", "inference", "training", "test")
+
+
+def test_imports_point_one_way(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(no_cache=True, no_logo=True)
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_file_has_one_job(room: str) -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / room).rglob("*.py")}
+    assert lengths, f"no Python files in {room}"
+    assert {str(path): n for path, n in lengths.items() if n >= 300} == {}
+
+
+def test_tasks_rows_and_errors_start_without_heavy_libraries() -> None:
+    code = "import sys, aurora.tasks, aurora.rows, aurora.errors; print({'torch', 'cv2', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("set()", "")
+
+
+def test_the_image_names_the_version_of_the_code() -> None:
+    assert f'image.version="{aurora.__version__}"' in (ROOT / "Dockerfile").read_text(encoding="utf-8")
