@@ -1,0 +1,142 @@
+"""A checkpoint is one safetensors file that describes itself.
+
+Its metadata hold one JSON text with the model's configuration, the task registry and the provenance; an
+ONNX export bears the same. Reading the description needs no torch. A file named in a `SHA256SUMS` beside
+it is verified before use. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aurora.errors import WeightsError
+from aurora.model.config import ModelConfig
+from aurora.tasks import Registry, from_records, to_records
+
+if TYPE_CHECKING:
+    from aurora.model.aurora import Aurora
+
+KEY = "aurora"
+FORMAT = 1
+CHECKSUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a checkpoint says of itself."""
+
+    config: ModelConfig
+    tasks: Registry
+    provenance: Mapping[str, Any]
+
+    def to_metadata(self) -> dict[str, str]:
+        """The description as the text entry that safetensors and ONNX store.
+
+        It is one entry, since safetensors writes several in an order that changes from run to run.
+        """
+        record = {
+            "format": FORMAT,
+            "config": self.config.to_record(),
+            "tasks": to_records(self.tasks),
+            "provenance": self.provenance,
+        }
+        return {KEY: json.dumps(record)}
+
+
+def spec_from_metadata(metadata: Mapping[str, str], path: Path) -> Spec:
+    """The inverse of `Spec.to_metadata`; raises `WeightsError` for another or an unreadable format."""
+    if KEY not in metadata:
+        raise WeightsError(
+            f"{path} is not an AURORA checkpoint: expected an entry {KEY!r} in its metadata, "
+            f"found {', '.join(metadata) or 'none'}; make one with 'python -m training fit'"
+        )
+    try:
+        record = json.loads(metadata[KEY])
+        if record["format"] != FORMAT:
+            raise ValueError(f"its format is {record['format']}, expected {FORMAT}")
+        return Spec(ModelConfig.from_record(record["config"]), from_records(record["tasks"]), record["provenance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} describes a model that this version can't build ({error})") from error
+
+
+def verify(path: Path) -> None:
+    """Raise `WeightsError` unless `path` is a file whose SHA-256 agrees with a `SHA256SUMS` beside it, if any."""
+    if not path.is_file():
+        raise WeightsError(f"no weights file {path}; name one with --weights")
+    listing = path.with_name(CHECKSUMS)
+    expected = _checksums(listing).get(path.name)
+    if expected not in (None, sha256(path)):
+        raise WeightsError(f"{path} is damaged: its SHA-256 is not the one in {listing}; fetch the file again")
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record_checksum(path: Path) -> None:
+    """Enter a file's SHA-256 in the `SHA256SUMS` beside it, in the form that `sha256sum -c` reads."""
+    listing = path.with_name(CHECKSUMS)
+    sums = _checksums(listing) | {path.name: sha256(path)}
+    listing.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)), encoding="utf-8")
+
+
+def _checksums(listing: Path) -> dict[str, str]:
+    """Names and checksums in a `SHA256SUMS`; none if there is no such file."""
+    if not listing.is_file():
+        return {}
+    lines = (line.partition("  ") for line in listing.read_text(encoding="utf-8").splitlines())
+    return {name: digest for digest, _, name in lines}
+
+
+def save(path: Path, model: "Aurora", provenance: Mapping[str, Any], *, half: bool = False) -> None:
+    """Write `model` atomically and enter its checksum; `half` stores the weights as float16, half the size."""
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
+    beside = path.with_name(path.name + ".part")
+    save_file(tensors, beside, Spec(model.config, model.tasks, provenance).to_metadata())
+    os.replace(beside, path)
+    record_checksum(path)
+
+
+def read_spec(path: Path) -> Spec:
+    """The description inside a checkpoint; raises `WeightsError` if there is none."""
+    from safetensors import SafetensorError, safe_open
+
+    verify(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return spec_from_metadata(file.metadata() or {}, path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file ({error})") from error
+
+
+def load(path: Path) -> "tuple[Aurora, Spec]":
+    """The model in float32 on the CPU, in evaluation mode, and its description.
+
+    Raises:
+        WeightsError: missing, damaged, of another format, or tensors that don't fit the description.
+    """
+    from safetensors.torch import load_file
+
+    from aurora.model.aurora import Aurora
+
+    spec = read_spec(path)
+    model = Aurora(spec.config, spec.tasks)
+    tensors = load_file(path)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise WeightsError(f"{path}: tensor {name} should have shape {expected.get(name)}, found {found.get(name)}")
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return model.eval(), spec

@@ -1,0 +1,53 @@
+"""The whole network: images in, the raw answers of every task type out, in one pass."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from aurora.model.config import ModelConfig
+from aurora.model.encoder import Encoder
+from aurora.model.heads import HEADS
+from aurora.model.pyramid import Pyramid
+from aurora.tasks import Registry, TaskType, of_type
+
+
+def normalise(images: Tensor) -> Tensor:
+    """8-bit RGB (B, H, W, 3) to float (B, 3, H, W) in [-1, 1], Qwen3-VL's mean and deviation of 0.5."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+
+class Aurora(nn.Module):
+    """Encoder, pyramid and the heads of the types that the registry holds.
+
+    Example:
+        >>> model = Aurora(PRESETS["tiny"], OFFICIAL)
+        >>> model(images, {TaskType.DETECTION: torch.tensor([0, 2])})   # images 0 and 2 want boxes
+    """
+
+    def __init__(self, config: ModelConfig, tasks: Registry) -> None:
+        super().__init__()
+        self.config = config
+        self.tasks = dict(tasks)
+        self.encoder = Encoder(config.encoder)
+        self.pyramid = Pyramid(config)
+        self.heads = nn.ModuleDict()
+        for kind in TaskType:
+            channels = sum(task.channels for task in of_type(tasks, kind))
+            if channels:
+                self.heads[kind.value] = HEADS[kind](config.pyramid_width, channels)
+
+    def forward(self, images: Tensor, rows: Mapping[TaskType, Tensor]) -> dict[TaskType, Tensor]:
+        """The raw answers of a batch in which every image may serve any number of rows.
+
+        Args:
+            images: (B, H, W, 3) 8-bit RGB; each is encoded once.
+            rows: for each type wanted, the image of every row: (R,) int64 in 0..B-1.
+
+        Returns:
+            For each type in `rows`, (R, channels, ...) with the channels of all of the type's tasks.
+        """
+        levels = self.pyramid(self.encoder(normalise(images)))
+        return {
+            kind: self.heads[kind.value]([level.index_select(0, index) for level in levels])
+            for kind, index in rows.items()
+        }

@@ -1,0 +1,135 @@
+"""Qwen3-VL's vision tower without the language model: batched, in raster order, tapped at four blocks.
+
+The parameters bear the names of the published checkpoints (`patch_embed.proj`, `pos_embed`,
+`blocks.N.attn.qkv`, ...). Two things differ from the library's tower, neither in value: tokens stand in
+raster order instead of 2x2 merge blocks, so that a reshape to a map is spatially exact, and the two
+temporal kernels of the patch embedding, which see the same still image, are folded into one `Conv2d`.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aurora.model.config import EncoderConfig
+
+ROPE_THETA = 10_000.0
+NORM_EPS = 1e-6
+
+
+def rotary_tables(grid: tuple[int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the 2-D rotary embedding, each (rows x columns, head_dim), in raster order.
+
+    A quarter of the channels turns with the row, a quarter with the column, and the second half
+    repeats the first, as in Qwen3-VL.
+    """
+    frequency = 1.0 / ROPE_THETA ** (torch.arange(0, head_dim // 2, 2, device=device).float() / (head_dim // 2))
+    rows = torch.arange(grid[0], device=device).float()[:, None, None] * frequency
+    columns = torch.arange(grid[1], device=device).float()[None, :, None] * frequency
+    angles = torch.cat([rows.expand(*grid, -1), columns.expand(*grid, -1)], dim=-1).flatten(0, 1)
+    return angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn queries or keys (..., tokens, head_dim) by their position, in float32."""
+    first, second = x.float().chunk(2, dim=-1)
+    turned = torch.cat([-second, first], dim=-1)
+    return (x.float() * cos + turned * sin).to(x.dtype)
+
+
+class PatchEmbed(nn.Module):
+    """Pixels (B, 3, H, W) to patch vectors (B, C, H/patch, W/patch)."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, config.hidden_size, config.patch_size, config.patch_size)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.proj(pixels)
+
+
+class Attention(nn.Module):
+    """Full self-attention over the tokens of one image, with rotary positions."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_heads
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).view(batch, tokens, 3, self.num_heads, width // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(rotate(query, cos, sin), rotate(key, cos, sin), value)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class MLP(nn.Module):
+    """The block's feed-forward part, with the tanh form of GELU."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.linear_fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.linear_fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_fc2(F.gelu(self.linear_fc1(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
+        self.norm2 = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
+        self.attn = Attention(config)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x), cos, sin)
+        return x + self.mlp(self.norm2(x))
+
+
+class Encoder(nn.Module):
+    """The tower up to its last tap; there is no final norm."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config)
+        self.pos_embed = nn.Embedding(config.num_position_embeddings, config.hidden_size)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.apply(_initialise)
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """The learned positions on a grid of (rows, columns): (1, C, rows, columns).
+
+        The square table is resampled bilinearly with aligned corners, as Qwen3-VL does.
+        """
+        side = round(self.config.num_position_embeddings**0.5)
+        table = self.pos_embed.weight.T.view(1, -1, side, side)
+        return F.interpolate(table.float(), grid, mode="bilinear", align_corners=True).to(table.dtype)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Four token maps (B, C, rows, columns) from normalised pixels (B, 3, H, W) in [-1, 1].
+
+        H and W are multiples of the patch size. The maps come from the blocks `config.taps`; map
+        position (i, j) is the patch at rows i*patch and columns j*patch of the image.
+        """
+        x = self.patch_embed(pixels)
+        grid = (x.shape[2], x.shape[3])
+        x = (x + self.positions(grid)).flatten(2).transpose(1, 2)
+        cos, sin = rotary_tables(grid, self.config.hidden_size // self.config.num_heads, x.device)
+        outputs = {}
+        for index, block in enumerate(self.blocks):
+            x = block(x, cos, sin)
+            outputs[index] = x
+        return [outputs[tap].transpose(1, 2).unflatten(2, grid) for tap in self.config.taps]
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,75 @@
+"""From four token maps of one resolution to a feature pyramid of four."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aurora.model.config import STRIDES, ModelConfig
+from aurora.model.encoder import NORM_EPS
+
+NORM_GROUPS = 8
+
+
+def upsample(x: Tensor, factor: int = 2) -> Tensor:
+    """Bilinear upsampling of (B, C, H, W) by a whole factor, cell areas aligned."""
+    return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 convolution, GroupNorm, SiLU: (B, inputs, H, W) to (B, outputs, H, W)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(NORM_GROUPS, outputs), nn.SiLU()
+        )
+
+
+class Lateral(nn.Module):
+    """One tap to one level: LayerNorm over the channels, 1x1 projection, change of resolution.
+
+    A finer level is reached by depth-to-space, so that every token writes each of its cells itself, a
+    coarser one by averaging.
+    """
+
+    def __init__(self, channels: int, width: int, patch_size: int, stride: int) -> None:
+        super().__init__()
+        finer = max(patch_size // stride, 1)
+        self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
+        self.project = nn.Linear(channels, width * finer * finer)
+        self.resample = nn.PixelShuffle(finer) if finer > 1 else nn.AvgPool2d(max(stride // patch_size, 1))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.project(self.norm(tokens.permute(0, 2, 3, 1)))
+        return self.resample(x.permute(0, 3, 1, 2).contiguous())
+
+
+class Pyramid(nn.Module):
+    """Four maps (B, C, rows, columns) to four levels (B, width, H/stride, W/stride), fine to coarse.
+
+    The shallow taps feed the fine levels. Each level takes the sum of all coarser ones.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        encoder, width = config.encoder, config.pyramid_width
+        self.laterals = nn.ModuleList(Lateral(encoder.hidden_size, width, encoder.patch_size, s) for s in STRIDES)
+        self.smooth = nn.ModuleList(ConvBlock(width, width) for _ in STRIDES)
+
+    def forward(self, taps: list[Tensor]) -> list[Tensor]:
+        levels = [lateral(tap) for lateral, tap in zip(self.laterals, taps, strict=True)]
+        for fine in reversed(range(len(levels) - 1)):
+            levels[fine] = levels[fine] + upsample(levels[fine + 1])
+        return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
+
+
+def fuse(levels: list[Tensor]) -> Tensor:
+    """The sum of levels (fine to coarse, each half the size of the one before) at the finest one's size."""
+    fused = levels[-1]
+    for level in reversed(levels[:-1]):
+        fused = level + upsample(fused)
+    return fused
+
+
+def pool(levels: list[Tensor]) -> Tensor:
+    """Mean and maximum of every channel of every level: (B, 2 x levels x width)."""
+    return torch.cat([pooled for level in levels for pooled in (level.mean((2, 3)), level.amax((2, 3)))], dim=1)
