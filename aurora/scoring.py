@@ -1,0 +1,163 @@
+"""Scores a folder of predictions against labelled data, as the challenge does.
+
+A row without a prediction is left out of its task's averages, and counted; a task without any prediction scores 0,
+and so does every task of a type whose JSON file is missing.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aurora import metrics
+from aurora.answers import JSON_FILES
+from aurora.cases import Cases, Entry, Key, read_answers
+from aurora.errors import InputError
+from aurora.rows import Row, read_rows
+from aurora.tasks import TaskType
+
+# What a metric is called in the text; `closeness` is the composite itself and needs no second place.
+_NAMES = {
+    "dsc": "DSC", "hd": "HD", "auc": "AUC", "f1_macro": "F1", "mcc": "MCC", "accuracy": "accuracy",
+    "f1_weighted": "weighted F1", "iou": "IoU", "mre": "MRE",
+}  # fmt: skip
+_PIXELS = ("hd", "mre")
+_PROBLEMS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScore:
+    """One task: its labelled `rows`, how many are `answered`, and what those earn (`aurora.metrics` has the names)."""
+
+    task_id: str
+    type: TaskType
+    rows: int
+    answered: int
+    metrics: dict[str, float]
+    composite: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The tasks, by type; per type the mean of its tasks' metrics and of their `composite`; the mean of the types.
+
+    Only types with labelled rows take part. A metric that is not defined is NaN and left out of the means.
+    `problems` names, in a sentence each, what is missing or can't be used.
+    """
+
+    tasks: list[TaskScore]
+    types: dict[TaskType, dict[str, float]]
+    composite: float
+    problems: list[str]
+
+
+def score(truth: Path, predictions: Path) -> Scores:
+    """Scores the answers in the folder `predictions` against the labels of the input root `truth`.
+
+    Raises `InputError` if there is no such folder, nothing is labelled, or a JSON file of answers can't be read.
+    """
+    if not predictions.is_dir():
+        raise InputError(f"Expected a folder of predictions, found none at {predictions}: name the one to be scored.")
+    read = read_rows(truth)
+    problems = [f"{problem.source}: {problem.message}" for problem in read.problems]
+    tasks: list[TaskScore] = []
+    for kind in TaskType:
+        by_task: dict[str, list[Row]] = {}
+        for row in read.rows:
+            if row.type is kind:
+                by_task.setdefault(row.task_id, []).append(row)
+        answers = _answers_of_type(kind, by_task, predictions, problems)
+        cases = {id: Cases(rows, truth, predictions, answers, problems) for id, rows in by_task.items()}
+        tasks += [_score_task(id, kind, found) for id, found in cases.items()]
+    tasks = [task for task in tasks if task.rows]
+    if not tasks:
+        raise InputError(f"Expected labelled rows in {truth}, found none with a usable label: score labelled data.")
+    types = {kind: _means([task for task in tasks if task.type is kind]) for kind in {task.type: 0 for task in tasks}}
+    return Scores(tasks, types, metrics.defined_mean(means["composite"] for means in types.values()), problems)
+
+
+def _answers_of_type(
+    kind: TaskType, by_task: Mapping[str, list[Row]], predictions: Path, problems: list[str]
+) -> Mapping[Key, Entry]:
+    if not by_task or kind not in JSON_FILES:
+        return {}
+    path = predictions / JSON_FILES[kind]
+    answers = read_answers(path, {(id, row.image_path) for id, rows in by_task.items() for row in rows}, problems)
+    if answers is None:
+        problems.append(f"{path.name} is missing: every {kind} task scores 0")
+    return answers or {}
+
+
+def _score_task(task_id: str, kind: TaskType, cases: Cases) -> TaskScore:
+    scores = _metrics(kind, cases)
+    if cases.missing:
+        cases.problems.append(f"{task_id}: {cases.missing} of {cases.labelled} rows have no prediction")
+    if math.isnan(scores.get("auc", 0)):
+        cases.problems.append(f"{task_id}: the AUC is not defined, since only one class occurs")
+    return TaskScore(task_id, kind, cases.labelled, cases.answered, scores, metrics.composite_of(kind, scores))
+
+
+def _metrics(kind: TaskType, cases: Cases) -> dict[str, float]:
+    if kind is TaskType.SEGMENTATION:
+        return metrics.segmentation_scores(cases, cases.num_classes)
+    found = list(cases)
+    if not found:
+        return metrics.unanswered(kind)
+    labels, answers = zip(*found, strict=True)
+    if kind is TaskType.CLASSIFICATION:
+        predicted, probs = zip(*answers, strict=True)
+        return metrics.classification_scores(labels, np.array(probs), predicted)
+    if kind is TaskType.DETECTION:
+        return metrics.detection_scores(labels, answers)
+    points, diagonals = zip(*labels, strict=True)
+    return metrics.regression_scores(points, answers, diagonals)
+
+
+def _means(tasks: list[TaskScore]) -> dict[str, float]:
+    means = {name: metrics.defined_mean(task.metrics[name] for task in tasks) for name in tasks[0].metrics}
+    return means | {"composite": metrics.defined_mean(task.composite for task in tasks)}
+
+
+def as_json(scores: Scores) -> dict[str, Any]:
+    """The scores as strict JSON can hold them: NaN becomes None."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return plain(asdict(scores))
+
+
+def as_text(scores: Scores) -> str:
+    """An aligned table: a line per task, the mean of each type, the composite; then the problems."""
+    lines = [["task", "type", "answered", "composite"]]
+    for task in scores.tasks:
+        counts = f"{task.answered}/{task.rows}"
+        lines.append([task.task_id, task.type, counts, f"{task.composite:.3f}", *_cells(task.metrics)])
+    for kind, means in scores.types.items():
+        same = [task for task in scores.tasks if task.type is kind]
+        counts = f"{sum(task.answered for task in same)}/{sum(task.rows for task in same)}"
+        lines.append(["mean", kind, counts, f"{means['composite']:.3f}", *_cells(means)])
+    lines.append(["composite", "", "", f"{scores.composite:.3f}"])
+    widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(max(map(len, lines)))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip() for line in lines]
+    if scores.problems:
+        text += ["", f"{len(scores.problems)} problems:", *scores.problems[:_PROBLEMS_SHOWN]]
+    if len(scores.problems) > _PROBLEMS_SHOWN:
+        text.append(f"and {len(scores.problems) - _PROBLEMS_SHOWN} more")
+    return "\n".join(text)
+
+
+def _cells(values: Mapping[str, float]) -> list[str]:
+    shown = [name for name in _NAMES if name in values]
+    return [f"{_NAMES[name]} {_number(values[name], 1 if name in _PIXELS else 3)}" for name in shown]
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"

@@ -1,0 +1,28 @@
+"""Between an image's own frame and the square frame the model sees.
+
+Coordinates in the model's frame are fractions of the image: 0 is the left or top edge of the image, 1 its
+right or bottom edge. In pixels, whole numbers are the centres of pixels, so that the left edge lies at
+-0.5. The image is stretched to the square; the inverse is exact in both directions.
+"""
+
+import cv2
+import numpy as np
+
+
+def to_square(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Resize (H, W, 3) 8-bit to (side, side, 3), averaging areas where the image shrinks."""
+    height, width = pixels.shape[:2]
+    # In two steps, because OpenCV averages areas only where neither side grows; else it shifts the picture.
+    small = cv2.resize(pixels, (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def to_fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixel coordinates (..., 2) as x, y in an image of `size` (height, width) to fractions of it."""
+    return (np.asarray(points, dtype=np.float64) + 0.5) / (size[1], size[0])
+
+
+def to_pixels(fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The inverse of `to_fractions`, held inside 0..width and 0..height."""
+    extent = np.array((size[1], size[0]), dtype=np.float64)
+    return np.clip(np.asarray(fractions, dtype=np.float64) * extent - 0.5, 0.0, extent)

@@ -1,0 +1,149 @@
+"""Every answer has the challenge's form, whatever the model says."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pydantic import BaseModel
+
+from aurora.answers import (
+    JSON_FILES,
+    UNKNOWN_SIZE,
+    ClassificationAnswer,
+    DetectionAnswer,
+    RegressionAnswer,
+    answer,
+    fallback,
+)
+from aurora.rows import Row
+from aurora.tasks import TaskType
+
+SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
+SIZE = (20, 40)
+RAW = {
+    SEGMENTATION: np.eye(3, dtype=np.float32).reshape(3, 1, 3),
+    CLASSIFICATION: np.array([1, 2, 4], np.float32),
+    DETECTION: np.full((5, 4, 4), 0.1, np.float32),
+    REGRESSION: np.eye(3, 16, dtype=np.float32).reshape(3, 4, 4) * 50,
+}
+
+
+def row(kind: TaskType, task_id: str = "task") -> Row:
+    return Row(task_id, kind, 2, "../images/ü, 1 .png", "../masks/1.png", "a.csv:2", {})
+
+
+def answered(kind: TaskType, count: int, raw: np.ndarray | None = None) -> dict:
+    """The record of an answer as it will stand in the JSON file."""
+    found = answer(row(kind), kind, count, RAW[kind] if raw is None else raw, SIZE)
+    assert not isinstance(found, np.ndarray)
+    return json.loads(found.model_dump_json())
+
+
+@pytest.mark.parametrize("kind", JSON_FILES)
+@pytest.mark.parametrize("task_id", [" padded\t", 'qu"ote\\', "日本,", "", "\u2028"])
+def test_records_echo_path_and_task_byte_for_byte(kind: TaskType, task_id: str) -> None:
+    for found in (
+        answer(row(kind, task_id), kind, 2, RAW[kind], SIZE),
+        fallback(row(kind, task_id), kind, 2, SIZE),
+    ):
+        assert not isinstance(found, np.ndarray)
+        record = json.loads(found.model_dump_json().encode())
+        assert (record["image_path"], record["task_id"]) == ("../images/ü, 1 .png", task_id)
+
+
+@pytest.mark.parametrize("kind", TaskType)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_output_that_is_not_finite_is_refused(kind: TaskType, value: float) -> None:
+    raw = RAW[kind].copy()
+    raw.flat[-1] = value
+    with pytest.raises(ValueError, match="not finite"):
+        answer(row(kind), kind, 3, raw, SIZE)
+
+
+@pytest.mark.parametrize("record", [ClassificationAnswer, DetectionAnswer, RegressionAnswer])
+def test_no_record_holds_nan(record: type[BaseModel]) -> None:
+    values = {name: [float("nan")] * 4 for name in record.model_fields if name.startswith(("bbox", "predicted_p"))}
+    with pytest.raises(ValueError, match="finite"):
+        record(image_path="i", task_id="t", **values, **({"predicted_class": 0} if len(values) == 1 else {}))
+
+
+def test_a_mask_has_the_images_size_and_the_heads_classes() -> None:
+    mask = answer(row(SEGMENTATION), SEGMENTATION, 3, RAW[SEGMENTATION], SIZE)
+    assert isinstance(mask, np.ndarray)
+    assert mask.shape == SIZE
+    assert set(np.unique(mask)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_mask_holds_no_class_beyond_the_number_asked_for(count: int) -> None:
+    mask = answer(row(SEGMENTATION), SEGMENTATION, count, RAW[SEGMENTATION], SIZE)
+    assert isinstance(mask, np.ndarray)
+    assert mask.max() == count - 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_probabilities_have_the_number_asked_for_and_sum_to_1(count: int) -> None:
+    record = answered(CLASSIFICATION, count)
+    assert len(record["predicted_probs"]) == count
+    assert sum(record["predicted_probs"]) == pytest.approx(1)
+    assert record["predicted_class"] == min(count, 3) - 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_points_have_the_number_asked_for(count: int) -> None:
+    record = answered(REGRESSION, count)
+    assert len(record["predicted_points_pixels"]) == len(record["predicted_points_normalized"]) == 2 * count
+    assert record["predicted_points_pixels"][:2] == pytest.approx([40 / 8 - 0.5, 20 / 8 - 0.5])
+    assert record["predicted_points_pixels"][6:] == pytest.approx([40 / 2 - 0.5, 20 / 2 - 0.5] * max(0, count - 3))
+
+
+def test_normalised_values_are_pixels_divided_by_width_and_height() -> None:
+    box = answered(DETECTION, 1)
+    np.testing.assert_allclose(np.multiply(box["bbox_normalized"], [40, 20, 40, 20]), box["bbox_pixels"])
+
+
+def test_a_box_turned_inside_out_is_ordered() -> None:
+    raw = np.full((5, 1, 1), -0.2, np.float32)
+    x1, y1, x2, y2 = answered(DETECTION, 1, raw)["bbox_pixels"]
+    assert (x1, y1, x2, y2) == pytest.approx((0.3 * 40 - 0.5, 0.3 * 20 - 0.5, 0.7 * 40 - 0.5, 0.7 * 20 - 0.5))
+
+
+@settings(deadline=None)
+@given(
+    arrays(np.float32, (5, 3, 2), elements=st.floats(-1e6, 1e6, width=32)),
+    st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+)
+def test_any_box_lies_ordered_in_the_image(raw: np.ndarray, size: tuple[int, int]) -> None:
+    found = answer(row(DETECTION), DETECTION, 1, raw, size)
+    assert isinstance(found, DetectionAnswer)
+    x1, y1, x2, y2 = found.bbox_pixels
+    assert 0 <= x1 <= x2 <= size[1]
+    assert 0 <= y1 <= y2 <= size[0]
+
+
+def test_neutral_answers_are_background_uniform_and_centred() -> None:
+    mask, probs, box, points = (fallback(row(kind), kind, 4, SIZE) for kind in TaskType)
+    assert isinstance(mask, np.ndarray)
+    assert mask.shape == SIZE
+    assert not mask.any()
+    assert isinstance(probs, ClassificationAnswer)
+    assert probs.predicted_probs == [0.25] * 4
+    assert isinstance(box, DetectionAnswer)
+    assert box.bbox_pixels == pytest.approx([9.5, 4.5, 29.5, 14.5])
+    assert isinstance(points, RegressionAnswer)
+    assert points.predicted_points_pixels == pytest.approx([19.5, 9.5] * 4)
+
+
+@pytest.mark.parametrize("size", [None, (2**31 - 1, 2**31 - 1), (1, 1_000_001), (40_000, 40_000)])
+def test_a_mask_of_unknown_or_impossible_size_gets_a_plain_one(size: tuple[int, int] | None) -> None:
+    mask = fallback(row(SEGMENTATION), SEGMENTATION, 2, size)
+    assert isinstance(mask, np.ndarray)
+    assert mask.shape == UNKNOWN_SIZE
+
+
+@pytest.mark.parametrize("kind", JSON_FILES)
+def test_an_unknown_size_leaves_no_record_out(kind: TaskType) -> None:
+    assert fallback(row(kind), kind, 2, None)

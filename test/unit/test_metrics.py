@@ -1,0 +1,153 @@
+"""Metrics against values worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.spatial.distance import directed_hausdorff
+
+from aurora.metrics import (
+    box_iou,
+    classification_scores,
+    composite_of,
+    detection_scores,
+    dice,
+    hausdorff_distance,
+    regression_scores,
+    segmentation_scores,
+    unanswered,
+)
+from aurora.tasks import TaskType
+
+EMPTY = np.zeros((3, 4), bool)
+
+
+def region(*pixels: tuple[int, int]) -> np.ndarray:
+    found = EMPTY.copy()
+    found[tuple(zip(*pixels, strict=True))] = True
+    return found
+
+
+def test_dice_and_hausdorff_distance_by_hand() -> None:
+    truth, answer = region((0, 0), (0, 1)), region((0, 1), (2, 1), (0, 2))
+    assert dice(truth, answer) == pytest.approx(2 * 1 / 5)
+    assert hausdorff_distance(truth, answer) == pytest.approx(2)
+
+
+def test_the_hausdorff_distance_is_the_maximum_of_both_directions() -> None:
+    near, far = region((0, 0)), region((0, 0), (2, 3))
+    assert hausdorff_distance(near, far) == hausdorff_distance(far, near) == pytest.approx(math.hypot(2, 3))
+
+
+def test_a_class_absent_from_both_is_right() -> None:
+    assert (dice(EMPTY, EMPTY), hausdorff_distance(EMPTY, EMPTY)) == (1, 0)
+
+
+@pytest.mark.parametrize("pair", [(EMPTY, region((1, 1))), (region((1, 1)), EMPTY)])
+def test_a_class_absent_from_one_is_wrong_by_the_diagonal(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    assert (dice(*pair), hausdorff_distance(*pair)) == (0, 5)
+
+
+@given(st.data(), st.tuples(st.integers(1, 9), st.integers(1, 9)))
+def test_the_hausdorff_distance_is_that_of_the_uncropped_sets(data: st.DataObject, shape: tuple[int, int]) -> None:
+    truth, answer = (data.draw(arrays(bool, shape).filter(np.any)) for _ in range(2))
+    sets = np.argwhere(truth), np.argwhere(answer)
+    expected = max(directed_hausdorff(*sets)[0], directed_hausdorff(*sets[::-1])[0])
+    assert hausdorff_distance(truth, answer) == pytest.approx(expected)
+
+
+def test_segmentation_averages_over_images_and_classes() -> None:
+    truth = np.array([[1, 1, 2, 0]])
+    pairs = [(truth, truth), (truth, np.array([[1, 0, 0, 0]]))]
+    scores = segmentation_scores(pairs, num_classes=3)
+    assert scores["dsc"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 0) / 2) / 2)
+    assert scores["hd"] == pytest.approx(((0 + 1) / 2 + (0 + math.hypot(1, 4)) / 2) / 2)
+
+
+def test_segmentation_can_leave_the_distance_out() -> None:
+    truth = np.array([[0, 1]])
+    assert segmentation_scores([(truth, truth)], 2, hausdorff=False) == {"dsc": 1}
+
+
+def test_masks_of_two_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        segmentation_scores([(np.zeros((2, 3)), np.zeros((3, 2)))], 2)
+
+
+def test_two_classes_by_hand() -> None:
+    probs = np.array([[0.9, 0.1], [0.3, 0.7], [0.4, 0.6], [0.2, 0.8]])
+    scores = classification_scores([0, 0, 1, 1], probs)
+    assert scores["accuracy"] == 0.75
+    assert scores["auc"] == 0.75  # of the four pairs (0, 1) only .7 and .6 stand in the wrong order
+    assert scores["f1_macro"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert scores["f1_weighted"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert scores["mcc"] == pytest.approx((1 * 2 - 1 * 0) / math.sqrt(3 * 2 * 2 * 1))
+
+
+def test_macro_f1_counts_classes_and_weighted_f1_cases() -> None:
+    scores = classification_scores([0, 0, 0, 1], np.eye(2)[[0, 0, 0, 0]])
+    assert (scores["f1_macro"], scores["f1_weighted"]) == pytest.approx((3 / 7, 3 / 4 * 6 / 7))
+
+
+def test_the_auc_of_many_classes_is_the_mean_of_each_against_the_rest() -> None:
+    probs = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.5, 0.1, 0.4]])
+    expected = (1 + 1 + 1) / 3
+    assert classification_scores([0, 1, 2], probs)["auc"] == pytest.approx(expected)
+    assert classification_scores([2, 1, 0], probs)["auc"] == pytest.approx((0.5 + 1 + 0) / 3)
+
+
+def test_a_class_that_does_not_occur_has_no_part_in_the_auc() -> None:
+    probs = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]])
+    assert classification_scores([0, 1], probs)["auc"] == 1
+
+
+def test_an_undefined_auc_is_left_out_of_the_composite() -> None:
+    scores = classification_scores([1, 1], np.array([[0.2, 0.8], [0.6, 0.4]]))
+    assert math.isnan(scores["auc"])
+    assert composite_of(TaskType.CLASSIFICATION, scores) == pytest.approx((1 / 3 + 0) / 2)
+
+
+def test_the_class_answered_may_differ_from_the_most_probable() -> None:
+    probs = np.array([[0.9, 0.1], [0.2, 0.8]])
+    assert classification_scores([0, 1], probs, [1, 0])["accuracy"] == 0
+    assert classification_scores([0, 1], probs, [1, 0])["auc"] == 1
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_outside_the_classes_is_refused(label: int) -> None:
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        classification_scores([0, label], np.full((2, 2), 0.5))
+
+
+def test_box_iou_by_hand() -> None:
+    truth = np.array([[0, 0, 2, 2], [0, 0, 1, 1], [3, 3, 3, 3]], float)
+    answer = np.array([[1, 1, 3, 3], [2, 2, 3, 3], [3, 3, 3, 3]], float)
+    assert box_iou(truth, answer).tolist() == pytest.approx([1 / 7, 0, 0])
+    assert detection_scores(truth, answer)["iou"] == pytest.approx(1 / 21)
+
+
+def test_radial_error_by_hand() -> None:
+    truth = [np.zeros((2, 2)), np.zeros((1, 2))]
+    points = [np.array([[3, 4], [0, 0]]), np.array([[0, 30]])]
+    scores = regression_scores(truth, points, diagonals=[50, 100])
+    assert scores["mre"] == pytest.approx((2.5 + 30) / 2)
+    assert scores["closeness"] == pytest.approx(((1 - 2.5 / 5) + 0) / 2)
+
+
+def test_the_composite_of_each_type() -> None:
+    values = {"dsc": 0.1, "hd": 9.0, "auc": 0.9, "f1_macro": 0.6, "mcc": 0.3, "iou": 0.4, "mre": 7.0, "closeness": 0.5}
+    assert [composite_of(kind, values) for kind in TaskType] == pytest.approx([0.1, 0.6, 0.4, 0.5])
+
+
+@pytest.mark.parametrize("kind", TaskType)
+def test_no_answer_at_all_earns_nothing(kind: TaskType) -> None:
+    assert composite_of(kind, unanswered(kind)) == 0
+
+
+def test_no_cases_are_no_answers() -> None:
+    assert segmentation_scores([], 2)["dsc"] == detection_scores([], [])["iou"] == 0
+    assert math.isnan(regression_scores([], [], [])["mre"])
+    assert classification_scores([], np.empty((0, 2)))["auc"] == 0
