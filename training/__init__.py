@@ -1,0 +1,1 @@
+"""The training stage: makes a checkpoint from labelled cases."""

@@ -1,0 +1,127 @@
+"""Writes phantoms in the challenge's input layout: image folders, masks and one CSV file per task."""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aurora.errors import OutputError, UsageError
+from aurora.tasks import OFFICIAL, Task, TaskType
+from training.phantom.cases import Case, make_case
+from training.phantom.scanners import SCANNERS, Scanner
+
+SPLITS = ("train", "val", "test")
+FOLDERS = {
+    TaskType.SEGMENTATION: "Segmentation",
+    TaskType.CLASSIFICATION: "Classification",
+    TaskType.DETECTION: "Detection",
+    TaskType.REGRESSION: "Regression",
+}
+WORDS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
+
+
+def generate(
+    out: Path,
+    *,
+    cases: int,
+    seed: int,
+    scanner: str | None = None,
+    split: str = "train",
+    tasks: Iterable[str] | None = None,
+    size_scale: float = 1.0,
+    dataset: str | None = None,
+) -> int:
+    """Writes `cases` cases of each task under `out` and returns the number of rows.
+
+    `tasks` are official task ids, None for all 27; `scanner` a key of `SCANNERS`, None to draw one per case;
+    `size_scale` multiplies the images' sides; `dataset` names the data set folders in place of the task ids. A case
+    depends on (seed, split, task, index) and the scanner alone. The split "test" has no labels: cells stay empty
+    and masks are named, not written. Raises UsageError on a wrong argument, OutputError when `out` can't be written.
+    """
+    chosen = _chosen(tasks)
+    profile = _checked(cases, scanner, split, size_scale)
+    rows = 0
+    try:
+        for task in chosen:
+            folder = f"{FOLDERS[task.type]}/{WORDS[task.num_classes]}/{dataset or task.id}"
+            records = []
+            for index in range(cases):
+                case = make_case(task, index, seed=seed, split=split, scanner=profile, size_scale=size_scale)
+                stem = f"{task.id}_{split}_{index:05d}"
+                records.append(_write_case(out, folder, stem, task, case, labelled=split != "test"))
+            _write_csv(out / "csv_files" / f"{task.id}.csv", records)
+            rows += len(records)
+    except OSError as error:
+        raise OutputError(f"Expected a writable folder, but {error.filename or out} can't be written "
+                          f"({error.strerror}); choose another --out.") from error  # fmt: skip
+    return rows
+
+
+def _chosen(tasks: Iterable[str] | None) -> list[Task]:
+    ids = list(OFFICIAL) if tasks is None else list(dict.fromkeys(tasks))
+    unknown = [i for i in ids if i not in OFFICIAL]
+    if unknown:
+        raise UsageError(f"Expected official task ids, found {unknown[0]!r}; choose from {', '.join(OFFICIAL)}.")
+    return [OFFICIAL[i] for i in ids]
+
+
+def _checked(cases: int, scanner: str | None, split: str, size_scale: float) -> Scanner | None:
+    if cases < 1:
+        raise UsageError(f"Expected at least one case per task, found {cases}; ask for 1 or more.")
+    if split not in SPLITS:
+        raise UsageError(f"Expected a split, found {split!r}; choose from {', '.join(SPLITS)}.")
+    if not 0.1 <= size_scale <= 16:
+        raise UsageError(f"Expected a size scale from 0.1 to 16, found {size_scale}; 1 gives about 290 pixels.")
+    if scanner is not None and scanner not in SCANNERS:
+        raise UsageError(f"Expected a scanner, found {scanner!r}; choose from {', '.join(SCANNERS)}.")
+    return None if scanner is None else SCANNERS[scanner]
+
+
+def _write_case(out: Path, folder: str, stem: str, task: Task, case: Case, *, labelled: bool) -> dict[str, object]:
+    """Writes the image, and the mask where there is one to give; returns the case's CSV record."""
+    images = f"{folder}/IMAGES" if task.type is TaskType.SEGMENTATION else folder
+    image = f"{images}/{stem}.{'jpg' if case.jpeg else 'png'}"
+    _write_image(out / image, case.image)
+    record: dict[str, object] = {
+        "task_id": task.id,
+        "task_name": task.type.value,
+        "num_classes": task.num_classes,
+        "image_path": f"../{image}",
+    }
+    if case.mask is not None:
+        mask = f"{folder}/MASKS/{stem}.png"
+        record["mask_path"] = f"../{mask}"
+        if labelled:
+            _write_image(out / mask, case.mask)
+    labels = _label_cells(case)
+    return record | (labels if labelled else dict.fromkeys(labels, ""))
+
+
+def _label_cells(case: Case) -> dict[str, object]:
+    """The label columns of one case's CSV record."""
+    if case.label is not None:
+        return {"mask": case.label}
+    if case.box is not None:
+        return dict(zip(("x_min", "y_min", "x_max", "y_max"), case.box, strict=True))
+    if case.points is not None:
+        return {f"point_{k}_xy": json.dumps(point) for k, point in enumerate(case.points.tolist(), 1)}
+    return {}
+
+
+def _write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 90] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    _, data = cv2.imencode(path.suffix, pixels, quality)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.tobytes())
+
+
+def _write_csv(path: Path, records: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, fieldnames=list(records[0]))
+        table.writeheader()
+        table.writerows(records)
