@@ -1,0 +1,94 @@
+"""Training end to end on small phantoms: it learns, repeats itself, and refuses what it can't use."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from aurora import checkpoint
+from aurora.errors import ImageError, InputError, UsageError
+from training.config import FitConfig, load_config
+from training.data import load_cases, load_sample, task_registry
+from training.loop import fit
+from training.phantom import generate
+
+CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
+TASKS = ["fetal_head", "breast_2cls", "uterine_fibroid_det", "fetal_femur"]
+QUICK = FitConfig(steps=4, image_size=64, batch_size=8, warmup_steps=1, ema_decay=0.5, log_every=2, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms")
+    generate(folder, cases=3, seed=3, tasks=TASKS, size_scale=0.4)
+    return folder
+
+
+def test_a_run_leaves_weights_log_and_configuration(phantoms: Path, tmp_path: Path) -> None:
+    cases = load_cases([phantoms])
+    weights = fit(QUICK, cases, cases, tmp_path, ["phantoms"])
+    spec = checkpoint.read_spec(weights)
+    assert list(spec.tasks) == TASKS
+    assert spec.provenance["data"] == ["phantoms"]
+    assert FitConfig(**json.loads((tmp_path / "config.json").read_text())) == QUICK
+    steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert steps == [2, 4, 4]
+
+
+def test_the_same_seed_gives_the_same_weights(phantoms: Path, tmp_path: Path) -> None:
+    cases = load_cases([phantoms])
+    first, second = (fit(QUICK, cases, [], tmp_path / name, []).read_bytes() for name in ("a", "b"))
+    assert first == second
+
+
+@pytest.mark.slow
+def test_four_cases_of_each_type_are_learnt(phantoms: Path, tmp_path: Path) -> None:
+    changes = {"steps": 120, "augment": False, "validate_every": 120, "learning_rate": 2e-3, "ema_decay": 0.8}
+    cases = load_cases([phantoms])
+    fit(QUICK.model_copy(update=changes), cases, cases, tmp_path, [])
+    tasks = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["tasks"]
+    assert tasks["fetal_head"]["dsc"] > 0.9
+    assert tasks["breast_2cls"]["accuracy"] == 1.0
+    assert tasks["uterine_fibroid_det"]["iou"] > 0.7
+    assert tasks["fetal_femur"]["closeness"] > 0.7
+
+
+def test_the_official_order_comes_first(phantoms: Path) -> None:
+    assert list(task_registry(reversed(load_cases([phantoms])))) == TASKS
+
+
+def test_shipped_configurations_are_valid() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"smoke", "tiny"}
+    for path in CONFIGS.glob("*.yaml"):
+        assert load_config(path, ["steps=5"]).steps == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [("stepz=5", "stepz.*known keys.*steps"), ("steps=-1", "steps: .*found -1"), ("steps", "expected key=value")],
+)
+def test_a_wrong_setting_is_named(change: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        load_config(CONFIGS / "smoke.yaml", [change])
+
+
+def test_a_mask_with_a_value_out_of_range_is_named(phantoms: Path) -> None:
+    case = next(case for case in load_cases([phantoms]) if case.task.id == "fetal_head")
+    mask = phantoms / "csv_files" / str(case.row.mask_path)
+    before = mask.read_bytes()
+    try:
+        cv2.imwrite(str(mask), np.full(cv2.imread(str(mask), 0).shape, 9, np.uint8))
+        with pytest.raises(InputError, match=r"fetal_head\.csv:2: expected a mask .* found .* with 9"):
+            load_sample(case, 64, None)
+    finally:
+        mask.write_bytes(before)
+
+
+def test_an_unreadable_training_image_is_an_error(tmp_path: Path) -> None:
+    generate(tmp_path, cases=1, seed=0, tasks=["breast_2cls"], size_scale=0.3)
+    case = load_cases([tmp_path])[0]
+    (tmp_path / "csv_files" / case.row.image_path).resolve().write_bytes(b"no image")
+    with pytest.raises(ImageError):
+        load_sample(case, 64, None)

@@ -1,0 +1,58 @@
+"""Each loss is lowest at the truth, and training's frame is the decoder's frame."""
+
+import numpy as np
+import pytest
+import torch
+
+from aurora.decode import decode_box, decode_points
+from training.losses import detection_loss, giou_loss, regression_loss, segmentation_loss
+
+
+def perfect_maps(box: torch.Tensor, side: int = 16) -> torch.Tensor:
+    """The detection output (1, 5, side, side) of a network that is sure of `box` (4,)."""
+    centres = (torch.arange(side) + 0.5) / side
+    x, y = centres[None, :].expand(side, side), centres[:, None].expand(side, side)
+    x1, y1, x2, y2 = box
+    reach = (((x - (x1 + x2) / 2).abs() <= (x2 - x1) / 4) & ((y - (y1 + y2) / 2).abs() <= (y2 - y1) / 4)).float()
+    return torch.stack([20 * reach - 10, x - x1, y - y1, x2 - x, y2 - y])[None]
+
+
+def test_segmentation_prefers_the_truth() -> None:
+    shares = torch.zeros(1, 3, 8, 8)
+    shares[:, 0], shares[:, 1, :4], shares[:, 0, :4] = 1, 1, 0
+    sure = 20 * shares - 10
+    assert segmentation_loss(sure, shares) < 0.3  # the absent class keeps a little of the Dice term
+    assert segmentation_loss(sure.roll(4, dims=2), shares) > 1
+
+
+def test_detection_loss_vanishes_for_the_box_that_the_decoder_returns() -> None:
+    box = torch.tensor([0.2, 0.3, 0.7, 0.6])
+    maps = perfect_maps(box)
+    assert detection_loss(maps, box[None]) < 1e-3
+    np.testing.assert_allclose(decode_box(maps[0].numpy()), box.numpy(), atol=1e-5)
+
+
+def test_a_box_smaller_than_a_cell_still_has_a_positive_cell() -> None:
+    maps = torch.zeros(1, 5, 8, 8, requires_grad=True)
+    detection_loss(maps, torch.tensor([[0.5, 0.5, 0.51, 0.51]])).backward()
+    assert maps.grad is not None
+    assert maps.grad[:, 1:].abs().sum() > 0
+
+
+def test_giou_by_hand() -> None:
+    a, b = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[2.0, 0.0, 3.0, 1.0]])
+    assert giou_loss(a, a).item() == pytest.approx(0.0)
+    assert giou_loss(a, b).item() == pytest.approx(1 + 1 / 3)
+
+
+def test_regression_loss_is_lowest_where_the_decoder_finds_the_point() -> None:
+    points = torch.tensor([[[0.31, 0.62]]])
+    heatmaps = torch.zeros(1, 1, 16, 16, requires_grad=True)
+    optimizer = torch.optim.Adam([heatmaps], lr=0.3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = regression_loss(heatmaps, points)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1
+    np.testing.assert_allclose(decode_points(heatmaps.detach().numpy()[0]), points[0].numpy(), atol=2e-3)

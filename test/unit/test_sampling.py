@@ -1,0 +1,49 @@
+"""The sampler follows its formula; the balance rescales classification and detection only."""
+
+import numpy as np
+import pytest
+import torch
+
+from aurora.tasks import Task, TaskType
+from training.balance import LossBalance
+from training.sampler import TaskSampler
+
+
+def test_probabilities_by_hand() -> None:
+    sampler = TaskSampler({"large": 100, "small": 4})
+    weights = np.array([11.0, 3.0]) ** (1 / 0.7)
+    np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum())
+
+
+def test_visits_follow_the_probabilities() -> None:
+    sampler = TaskSampler({"a": 7400, "b": 180, "c": 900})
+    drawn = sampler.draw(20_000, np.random.default_rng(0))
+    found = [drawn.count(name) / len(drawn) for name in sampler.names]
+    np.testing.assert_allclose(found, sampler.probabilities(), atol=0.015)
+
+
+def test_a_task_whose_loss_rises_is_visited_more() -> None:
+    sampler = TaskSampler({"a": 50, "b": 50})
+    for _ in range(20):
+        sampler.update({"a": 5.0, "b": 1.0})
+    a, b = sampler.probabilities()
+    assert a > 1.5 * b
+
+
+def test_only_classification_and_detection_are_rescaled() -> None:
+    averages = {"s": 1.0, "c": 4.0, "d": 0.0, "r": 3.0}
+    losses = {
+        Task("s", TaskType.SEGMENTATION, 2): (torch.tensor(1.0), 1),
+        Task("c", TaskType.CLASSIFICATION, 2): (torch.tensor(1.0), 1),
+        Task("d", TaskType.DETECTION, 1): (torch.tensor(1.0), 1),
+        Task("r", TaskType.REGRESSION, 2): (torch.tensor(1.0), 1),
+    }
+    # the mean of the averages is 2: c is scaled by (4 / 2)^0.5, d held at the lower clamp, the others left
+    expected = (1 + 2**0.5 + 0.25 + 1) / 4
+    assert LossBalance()(losses, averages).item() == pytest.approx(expected)
+
+
+def test_the_learned_uncertainty_receives_a_gradient() -> None:
+    balance = LossBalance()
+    balance({Task("c", TaskType.CLASSIFICATION, 2): (torch.tensor(2.0), 3)}, {"c": 1.0}).backward()
+    assert balance.log_variance["classification"].grad == pytest.approx(-1.0)

@@ -1,0 +1,70 @@
+"""The commands of `python -m training`. Each imports what it needs when it is called."""
+
+from pathlib import Path
+
+import click
+
+from aurora import __version__
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="aurora")
+def main() -> None:
+    """Make an AURORA checkpoint."""
+
+
+@main.command()
+@click.option("--out", type=FOLDER, required=True, help="Folder for the input root.")
+@click.option("--cases", type=click.IntRange(1), required=True, help="Cases per task.")
+@click.option("--seed", type=int, required=True)
+@click.option("--scanner", help="Name of a scanner profile. Default: another one for every case.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="train", show_default=True)
+def phantom(out: Path, cases: int, seed: int, scanner: str | None, split: str) -> None:
+    """Draw labelled ultrasound phantoms for all 27 official tasks; those of split 'test' have no labels."""
+    from training.phantom import generate
+
+    rows = generate(out, cases=cases, seed=seed, scanner=scanner, split=split)
+    click.echo(f"{rows} rows in {out}")
+
+
+@main.command()
+@click.option("--config", type=FILE, required=True, help="YAML file; see training/configs/.")
+@click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
+@click.option("--val", type=FOLDER, multiple=True, help="Labelled input root to choose the weights by.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for weights and log.")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+def fit(config: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
+    """Train one model on all tasks of the data. KEY=VALUE changes single settings of the configuration."""
+    from training.config import load_config
+    from training.data import load_cases
+    from training.loop import fit as train
+
+    settings = load_config(config, changes)
+    weights = train(settings, load_cases(data), load_cases(val), out, [folder.name for folder in data])
+    click.echo(f"weights: {weights}")
+
+
+@main.command()
+@click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
+@click.option("--out", type=FILE, required=True, help="File to write: .onnx, or .safetensors for float16.")
+def export(weights: Path, out: Path) -> None:
+    """Write a checkpoint as ONNX for the ONNX Runtime engine, or as a float16 copy at half the size."""
+    from training.export import export as convert
+
+    convert(weights, out)
+    click.echo(f"{weights} exported to {out}")
+
+
+@main.command()
+@click.option("--train", type=FOLDER, required=True, help="Labelled input root.")
+@click.option("--data", type=FOLDER, required=True, help="Input root whose rows are answered.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for the answers.")
+def trivial(train: Path, data: Path, out: Path) -> None:
+    """Answer from the training labels alone (mean mask, box and points, class frequencies): the floor to beat."""
+    from training.trivial import write_trivial_answers
+
+    write_trivial_answers(train, data, out)
+    click.echo(f"trivial answers: {out}")

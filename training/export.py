@@ -1,0 +1,100 @@
+"""A checkpoint in the forms that are shipped, ONNX for ONNX Runtime and float16 at half the size."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aurora import checkpoint
+from aurora.checkpoint import Spec
+from aurora.model.aurora import Aurora
+from aurora.tasks import TaskType, of_type
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
+
+
+class _Positional(nn.Module):
+    """The model with plain tensors in and out, as a graph needs it."""
+
+    def __init__(self, model: Aurora, kinds: list[TaskType]) -> None:
+        super().__init__()
+        self.model, self.kinds = model, kinds
+
+    def forward(self, images: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.model(images, dict(zip(self.kinds, rows, strict=True)))
+        return tuple(outputs[kind] for kind in self.kinds)
+
+
+def export(weights: Path, out: Path) -> None:
+    """Write `weights` to `out` as ONNX, or, if `out` ends in .safetensors, as a checkpoint in float16.
+
+    The checksum is entered in the `SHA256SUMS` beside `out`. Raises `WeightsError` for unusable weights.
+    """
+    model, spec = checkpoint.load(weights)
+    if out.suffix == ".safetensors":
+        checkpoint.save(out, model, spec.provenance, half=True)
+        return
+    beside = out.with_name(out.name + ".part")
+    beside.write_bytes(to_onnx(model, spec).SerializeToString())
+    os.replace(beside, out)
+    checkpoint.record_checksum(out)
+
+
+def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":
+    """The model as an ONNX graph that bears the checkpoint's description.
+
+    The graph takes `images` (B, S, S, 3) uint8 and, for every type that the checkpoint answers,
+    `<type>_rows` (R,) int64, the image of each row; it gives `<type>` (R, channels, ...) float32. B and every
+    R are free but at least 1. Weights that float16 holds exactly are stored as float16 and widened when
+    the file is loaded.
+    """
+    kinds = [kind for kind in TaskType if of_type(spec.tasks, kind)]
+    side = spec.config.image_size
+    images = torch.zeros((3, side, side, 3), dtype=torch.uint8)
+    rows = tuple(torch.arange(2 + i % 2) for i in range(len(kinds)))
+    dynamic = ({0: torch.export.Dim("images")}, tuple({0: torch.export.Dim(f"{kind}_rows")} for kind in kinds))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _Positional(model, kinds),
+            (images, *rows),
+            input_names=["images", *(f"{kind}_rows" for kind in kinds)],
+            output_names=[str(kind) for kind in kinds],
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            opset_version=20,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    _halve(proto.graph)
+    for key, value in spec.to_metadata().items():
+        proto.metadata_props.add(key=key, value=value)
+    return proto
+
+
+def _halve(graph: "GraphProto") -> None:
+    """Store float32 constants that are exact in float16 as float16, with a cast that the runtime folds."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        half = values.astype(np.float16)
+        if values.size < 1024 or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, name + "_half"))
+        casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])

@@ -1,0 +1,101 @@
+"""The loss of each task type, on the channels of one task.
+
+Every function takes the head's output (n, channels, ...) and targets as `training.data.Sample` gives
+them, stacked, and returns a scalar. Coordinates are fractions of the image.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aurora.tasks import TaskType
+
+BACKGROUND_WEIGHT = 0.5
+LABEL_SMOOTHING = 0.05
+FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+# The part of a box, around its centre, whose cells should find it.
+POSITIVE_SHARE = 0.5
+HEATMAP_SIGMA_CELLS = 1.5
+COORDINATE_WEIGHT = 10.0
+
+
+def segmentation_loss(logits: Tensor, shares: Tensor) -> Tensor:
+    """Cross-entropy against class shares per cell, background down-weighted, plus soft Dice."""
+    weights = torch.ones(logits.shape[1], device=logits.device)
+    weights[0] = BACKGROUND_WEIGHT
+    cross_entropy = -(shares * F.log_softmax(logits, dim=1) * weights[:, None, None]).sum(1).mean()
+    predicted, expected = logits.softmax(1)[:, 1:], shares[:, 1:]
+    overlap = 2 * (predicted * expected).sum((2, 3)) + 1.0
+    dice = overlap / (predicted.sum((2, 3)) + expected.sum((2, 3)) + 1.0)
+    return cross_entropy + 1.0 - dice.mean()
+
+
+def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy with slightly smoothed labels."""
+    return F.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
+
+
+def cell_centres(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """x (width,) and y (height,) of the cells' centres as fractions."""
+    return (
+        (torch.arange(width, device=device) + 0.5) / width,
+        (torch.arange(height, device=device) + 0.5) / height,
+    )
+
+
+def detection_loss(maps: Tensor, boxes: Tensor) -> Tensor:
+    """Focal objectness over all cells, and L1 and generalised-IoU losses of the boxes of positive cells.
+
+    Focal loss: Lin et al., 2017; generalised IoU: Rezatofighi et al., 2019.
+    """
+    x, y = cell_centres(maps.shape[2], maps.shape[3], maps.device)
+    x, y = x[None, None, :], y[None, :, None]
+    x1, y1, x2, y2 = (side[:, None, None] for side in boxes.unbind(1))
+    cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
+    # At least the cell nearest to the centre is positive, however small the box.
+    reach_x = torch.clamp(POSITIVE_SHARE * (x2 - x1) / 2, min=0.5 / maps.shape[3])
+    reach_y = torch.clamp(POSITIVE_SHARE * (y2 - y1) / 2, min=0.5 / maps.shape[2])
+    positive = ((x - cx).abs() <= reach_x) & ((y - cy).abs() <= reach_y)
+    objectness = maps[:, 0]
+    cross_entropy = F.binary_cross_entropy_with_logits(objectness, positive.float(), reduction="none")
+    surprise = torch.where(positive, 1 - objectness.sigmoid(), objectness.sigmoid())
+    alpha = torch.where(positive, FOCAL_ALPHA, 1 - FOCAL_ALPHA)
+    positives = positive.sum().clamp(min=1)
+    focal = (alpha * surprise**FOCAL_GAMMA * cross_entropy).sum() / positives
+    left, top, right, bottom = maps[:, 1:].unbind(1)
+    predicted = torch.stack([x - left, y - top, x + right, y + bottom], dim=-1)[positive]
+    expected = boxes[:, None, None, :].expand(*positive.shape, 4)[positive]
+    l1 = (predicted - expected).abs().sum(-1)
+    return focal + (5.0 * l1 + giou_loss(predicted, expected)).sum() / positives
+
+
+def giou_loss(a: Tensor, b: Tensor) -> Tensor:
+    """1 - generalised IoU of boxes (n, 4) pair by pair: (n,) in 0..2."""
+    overlap = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1).clamp(min=1e-9)
+    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - overlap
+    return 1 - overlap / union.clamp(min=1e-9) + (hull - union) / hull
+
+
+def regression_loss(heatmaps: Tensor, points: Tensor) -> Tensor:
+    """Divergence of each heatmap from a Gaussian about its point, plus L1 of the soft-argmax."""
+    height, width = heatmaps.shape[2:]
+    x, y = cell_centres(height, width, heatmaps.device)
+    dx = (x[None, None, :] - points[:, :, :1]) * width / HEATMAP_SIGMA_CELLS
+    dy = (y[None, None, :] - points[:, :, 1:]) * height / HEATMAP_SIGMA_CELLS
+    target = torch.softmax(-0.5 * (dx**2), dim=2)[:, :, None, :] * torch.softmax(-0.5 * (dy**2), dim=2)[..., None]
+    log_probability = heatmaps.flatten(2).log_softmax(2).view_as(heatmaps)
+    divergence = F.kl_div(log_probability, target, reduction="none").sum((2, 3)).mean()
+    probability = log_probability.exp()
+    found = torch.stack([(probability.sum(2) * x).sum(2), (probability.sum(3) * y).sum(2)], dim=2)
+    return divergence + COORDINATE_WEIGHT * (found - points).abs().sum(2).mean()
+
+
+LOSSES: Mapping[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
+    TaskType.SEGMENTATION: segmentation_loss,
+    TaskType.CLASSIFICATION: classification_loss,
+    TaskType.DETECTION: detection_loss,
+    TaskType.REGRESSION: regression_loss,
+}

@@ -1,0 +1,40 @@
+"""Task-aware sampling: tasks with more data and with higher loss are visited more."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+EMA_DECAY = 0.98
+SIZE_EXPONENT = 0.5
+TEMPERATURE = 0.7
+
+
+class TaskSampler:
+    """Draws tasks with p proportional to (n^0.5 * loss + 1)^(1/0.7), loss a moving average per task.
+
+    The constants are those of AURORA's published training; its extra factor of 300 on landmark losses
+    is left out, since the losses here are all of order one.
+
+    Args:
+        sizes: the number of cases of each task.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self.names = list(sizes)
+        self.sizes = np.array([sizes[name] for name in self.names], dtype=np.float64)
+        self.losses = dict.fromkeys(self.names, 1.0)
+
+    def update(self, losses: Mapping[str, float]) -> None:
+        """Move the averages of the tasks in `losses` towards their newest values."""
+        for name, loss in losses.items():
+            self.losses[name] = EMA_DECAY * self.losses[name] + (1 - EMA_DECAY) * loss
+
+    def probabilities(self) -> np.ndarray:
+        """The chance of each task, in the order of `names`."""
+        losses = np.array([self.losses[name] for name in self.names])
+        weights = (self.sizes**SIZE_EXPONENT * losses + 1.0) ** (1.0 / TEMPERATURE)
+        return weights / weights.sum()
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[str]:
+        """`count` tasks with replacement."""
+        return [self.names[i] for i in rng.choice(len(self.names), size=count, p=self.probabilities())]
