@@ -1,0 +1,99 @@
+"""The commands of `python -m inference`. Each imports what it needs when it is called."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aurora import __version__
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="aurora")
+def main() -> None:
+    """Answer ultrasound images with an AURORA checkpoint, in the format of the FMC-UIA challenge.
+
+    Every flag can also be set in the environment: --batch-size is AURORA_BATCH_SIZE.
+    """
+
+
+def _option(name: str, **settings: Any) -> Any:
+    return click.option(name, envvar="AURORA_" + name.strip("-").replace("-", "_").upper(), **settings)
+
+
+@main.command()
+@_option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
+@_option("--output", type=FOLDER, required=True, help="Folder for the answers; made if absent.")
+@_option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@_option("--engine", type=click.Choice(["torch", "onnx"]), help="Default: onnx on a CPU, torch on a GPU.")
+@_option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
+@_option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images at once.")
+@_option("--limit", type=click.IntRange(1), help="Answer only the first N rows.")
+@_option("--strict", is_flag=True, help="Exit with 10 if any row got a fallback.")
+@_option("--preview", type=FOLDER, help="Also draw the first answer of every task into this folder.")
+@click.pass_context
+def run(context: click.Context, **flags: Any) -> None:
+    """Answer every row of the CSV files under --input.
+
+    Exit codes: 0 every row answered, 2 usage, 3 input, 4 weights, 5 output, 6 device or internal, 10 fallbacks under
+    --strict, 143 stopped by a signal.
+    """
+    from inference import run as command
+
+    _check_device(flags["device"])
+    context.exit(command.run(command.RunSettings(**flags)))
+
+
+@main.command()
+@_option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(context: click.Context, input: Path, as_json: bool) -> None:
+    """Say what is in a folder, per task, and what is wrong with it; loads no model.
+
+    Exit codes: 0 usable, 3 nothing to answer.
+    """
+    from aurora.errors import InputError
+    from inference import check as command
+
+    report = command.check(input)
+    click.echo(json.dumps(command.as_json(report)) if as_json else command.as_text(report))
+    context.exit(0 if report.usable else InputError.exit_code)
+
+
+@main.command()
+@click.option("--truth", type=FOLDER, required=True, help="Input folder with labels.")
+@click.option("--predictions", type=FOLDER, required=True, help="Folder that 'run' has written.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def score(truth: Path, predictions: Path, as_json: bool) -> None:
+    """Compare answers with labels: the challenge's metrics per task, and the composite."""
+    from aurora import scoring
+
+    scores = scoring.score(truth, predictions)
+    click.echo(json.dumps(scoring.as_json(scores)) if as_json else scoring.as_text(scores))
+
+
+@main.command()
+@_option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def tasks(weights: Path | None, as_json: bool) -> None:
+    """List the tasks that a checkpoint answers."""
+    from aurora.tasks import to_records
+    from inference.engine import read_spec
+
+    records = to_records(read_spec(weights).tasks)
+    if as_json:
+        click.echo(json.dumps(records))
+        return
+    for record in records:
+        click.echo(f"{record['id']:<28}{record['type']:<16}{record['num_classes']:>3}")
+
+
+def _check_device(name: str) -> None:
+    kind, colon, index = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and index.isdigit())):
+        raise click.UsageError(f"--device must be auto, cpu, cuda or cuda:N, found {name!r}")

@@ -1,0 +1,95 @@
+"""What both engines offer, and which one a run takes."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from aurora.checkpoint import Spec
+from aurora.errors import UsageError, WeightsError
+from aurora.tasks import TaskType
+
+EngineName = Literal["torch", "onnx"]
+DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "aurora-tiny.safetensors"
+# Either is there when a container or host shows an NVIDIA driver; asking PyTorch would mean importing it.
+_NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    #: What the run says of it, such as "ONNX Runtime 1.31.1 on CPU".
+    name: str
+    spec: Spec
+
+    def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
+        """The raw answers of a batch of mixed tasks.
+
+        Args:
+            images: (B, S, S, 3) 8-bit RGB in the model's frame.
+            rows: the image of every row, (R,) int64, R > 0, for each type wanted.
+
+        Returns:
+            (R, channels, ...) float32 for each type in `rows`.
+        """
+        ...
+
+
+def open_engine(weights: Path | None, engine: EngineName | None, device: str) -> Engine:
+    """Load `weights` (default: the shipped ones) with the engine asked for, or the one that fits.
+
+    Unasked, an `.onnx` file or a machine without an NVIDIA driver means ONNX Runtime, which starts at once
+    and is the faster one on a CPU; a machine with one means PyTorch.
+
+    Raises:
+        UsageError: the engine isn't installed.
+        WeightsError: the weights can't be used.
+        DeviceError: the device isn't there.
+    """
+    path = weights or DEFAULT_WEIGHTS
+    name = engine or _fitting(path, device)
+    if name == "onnx":
+        if find_spec("onnxruntime") is None:
+            raise UsageError("the onnx engine needs onnxruntime, which isn't installed: pip install onnxruntime")
+        from inference.engine_onnx import OnnxEngine
+
+        return OnnxEngine(_onnx_of(path), device)
+    if find_spec("torch") is None:
+        raise UsageError("the torch engine needs PyTorch, which isn't installed: pip install torch safetensors")
+    from inference.engine_torch import TorchEngine
+
+    return TorchEngine(path, device)
+
+
+def read_spec(weights: Path | None) -> Spec:
+    """What a checkpoint (default: the shipped one), `.safetensors` or `.onnx`, says of itself."""
+    path = weights or DEFAULT_WEIGHTS
+    if path.suffix != ".onnx" and find_spec("safetensors") is not None:
+        from aurora import checkpoint
+
+        return checkpoint.read_spec(path)
+    from inference.engine_onnx import OnnxEngine
+
+    return OnnxEngine(_onnx_of(path), "cpu").spec
+
+
+def _fitting(path: Path, device: str) -> EngineName:
+    if path.suffix == ".onnx" or find_spec("torch") is None:
+        return "onnx"
+    if find_spec("onnxruntime") is None or not path.with_suffix(".onnx").is_file():
+        return "torch"
+    accelerated = device.startswith("cuda") or (device == "auto" and any(d.exists() for d in _NVIDIA_DEVICES))
+    return "torch" if accelerated else "onnx"
+
+
+def _onnx_of(path: Path) -> Path:
+    """The ONNX export that lies beside a checkpoint."""
+    export = path.with_suffix(".onnx")
+    if path.is_file() and not export.is_file():
+        raise WeightsError(
+            f"the onnx engine needs {export}, which is not there; "
+            f"make it with 'python -m training export --weights {path} --out {export}'"
+        )
+    return export

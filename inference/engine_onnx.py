@@ -1,0 +1,62 @@
+"""Answers with ONNX Runtime; needs no PyTorch."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from aurora.checkpoint import spec_from_metadata, verify
+from aurora.errors import DeviceError, WeightsError
+from aurora.tasks import TaskType, of_type
+
+_FATAL_ONLY = 4
+
+
+class OnnxEngine:
+    """An ONNX export of a checkpoint in an ONNX Runtime session.
+
+    Args:
+        path: the `.onnx` file.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    """
+
+    def __init__(self, path: Path, device: str) -> None:
+        verify(path)
+        providers = _providers(device)
+        options = ort.SessionOptions()
+        options.log_severity_level = _FATAL_ONLY
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        try:
+            self.session = ort.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # ONNX Runtime's errors share no class of their own
+            raise WeightsError(f"ONNX Runtime can't load {path} ({str(error).strip()}); export it again") from error
+        used = self.session.get_providers()[0]
+        # A CUDA provider that fails to start is otherwise replaced by the CPU without a word.
+        if device.startswith("cuda") and used != "CUDAExecutionProvider":
+            raise DeviceError(f"device {device!r} was asked for, but ONNX Runtime could only start {used}")
+        self.spec = spec_from_metadata(self.session.get_modelmeta().custom_metadata_map, path)
+        self.kinds = [kind for kind in TaskType if of_type(self.spec.tasks, kind)]
+        self.name = f"ONNX Runtime {ort.__version__} on {used.removesuffix('ExecutionProvider')}"
+        self.wanted_only = ort.RunOptions()
+        self.wanted_only.only_execute_path_to_fetches = True
+
+    def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
+        """See `inference.engine.Engine.run`."""
+        # Every input must be fed, but a head that nobody fetches isn't computed.
+        nothing = np.zeros(1, dtype=np.int64)
+        feed = {"images": images} | {f"{kind}_rows": rows.get(kind, nothing) for kind in self.kinds}
+        outputs = self.session.run([str(kind) for kind in rows], feed, self.wanted_only)
+        return dict(zip(rows, outputs, strict=True))
+
+
+def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        if device == "auto":
+            return ["CPUExecutionProvider"]
+        raise DeviceError(f"device {device!r} was asked for, but this onnxruntime has no CUDA; install onnxruntime-gpu")
+    index = device.partition(":")[2] or "0"
+    return [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]

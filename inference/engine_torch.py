@@ -1,0 +1,44 @@
+"""Answers with PyTorch, on a CPU or a CUDA device."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aurora import checkpoint
+from aurora.errors import DeviceError
+from aurora.tasks import TaskType
+
+
+class TorchEngine:
+    """A checkpoint as a PyTorch model.
+
+    Args:
+        path: the `.safetensors` file.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    """
+
+    def __init__(self, path: Path, device: str) -> None:
+        self.device = _device(device)
+        model, self.spec = checkpoint.load(path)
+        self.model = model.to(self.device)
+        self.name = f"PyTorch {torch.__version__} on {self.device}"
+
+    @torch.inference_mode()
+    def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
+        """See `inference.engine.Engine.run`."""
+        indices = {kind: torch.from_numpy(index).to(self.device) for kind, index in rows.items()}
+        outputs = self.model(torch.from_numpy(images).to(self.device), indices)
+        return {kind: output.cpu().numpy() for kind, output in outputs.items()}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda"):
+        index = int(name.partition(":")[2] or 0)
+        found = torch.cuda.device_count()
+        if index >= found:
+            raise DeviceError(f"device {name!r} was asked for, but PyTorch finds {found} CUDA devices; use cpu or auto")
+    return torch.device(name)

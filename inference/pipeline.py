@@ -1,0 +1,82 @@
+"""The run's main line: images in, mixed batches through the engine, one answer per row out."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from aurora.answers import Answer, answer, fallback
+from aurora.rows import Row
+from aurora.tasks import TaskType, channel_slices
+from inference.engine import Engine
+from inference.plan import Job, Request
+from inference.prefetch import Loaded, prefetch
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A row's answer; `fallback` says why it is only a neutral one, `warnings` what else is odd."""
+
+    row: Row
+    answer: Answer
+    fallback: str | None
+    warnings: tuple[str, ...]
+
+
+def answers(
+    engine: Engine, jobs: Sequence[Job], root: Path, batch_size: int, stop: Callable[[], bool]
+) -> Iterator[Answered]:
+    """The answer to every request of every job, in order; no new batch is begun once `stop` is true."""
+    loaded = prefetch(jobs, root, engine.spec.config.image_size, ahead=2 * batch_size)
+    slices = {kind: channel_slices(engine.spec.tasks, kind) for kind in TaskType}
+    for batch in _batches(loaded, batch_size):
+        outputs, places = _infer(engine, batch)
+        for item in batch:
+            for request in item.job.requests:
+                raw = None
+                if id(request) in places:
+                    kind, place = places[id(request)]
+                    raw = outputs[kind][place, slices[kind][request.row.task_id.strip()]]
+                yield _answered(request, item, raw)
+        if stop():
+            return
+
+
+def _answered(request: Request, item: Loaded, raw: np.ndarray | None) -> Answered:
+    row, reason = request.row, request.refusal or item.reason
+    warnings = item.warnings if request.warning is None else (*item.warnings, request.warning)
+    if raw is not None and item.size is not None:
+        try:
+            return Answered(row, answer(row, row.type, request.count, raw, item.size), None, warnings)
+        except ValueError as error:
+            reason = str(error)
+    return Answered(row, fallback(row, row.type, request.count, item.size), reason, warnings)
+
+
+def _infer(
+    engine: Engine, batch: Sequence[Loaded]
+) -> tuple[dict[TaskType, np.ndarray], dict[int, tuple[TaskType, int]]]:
+    """The engine's output for a batch, and where in it each request's part lies."""
+    rows: dict[TaskType, list[int]] = {}
+    places: dict[int, tuple[TaskType, int]] = {}
+    squares: list[np.ndarray] = []
+    for item in batch:
+        if item.square is None:
+            continue
+        for request in item.job.requests:
+            if request.refusal is None:
+                of_kind = rows.setdefault(request.row.type, [])
+                places[id(request)] = request.row.type, len(of_kind)
+                of_kind.append(len(squares))
+        squares.append(item.square)
+    if not squares:
+        return {}, {}
+    return engine.run(np.stack(squares), {kind: np.array(index) for kind, index in rows.items()}), places
+
+
+def _batches(items: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

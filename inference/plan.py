@@ -1,0 +1,60 @@
+"""Which image answers which rows: an image that several rows use is read and encoded once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aurora.answers import DEFAULT_CLASSES
+from aurora.rows import Row
+from aurora.tasks import OFFICIAL, Registry, TaskType
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A row with what is known of it before its image is opened.
+
+    `count` is the number of classes or points its answer has. `refusal` says why the model can't answer
+    it, None if it can; `warning` what else is odd about what it asks for.
+    """
+
+    row: Row
+    count: int
+    refusal: str | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An image's path as the rows give it, and the rows that want something of it."""
+
+    image_path: str
+    requests: list[Request]
+
+    @property
+    def answerable(self) -> bool:
+        """Whether the model is needed at all."""
+        return any(request.refusal is None for request in self.requests)
+
+
+def plan(rows: Iterable[Row], tasks: Registry) -> list[Job]:
+    """One job per image, in the order in which the images first occur."""
+    jobs: dict[str, Job] = {}
+    for row in rows:
+        job = jobs.setdefault(row.image_path, Job(row.image_path, []))
+        job.requests.append(_request(row, tasks))
+    return list(jobs.values())
+
+
+def _request(row: Row, tasks: Registry) -> Request:
+    task_id = row.task_id.strip()
+    task = tasks.get(task_id)
+    known = task or OFFICIAL.get(task_id)
+    count = row.num_classes or (known.num_classes if known and known.type is row.type else DEFAULT_CLASSES[row.type])
+    if task is None:
+        return Request(row, count, f"the weights have no task {row.task_id!r}")
+    if task.type is not row.type:
+        return Request(row, count, f"the weights know {row.task_id!r} as {task.type}, the row asks for {row.type}")
+    if count != task.num_classes and row.type is not TaskType.DETECTION:
+        return Request(
+            row, count, warning=f"num_classes is {count}, and {row.task_id!r} has {task.num_classes} in the weights"
+        )
+    return Request(row, count)

@@ -1,0 +1,62 @@
+"""What a run says of itself."""
+
+from pathlib import Path
+
+import pytest
+
+from aurora.rows import Problem, Row
+from aurora.tasks import TaskType
+from inference.report import as_text
+from inference.summary import EXAMPLES, Summary
+
+
+def row(number: int, task_id: str = "a_rather_long_task", kind: TaskType = TaskType.SEGMENTATION) -> Row:
+    return Row(task_id, kind, 2, "../1.png", None, f"a.csv:{number}", {})
+
+
+def text(summary: Summary, total: int = 9, preview: Path | None = None) -> list[str]:
+    return as_text(summary, Path("out"), preview, total=total, seconds=2.0).splitlines()
+
+
+def test_tasks_are_counted_in_an_aligned_table() -> None:
+    summary = Summary()
+    summary.answered(row(2), None)
+    summary.answered(row(3), "no image")
+    summary.answered(row(4, "IUGC", TaskType.REGRESSION), None)
+    lines = text(summary)[:3]
+    assert [line.split()[-2:] for line in lines] == [["rows", "fallbacks"], ["2", "1"], ["1", "0"]]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_the_last_line_tells_how_many_rows_are_answered_and_where() -> None:
+    summary = Summary()
+    summary.answered(row(2), None)
+    summary.answered(row(3), "no image")
+    assert text(summary)[-1] == "answered 2 of 9 rows, 1 of them by a fallback in 2.0 s (1 rows/s); answers: out"
+
+
+def test_a_row_that_was_not_written_is_named_and_not_counted_as_answered() -> None:
+    summary = Summary()
+    summary.not_written(row(5), "mask_path is blank")
+    assert "unwritten (1): mask_path is blank [a.csv:5]" in text(summary)
+    assert text(summary)[-1].startswith("answered 0 of 9 rows in")
+
+
+@pytest.mark.parametrize(("count", "more"), [(EXAMPLES, ""), (EXAMPLES + 1, ", ...")])
+def test_many_of_a_kind_are_one_line_with_a_few_examples(count: int, more: str) -> None:
+    summary = Summary()
+    for number in range(count):
+        summary.answered(row(number), "no image")
+    (line,) = [line for line in text(summary) if line.startswith("fallbacks")]
+    assert line == f"fallbacks ({count}): no image [a.csv:0, a.csv:1, a.csv:2, a.csv:3, a.csv:4{more}]"
+
+
+def test_what_is_most_frequent_comes_first() -> None:
+    summary = Summary()
+    summary.input_problems([Problem("a.csv:2", "rare"), Problem("a.csv:3", "common"), Problem("b.csv", "common")])
+    assert text(summary)[1:3] == ["warnings (2): common [a.csv:3, b.csv]", "warnings (1): rare [a.csv:2]"]
+
+
+def test_the_preview_is_named_where_there_is_one() -> None:
+    assert "preview: p/preview.png" in text(Summary(), preview=Path("p/preview.png"))
+    assert not any("preview" in line for line in text(Summary()))

@@ -1,0 +1,200 @@
+"""Answers become masks and lists, each whole and in its own place."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aurora.answers import JSON_FILES, fallback
+from aurora.errors import OutputError
+from aurora.rows import Row
+from aurora.tasks import TaskType
+from inference.output import OutputFolder
+from inference.summary import Summary
+from inference.writer import AnswerWriter
+
+SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
+MASK = np.arange(200, dtype=np.uint8).reshape(10, 20)
+BOX = fallback(Row("task", DETECTION, 1, "../i.png", None, "a.csv:2", {}), DETECTION, 1, (9, 9))
+
+
+def row(kind: TaskType, mask_path: str | None = None, number: int = 2) -> Row:
+    return Row("task", kind, 2, f"../i/ü {number}.png", mask_path, f"a.csv:{number}", {})
+
+
+def masked(path: str | None, number: int = 2) -> Row:
+    return row(SEGMENTATION, path, number)
+
+
+def names(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def lists(root: Path) -> dict[TaskType, list[dict]]:
+    return {kind: json.loads((root / name).read_bytes()) for kind, name in JSON_FILES.items()}
+
+
+def write_all(writer: AnswerWriter, pairs: list[tuple[Row, Any]]) -> None:
+    with writer:
+        for case, answer in pairs:
+            writer.write(case, answer)
+
+
+@pytest.fixture
+def summary() -> Summary:
+    return Summary()
+
+
+@pytest.fixture
+def writer(tmp_path: Path, summary: Summary) -> AnswerWriter:
+    return AnswerWriter(OutputFolder(tmp_path), summary.warn)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_masks_keep_their_pixels_and_their_place(tmp_path: Path, writer: AnswerWriter) -> None:
+    with writer:
+        writer.write(masked("../S/Two/a set/MASKS/1.png"), MASK)
+    found = pixels(tmp_path / "S/Two/a set/MASKS/1.png")
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, MASK)
+
+
+@pytest.mark.parametrize("kind", JSON_FILES)
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_lists_are_valid_json_in_the_order_written(
+    tmp_path: Path, writer: AnswerWriter, kind: TaskType, count: int
+) -> None:
+    with writer:
+        for number in range(count):
+            writer.write(row(kind, number=number), fallback(row(kind, number=number), kind, 2, (9, 9)))
+    found = lists(tmp_path)
+    assert [entry["image_path"] for entry in found.pop(kind)] == [f"../i/ü {number}.png" for number in range(count)]
+    assert list(found.values()) == [[], []]
+
+
+def test_a_finished_run_leaves_only_the_answers(tmp_path: Path, writer: AnswerWriter) -> None:
+    with writer:
+        writer.write(masked("../S/1.png"), MASK)
+        assert not names(tmp_path) & set(JSON_FILES.values())
+    assert names(tmp_path) == {"S/1.png", *JSON_FILES.values()}
+
+
+def test_after_an_error_there_are_no_lists_and_no_parts(tmp_path: Path, writer: AnswerWriter) -> None:
+    with pytest.raises(AttributeError):
+        write_all(writer, [(masked("../S/1.png"), MASK), (row(DETECTION), BOX), (row(DETECTION), None)])
+    assert names(tmp_path) == {"S/1.png"}
+
+
+def test_an_error_leaves_an_earlier_runs_lists_alone(tmp_path: Path, writer: AnswerWriter) -> None:
+    (tmp_path / JSON_FILES[DETECTION]).write_text("[1]")
+    with pytest.raises(KeyError), writer:
+        raise KeyError
+    assert (tmp_path / JSON_FILES[DETECTION]).read_text() == "[1]"
+
+
+def test_a_folder_in_a_lists_place_is_noticed_at_once(tmp_path: Path, writer: AnswerWriter) -> None:
+    (tmp_path / "regression_predictions.json").mkdir()
+    with pytest.raises(OutputError, match=r"regression_predictions\.json is a folder"):
+        writer.__enter__()
+    assert names(tmp_path) == set()
+
+
+def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: AnswerWriter, summary: Summary) -> None:
+    with writer:
+        writer.write(masked("../S/1.png", 2), MASK)
+        writer.write(masked("../S/./1.png", 3), MASK + 1)
+    np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
+    ((text, sources),) = summary.examples.items()
+    assert "the first one's is kept" in text
+    assert sources == ["a.csv:3"]
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "1", "1.PNG", "1.bmp"])
+def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: AnswerWriter, summary: Summary, name: str) -> None:
+    with writer:
+        writer.write(masked(f"../S/{name}"), MASK)
+    assert (tmp_path / "S" / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert any("doesn't end in .png" in text for text in summary.warnings) == (not name.lower().endswith(".png"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../classification_predictions.json",
+        "detection_predictions.json",
+        ".././regression_predictions.json",
+        "../detection_predictions.json/1.png",
+        "../.classification_predictions.json.part",
+        "../S/.mask.part",
+    ],
+)
+def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: AnswerWriter, path: str) -> None:
+    with writer:
+        with pytest.raises(ValueError, match="kept for other answers"):
+            writer.write(masked(path), MASK)
+        writer.write(row(CLASSIFICATION), fallback(row(CLASSIFICATION), CLASSIFICATION, 2, (9, 9)))
+    assert [len(entries) for entries in lists(tmp_path).values()] == [1, 0, 0]
+    assert names(tmp_path) == set(JSON_FILES.values())
+
+
+@pytest.mark.parametrize(
+    "path", [None, "/1.png", "../../1.png", "../S/../../1.png", "..\\..\\1.png", "C:/1.png", "../"]
+)
+def test_a_mask_without_a_safe_place_is_refused(tmp_path: Path, writer: AnswerWriter, path: str | None) -> None:
+    with writer, pytest.raises(ValueError, match="mask_path"):
+        writer.write(masked(path), MASK)
+    assert names(tmp_path) == set(JSON_FILES.values())
+
+
+def test_a_mask_that_no_png_can_hold_is_refused(tmp_path: Path, writer: AnswerWriter) -> None:
+    with writer, pytest.raises(ValueError, match="1000001x1"):
+        writer.write(masked("../S/1.png"), np.zeros((1, 1_000_001), np.uint8))
+    assert not (tmp_path / "S").exists()
+
+
+def test_a_full_disk_ends_the_run_and_keeps_whole_masks_only(small_disk: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
+    writer = AnswerWriter(OutputFolder(small_disk), Summary().warn)
+    with pytest.raises(OutputError, match=r"No space left.*MiB free.*--output"):
+        write_all(writer, [(masked(f"../S/{number}.png"), noise) for number in range(9)])
+    assert names(small_disk) == {"S/0.png"}
+    np.testing.assert_array_equal(pixels(small_disk / "S/0.png"), noise)
+
+
+def test_a_disk_filled_by_records_leaves_no_half_list(small_disk: Path) -> None:
+    writer = AnswerWriter(OutputFolder(small_disk), Summary().warn)
+    neutral = fallback(row(REGRESSION), REGRESSION, 40, (9, 9))
+    with pytest.raises(OutputError, match="No space left"):
+        write_all(writer, [(row(REGRESSION), neutral)] * 99)
+    assert names(small_disk) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_answers_belongs_to_the_folders_owner(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4343, 4343)
+    with AnswerWriter(OutputFolder(tmp_path), Summary().warn) as writer:
+        writer.write(masked("../S/1.png"), MASK)
+    assert {place.stat().st_uid for place in tmp_path.rglob("*")} == {4343}
