@@ -104,6 +104,7 @@ def save(path: Path, model: "Aurora", provenance: Mapping[str, Any], *, half: bo
         tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
     beside = path.with_name(path.name + ".part")
     save_file(tensors, beside, Spec(model.config, model.tasks, provenance).to_metadata())
+    beside.chmod(0o644)  # safetensors makes files that only their owner can read; a container has another user
     os.replace(beside, path)
     record_checksum(path)
 

@@ -18,8 +18,8 @@ OBJECTNESS_PRIOR_LOGIT = -4.6
 DISTANCE_PRIOR = -2.0
 
 
-class SegmentationHead(nn.Module):
-    """Class logits (B, channels, H/4, W/4)."""
+class DenseHead(nn.Module):
+    """Logits (B, channels, H/4, W/4): of classes for segmentation, of a heatmap per landmark for Regression."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -65,21 +65,9 @@ class DetectionHead(nn.Module):
         return torch.cat([maps[:, :, :1], F.softplus(maps[:, :, 1:])], dim=2).flatten(1, 2)
 
 
-class RegressionHead(nn.Module):
-    """One heatmap of logits per landmark: (B, channels, H/4, W/4)."""
-
-    def __init__(self, width: int, channels: int) -> None:
-        super().__init__()
-        self.trunk = nn.Sequential(ConvBlock(width, width), ConvBlock(width, width))
-        self.last = nn.Conv2d(width, channels, 1)
-
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        return self.last(self.trunk(fuse(levels)))
-
-
 HEADS: dict[TaskType, type[nn.Module]] = {
-    TaskType.SEGMENTATION: SegmentationHead,
+    TaskType.SEGMENTATION: DenseHead,
     TaskType.CLASSIFICATION: ClassificationHead,
     TaskType.DETECTION: DetectionHead,
-    TaskType.REGRESSION: RegressionHead,
+    TaskType.REGRESSION: DenseHead,
 }

@@ -34,6 +34,10 @@ def test_model_and_description_come_back(saved: Path) -> None:
     assert not model.training
 
 
+def test_everybody_may_read_it(saved: Path) -> None:
+    assert saved.stat().st_mode & 0o777 == 0o644
+
+
 def test_half_precision_is_half_the_size_and_close(saved: Path) -> None:
     model, _ = checkpoint.load(saved)
     half = saved.with_name("half.safetensors")

@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_weights(phantoms: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_four_cases_of_each_type_are_learnt(phantoms: Path, tmp_path: Path) -> None:
-    changes = {"steps": 120, "augment": False, "validate_every": 120, "learning_rate": 2e-3, "ema_decay": 0.8}
+    changes = {"steps": 200, "augment": False, "validate_every": 200, "learning_rate": 2e-3, "ema_decay": 0.8}
     cases = load_cases([phantoms])
     fit(QUICK.model_copy(update=changes), cases, cases, tmp_path, [])
     tasks = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["tasks"]

@@ -1,0 +1,91 @@
+"""Whole runs: the sample cases with both engines, read back by an independent reader of the contract."""
+
+import csv
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aurora.scoring import score
+from aurora.tasks import OFFICIAL
+from inference.run import RunSettings, run
+from training.trivial import write_trivial_answers
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+GOLDEN = HERE.parent / "golden"
+verify: Callable[[Path, Path], list[str]] = runpy.run_path(str(HERE / "reader.py"))["verify"]
+differences: Callable[[Path, Path], list[str]] = runpy.run_path(str(HERE / "answers.py"))["differences"]
+
+
+def answer(cases: Path, out: Path, engine: str, **changes: object) -> Path:
+    settings = RunSettings(input=cases, output=out, engine=engine, device="cpu", **changes)  # type: ignore[arg-type]
+    assert run(settings) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def onnx_answers(sample_cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return answer(sample_cases, tmp_path_factory.mktemp("onnx"), "onnx")
+
+
+def test_the_sample_cases_hold_every_official_task_and_an_awkward_path(sample_cases: Path) -> None:
+    rows = [row for path in sample_cases.glob("csv_files/*.csv") for row in csv.DictReader(path.open(encoding="utf-8"))]
+    assert {row["task_id"] for row in rows} == set(OFFICIAL)
+    assert any({" ", ","} <= set(row["image_path"]) and not row["image_path"].isascii() for row in rows)
+    labels = [row.get(name) for row in rows for name in ("mask", "x_min", "point_1_xy")]
+    assert not any(labels)
+
+
+def test_onnx_answers_keep_the_contract(sample_cases: Path, onnx_answers: Path) -> None:
+    assert verify(sample_cases, onnx_answers) == []
+
+
+def test_onnx_answers_are_the_golden_ones(onnx_answers: Path) -> None:
+    assert differences(GOLDEN, onnx_answers) == []
+
+
+def test_the_onnx_engine_needs_no_torch(sample_cases: Path, onnx_answers: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from pathlib import Path; "
+        "from inference.run import RunSettings, run; "
+        f"run(RunSettings(input=Path({str(sample_cases)!r}), output=Path({str(tmp_path)!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert differences(onnx_answers, tmp_path) == []
+
+
+def test_torch_gives_the_same_answers(sample_cases: Path, onnx_answers: Path, tmp_path: Path) -> None:
+    assert differences(onnx_answers, answer(sample_cases, tmp_path, "torch", batch_size=5)) == []
+
+
+def test_batch_size_does_not_matter(sample_cases: Path, onnx_answers: Path, tmp_path: Path) -> None:
+    assert differences(onnx_answers, answer(sample_cases, tmp_path, "onnx", batch_size=1)) == []
+
+
+def test_the_preview_is_a_picture_of_every_task(sample_cases: Path, tmp_path: Path) -> None:
+    import cv2
+
+    answer(sample_cases, tmp_path / "out", "onnx", preview=tmp_path / "preview")
+    picture = cv2.imread(str(tmp_path / "preview" / "preview.png"))
+    assert picture.mean() > 10
+    assert picture.shape[1] == 6 * 220
+
+
+@pytest.mark.slow
+def test_real_cases_are_answered_alike_by_both_engines_and_beat_the_trivial_answers(
+    realus: Path, tmp_path: Path
+) -> None:
+    val = realus / "val"
+    onnx = answer(val, tmp_path / "onnx", "onnx")
+    assert verify(val, onnx) == []
+    assert differences(onnx, answer(val, tmp_path / "torch", "torch")) == []
+    write_trivial_answers(realus / "train", val, tmp_path / "trivial")
+    floor = {task.task_id: task.composite for task in score(val, tmp_path / "trivial").tasks}
+    scores = {task.task_id: task for task in score(val, onnx).tasks}
+    assert all(task.answered == task.rows for task in scores.values())
+    assert {name: task.composite for name, task in scores.items() if task.composite <= floor[name]} == {}
