@@ -31,6 +31,9 @@ FROM base AS runtime
 LABEL org.opencontainers.image.title="aurora-ultrasound" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
+# What is mounted here is what every command takes unless it is told otherwise.
+ENV AURORA_INPUT=/input \
+    AURORA_OUTPUT=/output
 COPY LICENSE ./
 COPY aurora/ aurora/
 COPY inference/ inference/
