@@ -9,7 +9,7 @@ import numpy as np
 # Above this many pixels the classes are chosen on a smaller grid and enlarged, which bounds memory.
 MAX_ARGMAX_PIXELS = 16_000_000
 # Cells whose objectness comes this near to the best cell's vote on the box.
-BOX_VOTE_SHARE = 0.7
+BOX_VOTE_SHARE = 0.9
 BOX_VOTE_IOU = 0.5
 
 

@@ -82,8 +82,8 @@ def test_cells_that_agree_vote_and_others_do_not() -> None:
 
 
 def test_a_vote_weighs_as_much_as_it_is_sure() -> None:
-    sure, less = (3, 3, 8.0, (0.2, 0.2, 0.2, 0.2)), (3, 4, np.log(4.0), (0.2, 0.2, 0.2, 0.2))
-    first, second = 1 / (1 + np.exp(-8.0)), 0.8
+    sure, less = (3, 3, 8.0, (0.2, 0.2, 0.2, 0.2)), (3, 4, np.log(19.0), (0.2, 0.2, 0.2, 0.2))
+    first, second = 1 / (1 + np.exp(-8.0)), 0.95
     box = decode_box(box_maps(sure, less))
     assert box[0] + 0.2 == pytest.approx((first * 3.5 + second * 4.5) / (first + second) / 8)
 
