@@ -10,6 +10,8 @@ from aurora import __version__
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+# --batch-size is AURORA_BATCH_SIZE, whatever the command.
+ENVIRONMENT = {"auto_envvar_prefix": "AURORA"}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -21,20 +23,16 @@ def main() -> None:
     """
 
 
-def _option(name: str, **settings: Any) -> Any:
-    return click.option(name, envvar="AURORA_" + name.strip("-").replace("-", "_").upper(), **settings)
-
-
-@main.command()
-@_option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
-@_option("--output", type=FOLDER, required=True, help="Folder for the answers; made if absent.")
-@_option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
-@_option("--engine", type=click.Choice(["torch", "onnx"]), help="Default: onnx on a CPU, torch on a GPU.")
-@_option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
-@_option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images at once.")
-@_option("--limit", type=click.IntRange(1), help="Answer only the first N rows.")
-@_option("--strict", is_flag=True, help="Exit with 10 if any row got a fallback.")
-@_option("--preview", type=FOLDER, help="Also draw the first answer of every task into this folder.")
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
+@click.option("--output", type=FOLDER, required=True, help="Folder for the answers; made if absent.")
+@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option("--engine", type=click.Choice(["torch", "onnx"]), help="Default: onnx on a CPU, torch on a GPU.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images at once.")
+@click.option("--limit", type=click.IntRange(1), help="Answer only the first N rows.")
+@click.option("--strict", is_flag=True, help="Exit with 10 if any row got a fallback.")
+@click.option("--preview", type=FOLDER, help="Also draw the first answer of every task into this folder.")
 @click.pass_context
 def run(context: click.Context, **flags: Any) -> None:
     """Answer every row of the CSV files under --input.
@@ -48,9 +46,9 @@ def run(context: click.Context, **flags: Any) -> None:
     context.exit(command.run(command.RunSettings(**flags)))
 
 
-@main.command()
-@_option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
+@click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(context: click.Context, input: Path, as_json: bool) -> None:
     """Say what is in a folder, per task, and what is wrong with it; loads no model.
@@ -65,10 +63,10 @@ def check(context: click.Context, input: Path, as_json: bool) -> None:
     context.exit(0 if report.usable else InputError.exit_code)
 
 
-@main.command()
+@main.command(context_settings=ENVIRONMENT)
 @click.option("--truth", type=FOLDER, required=True, help="Input folder with labels.")
 @click.option("--predictions", type=FOLDER, required=True, help="Folder that 'run' has written.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 def score(truth: Path, predictions: Path, as_json: bool) -> None:
     """Compare answers with labels: the challenge's metrics per task, and the composite."""
     from aurora import scoring
@@ -77,9 +75,9 @@ def score(truth: Path, predictions: Path, as_json: bool) -> None:
     click.echo(json.dumps(scoring.as_json(scores)) if as_json else scoring.as_text(scores))
 
 
-@main.command()
-@_option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 def tasks(weights: Path | None, as_json: bool) -> None:
     """List the tasks that a checkpoint answers."""
     from aurora.tasks import to_records

@@ -8,15 +8,20 @@ from aurora import __version__
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+# --out is AURORA_OUT, whatever the command.
+ENVIRONMENT = {"auto_envvar_prefix": "AURORA"}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="aurora")
 def main() -> None:
-    """Make an AURORA checkpoint."""
+    """Make an AURORA checkpoint.
+
+    Every flag can also be set in the environment: --out is AURORA_OUT.
+    """
 
 
-@main.command()
+@main.command(context_settings=ENVIRONMENT)
 @click.option("--out", type=FOLDER, required=True, help="Folder for the input root.")
 @click.option("--cases", type=click.IntRange(1), required=True, help="Cases per task.")
 @click.option("--seed", type=int, required=True)
@@ -30,7 +35,7 @@ def phantom(out: Path, cases: int, seed: int, scanner: str | None, split: str) -
     click.echo(f"{rows} rows in {out}")
 
 
-@main.command()
+@main.command(context_settings=ENVIRONMENT)
 @click.option("--config", type=FILE, required=True, help="YAML file; see training/configs/.")
 @click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
 @click.option("--val", type=FOLDER, multiple=True, help="Labelled input root to choose the weights by.")
@@ -47,7 +52,7 @@ def fit(config: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path, 
     click.echo(f"weights: {weights}")
 
 
-@main.command()
+@main.command(context_settings=ENVIRONMENT)
 @click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
 @click.option("--out", type=FILE, required=True, help="File to write: .onnx, or .safetensors for float16.")
 def export(weights: Path, out: Path) -> None:
@@ -58,7 +63,7 @@ def export(weights: Path, out: Path) -> None:
     click.echo(f"{weights} exported to {out}")
 
 
-@main.command()
+@main.command(context_settings=ENVIRONMENT)
 @click.option("--train", type=FOLDER, required=True, help="Labelled input root.")
 @click.option("--data", type=FOLDER, required=True, help="Input root whose rows are answered.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the answers.")

@@ -182,3 +182,9 @@ def test_a_defect_of_ours_ends_with_6_and_says_so_last(
     with pytest.raises(SystemExit, match="6"):
         entrypoint()
     assert capsys.readouterr().err.splitlines()[-1] == "internal error: RuntimeError: a defect; please report it"
+
+
+def test_the_environment_sets_the_flags_of_every_command(labelled: Path, predictions: Path) -> None:
+    ended = call("score", AURORA_TRUTH=str(labelled), AURORA_PREDICTIONS=str(predictions), AURORA_JSON="1")
+    assert json.loads(ended.stdout)["composite"] > 0
+    assert json.loads(call("check", AURORA_INPUT=str(labelled), AURORA_JSON="1").stdout)["rows"] > 0
