@@ -27,7 +27,7 @@ class OnnxEngine:
         providers = _providers(device)
         options = ort.SessionOptions()
         options.log_severity_level = _FATAL_ONLY
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = _processors()
         try:
             self.session = ort.InferenceSession(path, options, providers=providers)
         except Exception as error:  # ONNX Runtime's errors share no class of their own
@@ -49,6 +49,11 @@ class OnnxEngine:
         feed = {"images": images} | {f"{kind}_rows": rows.get(kind, nothing) for kind in self.kinds}
         outputs = self.session.run([str(kind) for kind in rows], feed, self.wanted_only)
         return dict(zip(rows, outputs, strict=True))
+
+
+def _processors() -> int:
+    """How many processors this process may use; macOS can't say more than how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
