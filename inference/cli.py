@@ -7,14 +7,10 @@ from typing import Any
 import click
 
 from aurora import __version__
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-# --batch-size is AURORA_BATCH_SIZE, whatever the command.
-ENVIRONMENT = {"auto_envvar_prefix": "AURORA"}
+from aurora.command import ENVIRONMENT, FILE, FOLDER, GROUP
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings=GROUP)
 @click.version_option(__version__, prog_name="aurora")
 def main() -> None:
     """Answer ultrasound images with an AURORA checkpoint, in the format of the FMC-UIA challenge.

@@ -24,9 +24,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An image's path as the rows give it, and the rows that want something of it."""
+    """The rows that want something of one image."""
 
-    image_path: str
     requests: list[Request]
 
     @property
@@ -39,7 +38,7 @@ def plan(rows: Iterable[Row], tasks: Registry) -> list[Job]:
     """One job per image, in the order in which the images first occur."""
     jobs: dict[str, Job] = {}
     for row in rows:
-        job = jobs.setdefault(row.image_path, Job(row.image_path, []))
+        job = jobs.setdefault(row.image_path, Job([]))
         job.requests.append(_request(row, tasks))
     return list(jobs.values())
 

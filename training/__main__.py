@@ -1,13 +1,7 @@
 """`python -m training`."""
 
-import sys
-
-from aurora.errors import AuroraError
+from aurora.command import run_command
 from training.cli import main
 
 if __name__ == "__main__":
-    try:
-        main(prog_name="python -m training")
-    except AuroraError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_command(main, "python -m training")

@@ -5,14 +5,10 @@ from pathlib import Path
 import click
 
 from aurora import __version__
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-# --out is AURORA_OUT, whatever the command.
-ENVIRONMENT = {"auto_envvar_prefix": "AURORA"}
+from aurora.command import ENVIRONMENT, FILE, FOLDER, GROUP
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings=GROUP)
 @click.version_option(__version__, prog_name="aurora")
 def main() -> None:
     """Make an AURORA checkpoint.

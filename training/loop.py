@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aurora import __version__, checkpoint
-from aurora.errors import DeviceError, OutputError
+from aurora.errors import DeviceError, InputError, OutputError
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
 from aurora.tasks import Task, TaskType, channel_slices
@@ -39,11 +39,15 @@ def fit(
 
     Raises:
         DeviceError: no such device, or a loss that isn't finite.
+        InputError: a validation case of a task that isn't trained, or a case that can't be read.
         OutputError: `out` can't be written.
     """
     device = _device(config.device)
     torch.manual_seed(config.seed)
     tasks = task_registry(cases)
+    for case in validation:
+        if tasks.get(case.task.id) != case.task:
+            raise InputError(f"{case.row.source}: expected a task of the training data, found {case.task}")
     preset = PRESETS[config.preset]
     model = Aurora(ModelConfig(preset.encoder, preset.pyramid_width, config.image_size), tasks).to(device)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
@@ -59,10 +63,7 @@ def fit(
         total = balance(losses, sampler.losses)
         if not torch.isfinite(total):
             raise DeviceError(f"the loss is {total.item()} at step {step}; lower learning_rate or use precision=fp32")
-        optimizer.zero_grad()
-        total.backward()
-        nn.utils.clip_grad_norm_([*model.parameters(), *balance.parameters()], config.clip_norm)
-        optimizer.step()
+        _step(total, optimizer, config.clip_norm)
         schedule.step()
         average.update_parameters(model)
         sampler.update({task.id: loss.item() for task, (loss, _) in losses.items()})
@@ -92,6 +93,13 @@ def task_losses(model: Aurora, batch: Batch, device: torch.device, *, bf16: bool
         logits = outputs[task.type][places, slices[task.type][task.id]].float()
         losses[task] = (LOSSES[task.type](logits, targets.to(device)), len(targets))
     return losses
+
+
+def _step(loss: Tensor, optimizer: torch.optim.Optimizer, clip_norm: float) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip_norm)
+    optimizer.step()
 
 
 def _device(name: str) -> torch.device:

@@ -92,3 +92,9 @@ def test_an_unreadable_training_image_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "csv_files" / case.row.image_path).resolve().write_bytes(b"no image")
     with pytest.raises(ImageError):
         load_sample(case, 64, None)
+
+
+def test_a_validation_task_that_is_not_trained_is_named(phantoms: Path, tmp_path: Path) -> None:
+    generate(tmp_path / "other", cases=1, seed=0, tasks=["IUGC"], size_scale=0.3)
+    with pytest.raises(InputError, match=r"IUGC\.csv:2: expected a task of the training data"):
+        fit(QUICK, load_cases([phantoms]), load_cases([tmp_path / "other"]), tmp_path / "run", [])

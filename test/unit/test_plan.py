@@ -23,7 +23,7 @@ def request(task_id: str, kind: TaskType, count: int | None = None) -> Request:
 def test_an_image_is_one_job_in_the_order_in_which_it_first_occurs() -> None:
     rows = [row("cls", CLASSIFICATION, image=image) for image in ("../b.png", "../a.png", "../b.png", "../c.png")]
     jobs = plan(rows, WEIGHTS)
-    assert [job.image_path for job in jobs] == ["../b.png", "../a.png", "../c.png"]
+    assert [job.requests[0].row.image_path for job in jobs] == ["../b.png", "../a.png", "../c.png"]
     assert [request.row for request in jobs[0].requests] == [rows[0], rows[2]]
 
 
