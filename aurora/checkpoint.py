@@ -8,16 +8,19 @@ it is verified before use. Nothing is ever unpickled.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aurora.errors import WeightsError
+from aurora.errors import OutputError, WeightsError
 from aurora.model.config import ModelConfig
 from aurora.tasks import Registry, from_records, to_records
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from aurora.model.aurora import Aurora
 
 KEY = "aurora"
@@ -94,6 +97,27 @@ def _checksums(listing: Path) -> dict[str, str]:
     return {name: digest for digest, _, name in lines}
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place at the end, complete and with its checksum entered.
+
+    Raises `OutputError` if it can't be written; what stood at `path` before then stays.
+    """
+    from safetensors import SafetensorError
+
+    beside = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        beside.chmod(0o644)  # safetensors makes files that only their owner can read; a container has another user
+        os.replace(beside, path)
+        record_checksum(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"can't write {path} ({error}); name another place with --out") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def save(path: Path, model: "Aurora", provenance: Mapping[str, Any], *, half: bool = False) -> None:
     """Write `model` atomically and enter its checksum; `half` stores the weights as float16, half the size."""
     import torch
@@ -102,23 +126,25 @@ def save(path: Path, model: "Aurora", provenance: Mapping[str, Any], *, half: bo
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
-    beside = path.with_name(path.name + ".part")
-    save_file(tensors, beside, Spec(model.config, model.tasks, provenance).to_metadata())
-    beside.chmod(0o644)  # safetensors makes files that only their owner can read; a container has another user
-    os.replace(beside, path)
-    record_checksum(path)
+    with replacing(path) as beside:
+        save_file(tensors, beside, Spec(model.config, model.tasks, provenance).to_metadata())
 
 
-def read_spec(path: Path) -> Spec:
-    """The description inside a checkpoint; raises `WeightsError` if there is none."""
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text entries in a safetensors file whose checksum is right; raises `WeightsError` if it isn't one."""
     from safetensors import SafetensorError, safe_open
 
     verify(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            return spec_from_metadata(file.metadata() or {}, path)
+            return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error})") from error
+
+
+def read_spec(path: Path) -> Spec:
+    """The description inside a checkpoint; raises `WeightsError` if there is none."""
+    return spec_from_metadata(read_metadata(path), path)
 
 
 def load(path: Path) -> "tuple[Aurora, Spec]":
@@ -127,17 +153,35 @@ def load(path: Path) -> "tuple[Aurora, Spec]":
     Raises:
         WeightsError: missing, damaged, of another format, or tensors that don't fit the description.
     """
-    from safetensors.torch import load_file
+    import torch
 
     from aurora.model.aurora import Aurora
 
     spec = read_spec(path)
-    model = Aurora(spec.config, spec.tasks)
-    tensors = load_file(path)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise WeightsError(f"{path}: tensor {name} should have shape {expected.get(name)}, found {found.get(name)}")
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    with torch.device("meta"):  # no time goes into random weights that are replaced at once
+        model = Aurora(spec.config, spec.tasks)
+    model.to_empty(device="cpu")
+    load_into(model, path)
     return model.eval(), spec
+
+
+def load_into(module: "Module", path: Path) -> None:
+    """Copy a safetensors file's tensors into the module's, in the module's own precision.
+
+    Raises `WeightsError`, before anything is changed, unless names and shapes agree exactly.
+    """
+    import torch
+    from safetensors import safe_open
+
+    state = module.state_dict()
+    with safe_open(path, framework="pt") as file:
+        expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        names = file.keys()
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                wanted, seen = (shapes.get(name, "none") for shapes in (expected, found))
+                raise WeightsError(f"{path}: tensor {name} should have shape {wanted}, found {seen}")
+        with torch.no_grad():
+            for name, tensor in state.items():
+                tensor.copy_(file.get_tensor(name))

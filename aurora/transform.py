@@ -1,20 +1,21 @@
-"""Between an image's own frame and the square frame the model sees.
+"""Between an image's own frame and the one the model sees, a rectangle of fixed size.
 
 Coordinates in the model's frame are fractions of the image: 0 is the left or top edge of the image, 1 its
 right or bottom edge. In pixels, whole numbers are the centres of pixels, so that the left edge lies at
--0.5. The image is stretched to the square; the inverse is exact in both directions.
+-0.5. The image is stretched to the model's frame, whatever its proportions; the inverse is exact in both
+directions.
 """
 
 import cv2
 import numpy as np
 
 
-def to_square(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Resize (H, W, 3) 8-bit to (side, side, 3), averaging areas where the image shrinks."""
+def to_frame(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W, 3) 8-bit to a frame of `size` (height, width), averaging areas where a side shrinks."""
     height, width = pixels.shape[:2]
     # In two steps, because OpenCV averages areas only where neither side grows; else it shifts the picture.
-    small = cv2.resize(pixels, (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(pixels, (min(width, size[1]), min(height, size[0])), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def to_fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -28,7 +28,7 @@ class Engine(Protocol):
         """The raw answers of a batch of mixed tasks.
 
         Args:
-            images: (B, S, S, 3) 8-bit RGB in the model's frame.
+            images: (B, H, W, 3) 8-bit RGB in the model's frame.
             rows: the image of every row, (R,) int64, R > 0, for each type wanted.
 
         Returns:

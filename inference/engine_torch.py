@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from aurora import checkpoint
-from aurora.errors import DeviceError
+from aurora.device import open_device
 from aurora.tasks import TaskType
 
 
@@ -20,7 +20,7 @@ class TorchEngine:
     """
 
     def __init__(self, path: Path, device: str) -> None:
-        self.device = _device(device)
+        self.device = open_device(device)
         model, self.spec = checkpoint.load(path)
         self.model = model.to(self.device)
         self.name = f"PyTorch {torch.__version__} on {self.device}"
@@ -31,14 +31,3 @@ class TorchEngine:
         indices = {kind: torch.from_numpy(index).to(self.device) for kind, index in rows.items()}
         outputs = self.model(torch.from_numpy(images).to(self.device), indices)
         return {kind: output.cpu().numpy() for kind, output in outputs.items()}
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda"):
-        index = int(name.partition(":")[2] or 0)
-        found = torch.cuda.device_count()
-        if index >= found:
-            raise DeviceError(f"device {name!r} was asked for, but PyTorch finds {found} CUDA devices; use cpu or auto")
-    return torch.device(name)

@@ -61,19 +61,19 @@ def _infer(
     """The engine's output for a batch, and where in it each request's part lies."""
     rows: dict[TaskType, list[int]] = {}
     places: dict[int, tuple[TaskType, int]] = {}
-    squares: list[np.ndarray] = []
+    frames: list[np.ndarray] = []
     for item in batch:
-        if item.square is None:
+        if item.frame is None:
             continue
         for request in item.job.requests:
             if request.refusal is None:
                 of_kind = rows.setdefault(request.row.type, [])
                 places[id(request)] = request.row.type, len(of_kind)
-                of_kind.append(len(squares))
-        squares.append(item.square)
-    if not squares:
+                of_kind.append(len(frames))
+        frames.append(item.frame)
+    if not frames:
         return {}, {}
-    return engine.run(np.stack(squares), {kind: np.array(index) for kind, index in rows.items()}), places
+    return engine.run(np.stack(frames), {kind: np.array(index) for kind, index in rows.items()}), places
 
 
 def _batches(items: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:

@@ -11,7 +11,7 @@ import numpy as np
 from aurora.errors import ImageError
 from aurora.images import image_size, read_image
 from aurora.rows import image_file
-from aurora.transform import to_square
+from aurora.transform import to_frame
 from inference.plan import Job
 
 THREADS = 2
@@ -21,25 +21,28 @@ THREADS = 2
 class Loaded:
     """A job with its image in the model's frame.
 
-    `square` is (S, S, 3) 8-bit RGB, None if the image can't be read or isn't needed; `size` is the
+    `frame` is (H, W, 3) 8-bit RGB, None if the image can't be read or isn't needed; `size` is the
     original's height and width, None if unknown; `reason` says why there is no image.
     """
 
     job: Job
-    square: np.ndarray | None
+    frame: np.ndarray | None
     size: tuple[int, int] | None
     warnings: tuple[str, ...] = ()
     reason: str | None = None
 
 
-def prefetch(jobs: Sequence[Job], root: Path, side: int, ahead: int) -> Iterator[Loaded]:
-    """The jobs in order with their images; at most `ahead` are held beyond the one that is given."""
+def prefetch(jobs: Sequence[Job], root: Path, size: tuple[int, int], ahead: int) -> Iterator[Loaded]:
+    """The jobs in order with their images; at most `ahead` are held beyond the one that is given.
+
+    `size` is the (height, width) of the model's frame.
+    """
     with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
         waiting: deque[Future[Loaded]] = deque()
         upcoming = iter(jobs)
         try:
             for job in upcoming:
-                waiting.append(pool.submit(load, job, root, side))
+                waiting.append(pool.submit(load, job, root, size))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -48,15 +51,15 @@ def prefetch(jobs: Sequence[Job], root: Path, side: int, ahead: int) -> Iterator
             pool.shutdown(cancel_futures=True)
 
 
-def load(job: Job, root: Path, side: int) -> Loaded:
-    """Read one job's image; what is wrong with it stands in the result, nothing is raised."""
+def load(job: Job, root: Path, size: tuple[int, int]) -> Loaded:
+    """Read one job's image for a frame of `size` (height, width); what is wrong with it stands in the result."""
     row = job.requests[0].row
     try:
         path = image_file(root, row)
         if not job.answerable:
             return Loaded(job, None, image_size(path, root))
         image = read_image(path, root)
-        return Loaded(job, to_square(image.pixels, side), image.pixels.shape[:2], image.warnings)
+        return Loaded(job, to_frame(image.pixels, size), image.pixels.shape[:2], image.warnings)
     except ImageError as error:
         return Loaded(job, None, _size_from_header(job, root), reason=str(error))
     except Exception as error:  # whatever one image does to a decoder, the others are still to be answered

@@ -6,6 +6,7 @@ import click
 
 from aurora import __version__
 from aurora.command import ENVIRONMENT, FILE, FOLDER, GROUP
+from aurora.model.config import PRESETS
 
 
 @click.group(context_settings=GROUP)
@@ -57,6 +58,34 @@ def export(weights: Path, out: Path) -> None:
 
     convert(weights, out)
     click.echo(f"{weights} exported to {out}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--from", "source", required=True, help="Folder of a Qwen3-VL checkpoint, or its id on the hub.")
+@click.option("--out", type=FILE, required=True, help="File to write (.safetensors).")
+@click.option("--revision", help="Branch, tag or commit on the hub.")
+@click.option("--depth", type=click.IntRange(1), help="Blocks to keep, from the first. Default: all.")
+def import_encoder(source: str, out: Path, revision: str | None, depth: int | None) -> None:
+    """Write the vision tower of a published Qwen3-VL checkpoint, and nothing of its language model, to a file.
+
+    A training configuration takes the file as `encoder`.
+    """
+    from training.qwen.importer import import_encoder as convert
+
+    tower = convert(source, out, revision, depth)
+    click.echo(f"encoder of {tower.depth} blocks, width {tower.hidden_size}: {out}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--device", help="cpu, cuda or cuda:N: measure there, instead of counting.")
+@click.option("--preset", "presets", type=click.Choice(list(PRESETS)), multiple=True, help="Default: all.")
+@click.option("--size", type=click.IntRange(32), default=448, show_default=True, help="Side of the images measured.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images per batch measured.")
+def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_size: int) -> None:
+    """Print what the encoders cost: counted parameters, FLOP and memory, or with --device measured speed and memory."""
+    from training.cost import cost_table, speed_table
+
+    click.echo(speed_table(device, presets or tuple(PRESETS), size, batch_size) if device else cost_table())
 
 
 @main.command(context_settings=ENVIRONMENT)

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from aurora.errors import UsageError
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+#: Height and width; a single number is the side of a square.
+Size = Annotated[tuple[Count, Count], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)]
 
 
 class FitConfig(BaseModel):
@@ -17,19 +19,27 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    preset: Literal["tiny", "small"] = "tiny"
-    image_size: Count = 256
+    preset: Literal["tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
+    #: A file made by `import-encoder`; it replaces the preset's encoder, shape and weights.
+    encoder: Path | None = None
+    image_size: Size = (256, 256)
     seed: int = 0
     steps: Count
     batch_size: Count = 32
     learning_rate: Positive = 1e-3
+    #: The learning rate falls by this factor from each block of the encoder to the one before it.
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    #: Blocks of the encoder, from the first, that stay as they are, with its embeddings; 0 trains all of it.
+    freeze_blocks: Annotated[int, Field(ge=0)] = 0
+    #: Computes the encoder's activations twice instead of keeping them: about a third slower, far less memory.
+    gradient_checkpointing: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup_steps: Annotated[int, Field(ge=0)] = 200
     clip_norm: Positive = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     augment: bool = True
     precision: Literal["bf16", "fp32"] = "bf16"
-    device: str = "cpu"
+    device: str = "auto"
     loader_threads: Count = 2
     log_every: Count = 50
     validate_every: Count = 1000

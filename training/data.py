@@ -10,7 +10,7 @@ from aurora.errors import InputError
 from aurora.images import read_image, read_mask
 from aurora.rows import Row, box_label, class_label, image_file, mask_file, points_label, read_rows
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
-from aurora.transform import to_fractions, to_square
+from aurora.transform import to_fractions, to_frame
 from training.augment import jitter, random_affine, warp_image, warp_masks, warp_points
 
 #: Side of a cell of the segmentation logits in pixels of the model's image.
@@ -30,7 +30,7 @@ class Case:
 class Sample:
     """One training example.
 
-    `image` is (S, S, 3) 8-bit RGB. `target` is, by type: class shares per cell (C, S/4, S/4) float32; the
+    `image` is (H, W, 3) 8-bit RGB. `target` is, by type: class shares per cell (C, H/4, W/4) float32; the
     class as an int64 scalar; the box (x1, y1, x2, y2) or the points (K, 2) in fractions of the image.
     """
 
@@ -62,8 +62,8 @@ def task_registry(cases: Iterable[Case]) -> dict[str, Task]:
     return registry([*official, *(present[name] for name in sorted(present.keys() - OFFICIAL.keys()))])
 
 
-def load_sample(case: Case, side: int, rng: np.random.Generator | None) -> Sample:
-    """Read a case and bring it to the model's frame, augmented where `rng` is given.
+def load_sample(case: Case, frame: tuple[int, int], rng: np.random.Generator | None) -> Sample:
+    """Read a case and bring it to the model's `frame` (height, width), augmented where `rng` is given.
 
     Raises:
         ImageError: the image can't be read.
@@ -71,14 +71,14 @@ def load_sample(case: Case, side: int, rng: np.random.Generator | None) -> Sampl
     """
     pixels = read_image(image_file(case.root, case.row), case.root).pixels
     size = pixels.shape[:2]
-    matrix = random_affine(rng, size, side, sided=case.task.left_right) if rng else np.eye(2, 3)
-    image = to_square(pixels, side)
+    matrix = random_affine(rng, size, frame, sided=case.task.left_right) if rng else np.eye(2, 3)
+    image = to_frame(pixels, frame)
     if rng:
         image = jitter(warp_image(image, matrix), rng)
-    return Sample(case.task, image, _target(case, size, side, matrix))
+    return Sample(case.task, image, _target(case, size, frame, matrix))
 
 
-def _target(case: Case, size: tuple[int, int], side: int, matrix: np.ndarray) -> np.ndarray:
+def _target(case: Case, size: tuple[int, int], frame: tuple[int, int], matrix: np.ndarray) -> np.ndarray:
     row, task = case.row, case.task
     if task.type is TaskType.SEGMENTATION:
         mask = read_mask(mask_file(case.root, row))
@@ -87,7 +87,7 @@ def _target(case: Case, size: tuple[int, int], side: int, matrix: np.ndarray) ->
                 f"{row.source}: expected a mask of {size} with values below {task.num_classes}, "
                 f"found {mask.shape} with {mask.max()}; mend {row.mask_path}"
             )
-        return warp_masks(mask, task.num_classes, matrix, side, CELL)
+        return warp_masks(mask, task.num_classes, matrix, frame, CELL)
     if task.type is TaskType.CLASSIFICATION:
         label = class_label(row)
         if label is None or not 0 <= label < task.num_classes:
@@ -98,12 +98,12 @@ def _target(case: Case, size: tuple[int, int], side: int, matrix: np.ndarray) ->
         if box is None:
             raise InputError(f"{row.source}: expected x_min, y_min, x_max and y_max, found none")
         x1, y1, x2, y2 = to_fractions(np.reshape(box, (2, 2)), size).ravel()
-        corners = warp_points(np.array([(x1, y1), (x2, y1), (x1, y2), (x2, y2)]), matrix, side)
+        corners = warp_points(np.array([(x1, y1), (x2, y1), (x1, y2), (x2, y2)]), matrix, frame)
         return np.clip(np.concatenate([corners.min(0), corners.max(0)]), 0.0, 1.0)
     points = points_label(row)
     if points is None or len(points) != task.num_classes:
         raise InputError(f"{row.source}: expected {task.num_classes} points, found {len(points or [])}")
-    return warp_points(to_fractions(np.array(points), size), matrix, side)
+    return warp_points(to_fractions(np.array(points), size), matrix, frame)
 
 
 def _own_task(name: str, kind: TaskType, count: int) -> Task:

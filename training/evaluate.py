@@ -22,7 +22,7 @@ from aurora.metrics import (
 from aurora.model.aurora import Aurora
 from aurora.rows import box_label, class_label, image_file, mask_file, points_label
 from aurora.tasks import TaskType, channel_slices
-from aurora.transform import to_square
+from aurora.transform import to_frame
 from training.data import Case
 
 BATCH = 32
@@ -59,7 +59,7 @@ def _answers(model: Aurora, cases: Sequence[Case]) -> Iterator[tuple[Case, Any, 
         for start in range(0, len(cases), BATCH):
             batch = cases[start : start + BATCH]
             pixels = list(pool.map(lambda case: read_image(image_file(case.root, case.row), case.root).pixels, batch))
-            images = torch.from_numpy(np.stack([to_square(p, model.config.image_size) for p in pixels])).to(device)
+            images = torch.from_numpy(np.stack([to_frame(p, model.config.image_size) for p in pixels])).to(device)
             for kind in TaskType:
                 indices = [i for i, case in enumerate(batch) if case.task.type is kind]
                 if not indices:

@@ -1,7 +1,6 @@
 """A checkpoint in the forms that are shipped, ONNX for ONNX Runtime and float16 at half the size."""
 
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,23 +39,20 @@ def export(weights: Path, out: Path) -> None:
     if out.suffix == ".safetensors":
         checkpoint.save(out, model, spec.provenance, half=True)
         return
-    beside = out.with_name(out.name + ".part")
-    beside.write_bytes(to_onnx(model, spec).SerializeToString())
-    os.replace(beside, out)
-    checkpoint.record_checksum(out)
+    with checkpoint.replacing(out) as beside:
+        beside.write_bytes(to_onnx(model, spec).SerializeToString())
 
 
 def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":
     """The model as an ONNX graph that bears the checkpoint's description.
 
-    The graph takes `images` (B, S, S, 3) uint8 and, for every type that the checkpoint answers,
+    The graph takes `images` (B, H, W, 3) uint8 and, for every type that the checkpoint answers,
     `<type>_rows` (R,) int64, the image of each row; it gives `<type>` (R, channels, ...) float32. B and every
     R are free but at least 1. Weights that float16 holds exactly are stored as float16 and widened when
     the file is loaded.
     """
     kinds = [kind for kind in TaskType if of_type(spec.tasks, kind)]
-    side = spec.config.image_size
-    images = torch.zeros((3, side, side, 3), dtype=torch.uint8)
+    images = torch.zeros((3, *spec.config.image_size, 3), dtype=torch.uint8)
     rows = tuple(torch.arange(2 + i % 2) for i in range(len(kinds)))
     dynamic = ({0: torch.export.Dim("images")}, tuple({0: torch.export.Dim(f"{kind}_rows")} for kind in kinds))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

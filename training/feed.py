@@ -22,7 +22,7 @@ AHEAD = 3
 class Batch:
     """Samples as the network and the losses want them.
 
-    `images` (B, S, S, 3) uint8; `rows` the image of every row by type, (R,) int64; `targets` by task: which
+    `images` (B, H, W, 3) uint8; `rows` the image of every row by type, (R,) int64; `targets` by task: which
     of its type's rows are the task's, a slice of n, and their targets, (n, ...).
     """
 
@@ -74,7 +74,7 @@ class Feed:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _draw(self) -> list[tuple[Case, int, np.random.Generator | None]]:
+    def _draw(self) -> list[tuple[Case, tuple[int, int], np.random.Generator | None]]:
         drawn = []
         for name in self.sampler.draw(self.config.batch_size, self.rng):
             case = self.by_task[name][self.rng.integers(len(self.by_task[name]))]

@@ -10,20 +10,22 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aurora import __version__, checkpoint
-from aurora.errors import DeviceError, InputError, OutputError
+from aurora.device import open_device
+from aurora.errors import DeviceError, InputError, OutputError, UsageError
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
-from aurora.tasks import Task, TaskType, channel_slices
+from aurora.tasks import Registry, Task, TaskType, channel_slices
 from training.balance import LossBalance
 from training.config import FitConfig
 from training.data import Case, task_registry
 from training.evaluate import composite, evaluate
 from training.feed import Batch, Feed
 from training.losses import LOSSES
+from training.optimizer import freeze, make_optimizer, make_schedule
+from training.qwen.encoder_file import load_encoder, read_encoder
 from training.sampler import TaskSampler
 
 WEIGHTS = "best.safetensors"
@@ -38,22 +40,24 @@ def fit(
     configuration and a log with a JSON object per line. `sources` names the data in the provenance.
 
     Raises:
+        UsageError: the configuration doesn't fit the encoder.
+        WeightsError: the configuration's encoder file can't be used.
         DeviceError: no such device, or a loss that isn't finite.
         InputError: a validation case of a task that isn't trained, or a case that can't be read.
         OutputError: `out` can't be written.
     """
-    device = _device(config.device)
+    device = open_device(config.device)
     torch.manual_seed(config.seed)
     tasks = task_registry(cases)
     for case in validation:
         if tasks.get(case.task.id) != case.task:
             raise InputError(f"{case.row.source}: expected a task of the training data, found {case.task}")
-    preset = PRESETS[config.preset]
-    model = Aurora(ModelConfig(preset.encoder, preset.pyramid_width, config.image_size), tasks).to(device)
+    model, encoder_source = _build(config, tasks)
+    model.to(device)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     balance = LossBalance().to(device)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, balance, config.weight_decay), lr=config.learning_rate)
-    schedule = _schedule(optimizer, config)
+    optimizer = make_optimizer(model, balance, config)
+    schedule = make_schedule(optimizer, config)
     sizes = {name: sum(case.task.id == name for case in cases) for name in tasks}
     sampler = TaskSampler(sizes)
     log = _Log(out, config)
@@ -78,7 +82,7 @@ def fit(
                 log.write(step=step, composite=score, tasks=results)
             if score > best:
                 best = score
-                provenance = _provenance(config, device, sources, sizes, step, results)
+                provenance = _provenance(config, device, sources, sizes, step, results) | {"encoder": encoder_source}
                 checkpoint.save(out / WEIGHTS, averaged, provenance)
     return out / WEIGHTS
 
@@ -102,25 +106,20 @@ def _step(loss: Tensor, optimizer: torch.optim.Optimizer, clip_norm: float) -> N
     optimizer.step()
 
 
-def _device(name: str) -> torch.device:
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DeviceError(f"device {name!r} was asked for, but PyTorch finds no CUDA device; use device=cpu")
-    return torch.device(name)
-
-
-def _parameter_groups(model: Aurora, balance: LossBalance, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels; none for norms, biases, positions and the learned balance."""
-    decayed = [p for name, p in model.named_parameters() if p.ndim > 1 and "pos_embed" not in name]
-    ids = {id(p) for p in decayed}
-    others = [p for p in [*model.parameters(), *balance.parameters()] if id(p) not in ids]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _schedule(optimizer: torch.optim.Optimizer, config: FitConfig) -> SequentialLR:
-    rising = max(config.warmup_steps, 1)
-    warmup = LinearLR(optimizer, 1e-2, total_iters=rising)
-    cosine = CosineAnnealingLR(optimizer, max(config.steps - rising, 1), eta_min=config.learning_rate / 100)
-    return SequentialLR(optimizer, [warmup, cosine], [rising])
+def _build(config: FitConfig, tasks: Registry) -> tuple[Aurora, dict[str, Any]]:
+    """The model to be trained, and where its encoder's weights come from; nothing if they are random."""
+    preset = PRESETS[config.preset]
+    file = read_encoder(config.encoder) if config.encoder else None
+    shape = file.config if file else preset.encoder
+    try:
+        model = Aurora(ModelConfig(shape, preset.pyramid_width, config.image_size), tasks)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if file:
+        load_encoder(model.encoder, file)
+    freeze(model.encoder, config.freeze_blocks)
+    model.encoder.recompute = config.gradient_checkpointing
+    return model, file.provenance if file else {}
 
 
 def _provenance(
@@ -135,7 +134,7 @@ def _provenance(
         "version": __version__,
         "torch": torch.__version__,
         "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.platform()}",
-        "config": config.model_dump(),
+        "config": config.model_dump(mode="json"),
         "data": list(sources),
         "cases": sizes,
         "step": step,

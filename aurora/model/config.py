@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 STRIDES = (4, 8, 16, 32)
+#: Base of the rotary embedding's frequencies.
+ROPE_THETA = 10_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,18 @@ class EncoderConfig:
 class ModelConfig:
     """Everything that fixes the network's shape, apart from the task registry.
 
-    `image_size` is the side in pixels of the square image that the model sees, a multiple of 64 (or of
-    twice the patch size).
+    `image_size` is height and width in pixels of the image that the model sees, each a multiple of twice the
+    patch size.
     """
 
     encoder: EncoderConfig
     pyramid_width: int
-    image_size: int
+    image_size: tuple[int, int]
 
     def __post_init__(self) -> None:
         step = 2 * self.encoder.patch_size
-        if self.image_size <= 0 or self.image_size % step:
-            raise ValueError(f"image_size must be a multiple of {step}, found {self.image_size}")
+        if any(side <= 0 or side % step for side in self.image_size):
+            raise ValueError(f"image_size must be multiples of {step}, found {self.image_size}")
 
     def to_record(self) -> dict[str, Any]:
         """The configuration as a JSON-ready record."""
@@ -54,11 +56,24 @@ class ModelConfig:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of `to_record`; raises `KeyError` or `TypeError` on other content."""
-        return cls(**{**record, "encoder": EncoderConfig(**record["encoder"])})
+        """The inverse of `to_record`; raises `KeyError` or `TypeError` on other content.
+
+        A single number for `image_size` is the side of a square.
+        """
+        size = record["image_size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        return cls(**{**record, "encoder": EncoderConfig(**record["encoder"]), "image_size": (height, width)})
 
 
+_2B = EncoderConfig(24, 1024, 4096, 16)
+_8B = EncoderConfig(27, 1152, 4304, 16)
+
+#: Shapes by name. Those of Qwen3-VL are what the published config.json files say; `import-encoder` reads them anew.
 PRESETS = {
-    "tiny": ModelConfig(EncoderConfig(6, 192, 768, 3), pyramid_width=64, image_size=256),
-    "small": ModelConfig(EncoderConfig(12, 256, 1024, 4), pyramid_width=96, image_size=256),
+    "tiny": ModelConfig(EncoderConfig(6, 192, 768, 3), pyramid_width=64, image_size=(256, 256)),
+    "small": ModelConfig(EncoderConfig(12, 256, 1024, 4), pyramid_width=96, image_size=(256, 256)),
+    "qwen3-vl-2b": ModelConfig(_2B, pyramid_width=256, image_size=(448, 448)),
+    "qwen3-vl-4b": ModelConfig(_2B, pyramid_width=256, image_size=(448, 448)),
+    "qwen3-vl-8b": ModelConfig(_8B, pyramid_width=256, image_size=(448, 448)),
+    "qwen3-vl-32b": ModelConfig(_8B, pyramid_width=256, image_size=(448, 448)),
 }

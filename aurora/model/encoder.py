@@ -9,10 +9,10 @@ temporal kernels of the patch embedding, which see the same still image, are fol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from aurora.model.config import EncoderConfig
+from aurora.model.config import ROPE_THETA, EncoderConfig
 
-ROPE_THETA = 10_000.0
 NORM_EPS = 1e-6
 
 
@@ -92,11 +92,16 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The tower up to its last tap; there is no final norm."""
+    """The tower up to its last tap; there is no final norm.
+
+    With `recompute` set, training keeps only what goes into each block and computes its inside again on the
+    way back (gradient checkpointing).
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
         self.patch_embed = PatchEmbed(config)
         self.pos_embed = nn.Embedding(config.num_position_embeddings, config.hidden_size)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
@@ -123,13 +128,16 @@ class Encoder(nn.Module):
         cos, sin = rotary_tables(grid, self.config.hidden_size // self.config.num_heads, x.device)
         outputs = {}
         for index, block in enumerate(self.blocks):
-            x = block(x, cos, sin)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, cos, sin, use_reentrant=False)
+            else:
+                x = block(x, cos, sin)
             outputs[index] = x
         return [outputs[tap].transpose(1, 2).unflatten(2, grid) for tap in self.config.taps]
 
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)

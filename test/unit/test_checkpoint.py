@@ -1,6 +1,7 @@
 """A checkpoint describes itself, comes back as it was, and is refused when it isn't whole."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.tasks import OFFICIAL, TaskType
 
-CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=64)
+CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
 
 
 @pytest.fixture
@@ -101,15 +102,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_export_gives_the_same_answers(saved: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int]) -> None:
     from inference.engine_onnx import OnnxEngine
     from inference.engine_torch import TorchEngine
     from training.export import export
 
+    torch.manual_seed(0)
+    saved = tmp_path / "model.safetensors"
+    checkpoint.save(saved, Aurora(replace(CONFIG, image_size=size), OFFICIAL), {"seed": 7})
     export(saved, tmp_path / "model.onnx")
     onnx, torch_engine = OnnxEngine(tmp_path / "model.onnx", "cpu"), TorchEngine(saved, "cpu")
     assert onnx.spec == torch_engine.spec
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8)
     for rows in (
         {kind: np.array([0, 2]) for kind in TaskType},
         {TaskType.DETECTION: np.array([1])},

@@ -19,9 +19,9 @@ def finite(*shape: int, low: float = -1e30) -> st.SearchStrategy[np.ndarray]:
     return arrays(np.float32, shape, elements=st.floats(float(np.float32(low)), float(np.float32(1e30)), width=32))
 
 
-def box_maps(*cells: tuple[int, int, float, tuple[float, float, float, float]], side: int = 8) -> np.ndarray:
-    """Maps (5, side, side) with nothing but the given cells: row, column, objectness, distances to the sides."""
-    maps = np.zeros((5, side, side), np.float32)
+def box_maps(*cells: tuple[int, int, float, tuple[float, float, float, float]], columns: int = 8) -> np.ndarray:
+    """Maps (5, 8, columns) with nothing but the given cells: row, column, objectness, distances to the sides."""
+    maps = np.zeros((5, 8, columns), np.float32)
     maps[0] = -20
     for row, column, objectness, distances in cells:
         maps[:, row, column] = objectness, *distances
@@ -68,9 +68,11 @@ def test_softmax(logits: list[float], expected: list[float]) -> None:
     np.testing.assert_allclose(decode_classes(np.array(logits, np.float32)), expected, atol=1e-6)
 
 
-def test_a_box_is_measured_from_the_centre_of_its_cell() -> None:
-    box = decode_box(box_maps((2, 5, 4.0, (0.1, 0.2, 0.3, 0.4))))
-    np.testing.assert_allclose(box, [5.5 / 8 - 0.1, 2.5 / 8 - 0.2, 5.5 / 8 + 0.3, 2.5 / 8 + 0.4], atol=1e-6)
+@pytest.mark.parametrize("columns", [6, 8, 16])
+def test_a_box_is_measured_from_the_centre_of_its_cell_in_fractions_of_each_side(columns: int) -> None:
+    box = decode_box(box_maps((2, 5, 4.0, (0.1, 0.2, 0.05, 0.4)), columns=columns))
+    x, y = 5.5 / columns, 2.5 / 8
+    np.testing.assert_allclose(box, [x - 0.1, y - 0.2, x + 0.05, y + 0.4], atol=1e-6)
 
 
 def test_cells_that_agree_vote_and_others_do_not() -> None:

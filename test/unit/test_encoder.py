@@ -1,74 +1,111 @@
 """The tower against the library's own, and a probe that its maps lie where the image does."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from support.qwen import library_blocks, make_library_tower, merge_order, raster, relative_error
 from torch import Tensor
 
+from aurora.model.aurora import normalise
 from aurora.model.config import PRESETS, EncoderConfig
 from aurora.model.encoder import Encoder
 
 CONFIG = EncoderConfig(depth=4, hidden_size=96, intermediate_size=192, num_heads=3)
+BLOCK_2B = replace(PRESETS["qwen3-vl-2b"].encoder, depth=1)
+BLOCK_8B = replace(PRESETS["qwen3-vl-8b"].encoder, depth=1)
 # How much a patch is brighter than the one above it, and than the one to its left.
 ROW, COLUMN = 1e-3, 1e-1
 
 
 @pytest.fixture(scope="module")
 def library_tower():  # type: ignore[no-untyped-def]
-    """transformers' tower with random weights of the configuration above."""
-    from transformers import Qwen3VLVisionModel
-    from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
-
-    torch.manual_seed(0)
-    config = Qwen3VLVisionConfig(
-        depth=CONFIG.depth,
-        hidden_size=CONFIG.hidden_size,
-        intermediate_size=CONFIG.intermediate_size,
-        num_heads=CONFIG.num_heads,
-        num_position_embeddings=CONFIG.num_position_embeddings,
-        out_hidden_size=64,
-        deepstack_visual_indexes=[1],
-    )
-    tower = Qwen3VLVisionModel._from_config(config, attn_implementation="sdpa").eval()
-    for parameter in tower.parameters():  # away from the initial zeros and ones, so that each one counts
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    return tower
+    return make_library_tower(CONFIG)
 
 
-def ours_from(tower) -> Encoder:  # type: ignore[no-untyped-def]
-    encoder = Encoder(CONFIG)
+def ours_from(tower, config: EncoderConfig) -> Encoder:  # type: ignore[no-untyped-def]
+    encoder = Encoder(config)
     state = {name: value for name, value in tower.state_dict().items() if name in encoder.state_dict()}
     state["patch_embed.proj.weight"] = state["patch_embed.proj.weight"].sum(2)
     encoder.load_state_dict(state)
     return encoder.eval()
 
 
-def merge_order(pixels: Tensor) -> Tensor:
-    """Pixels (B, 3, H, W) as the library's processor packs them: 2x2 merge blocks of patches, two equal frames."""
-    batch, _, height, width = pixels.shape
-    x = pixels.view(batch, 3, height // 32, 2, 16, width // 32, 2, 16).permute(0, 2, 5, 3, 6, 1, 4, 7)
-    return x.unsqueeze(6).expand(*x.shape[:6], 2, 16, 16).reshape(-1, 3 * 2 * 16 * 16)
-
-
-def raster(tokens: Tensor, batch: int, grid: tuple[int, int]) -> Tensor:
-    """Tokens in merge order (B x rows x columns, C) to maps (B, C, rows, columns)."""
-    x = tokens.view(batch, grid[0] // 2, grid[1] // 2, 2, 2, -1)
-    return x.permute(0, 5, 1, 3, 2, 4).reshape(batch, -1, *grid)
-
-
 @pytest.mark.parametrize("size", [(128, 128), (64, 192), (448, 320)])
 def test_every_tap_equals_the_librarys(library_tower, size) -> None:  # type: ignore[no-untyped-def]
     pixels = torch.rand(2, 3, *size) * 2 - 1
-    grid = (size[0] // 16, size[1] // 16)
-    blocks: list[Tensor] = []
-    hooks = [block.register_forward_hook(lambda *io: blocks.append(io[2])) for block in library_tower.blocks]
+    blocks = library_blocks(library_tower, pixels)
     with torch.no_grad():
-        library_tower(merge_order(pixels), torch.tensor([[1, *grid]] * 2))
-        maps = ours_from(library_tower)(pixels)
-    for hook in hooks:
-        hook.remove()
+        maps = ours_from(library_tower, CONFIG)(pixels)
     for tap, found in zip(CONFIG.taps, maps, strict=True):
-        expected = raster(blocks[tap], 2, grid)
-        assert (found - expected).norm() / expected.norm() < 1e-5
+        assert relative_error(found, blocks[tap]) < 1e-5
+
+
+@pytest.mark.parametrize("config", [BLOCK_2B, BLOCK_8B], ids=["2b", "8b"])
+def test_a_block_of_the_published_width_equals_the_librarys(config: EncoderConfig) -> None:
+    tower, pixels = make_library_tower(config), torch.rand(2, 3, 64, 128) * 2 - 1
+    with torch.no_grad():
+        found = ours_from(tower, config)(pixels)[-1]
+    assert relative_error(found, library_blocks(tower, pixels)[0]) < 1e-5
+
+
+@pytest.mark.parametrize("size", [(256, 256), (448, 448), (512, 512), (320, 576)])
+def test_positions_are_interpolated_as_the_librarys(library_tower, size) -> None:  # type: ignore[no-untyped-def]
+    from transformers.vision_utils import get_vision_interpolation_indices_and_weights
+
+    grid = (size[0] // 16, size[1] // 16)
+    indices, weights = get_vision_interpolation_indices_and_weights(
+        torch.tensor([[1, *grid]]), num_grid_per_side=48, mode="bilinear", align_corners=True, spatial_merge_size=2
+    )
+    expected = (library_tower.pos_embed(indices) * weights[:, :, None]).sum(1)
+    found = ours_from(library_tower, CONFIG).positions(grid)
+    assert relative_error(found, raster(expected, 1, grid)) < 1e-5
+
+
+def test_pixel_values_equal_the_librarys_processor() -> None:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    images = torch.randint(0, 256, (2, 256, 320, 3), dtype=torch.uint8)
+    # The values of the published preprocessor_config.json.
+    processor = Qwen2VLImageProcessorPil(
+        patch_size=16, merge_size=2, temporal_patch_size=2, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    expected = processor(images=[image.numpy() for image in images], return_tensors="pt")
+    assert expected["image_grid_thw"].tolist() == [[1, 16, 20]] * 2
+    torch.testing.assert_close(merge_order(normalise(images)), expected["pixel_values"], atol=1e-6, rtol=0)
+
+
+def test_one_encoder_serves_any_grid(library_tower) -> None:  # type: ignore[no-untyped-def]
+    """Positions are taken anew from the table when another size comes, to and fro."""
+    encoder = ours_from(library_tower, CONFIG)
+    small, large = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 192, 128)
+    with torch.no_grad():
+        before = encoder(small)
+        assert [tuple(tap.shape) for tap in encoder(large)] == [(1, 96, 12, 8)] * 4
+        for first, again in zip(before, encoder(small), strict=True):
+            assert torch.equal(first, again)
+
+
+def test_recomputing_changes_no_gradient() -> None:
+    torch.manual_seed(0)
+    encoder, pixels = Encoder(CONFIG), torch.rand(2, 3, 64, 96)
+    gradients = []
+    for encoder.recompute in (False, True):
+        encoder.zero_grad()
+        sum(tap.square().mean() for tap in encoder(pixels)).backward()  # type: ignore[union-attr]
+        gradients.append([parameter.grad.clone() for parameter in encoder.parameters()])
+    assert all(torch.equal(kept, again) for kept, again in zip(*gradients, strict=True))
+
+
+def test_recomputing_keeps_less_for_the_way_back() -> None:
+    encoder, pixels = Encoder(CONFIG), torch.rand(2, 3, 64, 96)
+    kept = []
+    for encoder.recompute in (False, True):
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):  # noqa: B023
+            encoder(pixels)
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 3
 
 
 def probe_encoder() -> Encoder:
@@ -105,8 +142,8 @@ def test_coordinate_probe_fails_on_a_naive_reshape_of_merge_order() -> None:
 
 def test_taps_are_evenly_spaced() -> None:
     assert PRESETS["tiny"].encoder.taps == (0, 2, 3, 5)
-    assert EncoderConfig(24, 1024, 4096, 16).taps == (0, 8, 15, 23)
-    assert EncoderConfig(27, 1152, 4304, 16).taps == (0, 9, 17, 26)
+    assert PRESETS["qwen3-vl-2b"].encoder.taps == (0, 8, 15, 23)
+    assert PRESETS["qwen3-vl-8b"].encoder.taps == (0, 9, 17, 26)
 
 
 def test_a_width_that_the_rotary_embedding_cannot_split_is_refused() -> None:

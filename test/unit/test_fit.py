@@ -6,6 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
+from support.qwen import make_checkpoint
 
 from aurora import checkpoint
 from aurora.errors import ImageError, InputError, UsageError
@@ -13,6 +16,7 @@ from training.config import FitConfig, load_config
 from training.data import load_cases, load_sample, task_registry
 from training.loop import fit
 from training.phantom import generate
+from training.qwen.importer import import_encoder
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 TASKS = ["fetal_head", "breast_2cls", "uterine_fibroid_det", "fetal_femur"]
@@ -28,11 +32,13 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_weights_log_and_configuration(phantoms: Path, tmp_path: Path) -> None:
     cases = load_cases([phantoms])
-    weights = fit(QUICK, cases, cases, tmp_path, ["phantoms"])
+    config = FitConfig(**{**QUICK.model_dump(), "image_size": (64, 96)})
+    weights = fit(config, cases, cases, tmp_path, ["phantoms"])
     spec = checkpoint.read_spec(weights)
+    assert spec.config.image_size == (64, 96)
     assert list(spec.tasks) == TASKS
     assert spec.provenance["data"] == ["phantoms"]
-    assert FitConfig(**json.loads((tmp_path / "config.json").read_text())) == QUICK
+    assert FitConfig(**json.loads((tmp_path / "config.json").read_text())) == config
     steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert steps == [2, 4, 4]
 
@@ -41,6 +47,28 @@ def test_the_same_seed_gives_the_same_weights(phantoms: Path, tmp_path: Path) ->
     cases = load_cases([phantoms])
     first, second = (fit(QUICK, cases, [], tmp_path / name, []).read_bytes() for name in ("a", "b"))
     assert first == second
+
+
+def test_training_starts_from_an_imported_encoder_and_keeps_what_is_frozen(phantoms: Path, tmp_path: Path) -> None:
+    import_encoder(str(make_checkpoint(tmp_path / "Qwen3-VL")), tmp_path / "encoder.safetensors")
+    changes = {"freeze_blocks": 6, "gradient_checkpointing": True, "layer_decay": 0.8}
+    config = QUICK.model_copy(update={"encoder": tmp_path / "encoder.safetensors", **changes})
+    weights = fit(config, load_cases([phantoms]), [], tmp_path / "run", [])
+    trained, published = load_file(weights), load_file(tmp_path / "encoder.safetensors")
+    assert all(torch.equal(trained[f"encoder.{name}"], tensor.float()) for name, tensor in published.items())
+    assert checkpoint.read_spec(weights).provenance["encoder"]["source"] == "Qwen3-VL"
+
+
+def test_a_smaller_imported_encoder_replaces_the_presets(phantoms: Path, tmp_path: Path) -> None:
+    import_encoder(str(make_checkpoint(tmp_path / "Qwen3-VL")), tmp_path / "encoder.safetensors", depth=4)
+    config = QUICK.model_copy(update={"encoder": tmp_path / "encoder.safetensors", "preset": "small"})
+    spec = checkpoint.read_spec(fit(config, load_cases([phantoms]), [], tmp_path / "run", []))
+    assert (spec.config.encoder.depth, spec.config.encoder.hidden_size, spec.config.pyramid_width) == (4, 192, 96)
+
+
+def test_an_image_size_off_the_grid_is_a_usage_error(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"multiples of 32, found \(64, 100\)"):
+        fit(QUICK.model_copy(update={"image_size": (64, 100)}), load_cases([phantoms]), [], tmp_path, [])
 
 
 @pytest.mark.slow
@@ -81,7 +109,7 @@ def test_a_mask_with_a_value_out_of_range_is_named(phantoms: Path) -> None:
     try:
         cv2.imwrite(str(mask), np.full(cv2.imread(str(mask), 0).shape, 9, np.uint8))
         with pytest.raises(InputError, match=r"fetal_head\.csv:2: expected a mask .* found .* with 9"):
-            load_sample(case, 64, None)
+            load_sample(case, (64, 64), None)
     finally:
         mask.write_bytes(before)
 
@@ -91,7 +119,7 @@ def test_an_unreadable_training_image_is_an_error(tmp_path: Path) -> None:
     case = load_cases([tmp_path])[0]
     (tmp_path / "csv_files" / case.row.image_path).resolve().write_bytes(b"no image")
     with pytest.raises(ImageError):
-        load_sample(case, 64, None)
+        load_sample(case, (64, 64), None)
 
 
 def test_a_validation_task_that_is_not_trained_is_named(phantoms: Path, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from aurora.decode import decode_box, decode_points
-from training.losses import detection_loss, giou_loss, regression_loss, segmentation_loss
+from training.losses import HEATMAP_SIGMA_CELLS, detection_loss, giou_loss, regression_loss, segmentation_loss
+
+GRIDS = pytest.mark.parametrize("grid", [(16, 16), (16, 24), (24, 16)])
 
 
-def perfect_maps(box: torch.Tensor, side: int = 16) -> torch.Tensor:
-    """The detection output (1, 5, side, side) of a network that is sure of `box` (4,)."""
-    centres = (torch.arange(side) + 0.5) / side
-    x, y = centres[None, :].expand(side, side), centres[:, None].expand(side, side)
+def perfect_maps(box: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """The detection output (1, 5, *grid) of a network that is sure of `box` (4,)."""
+    y, x = torch.meshgrid(*((torch.arange(count) + 0.5) / count for count in grid), indexing="ij")
     x1, y1, x2, y2 = box
     reach = (((x - (x1 + x2) / 2).abs() <= (x2 - x1) / 4) & ((y - (y1 + y2) / 2).abs() <= (y2 - y1) / 4)).float()
     return torch.stack([20 * reach - 10, x - x1, y - y1, x2 - x, y2 - y])[None]
@@ -25,15 +26,17 @@ def test_segmentation_prefers_the_truth() -> None:
     assert segmentation_loss(sure.roll(4, dims=2), shares) > 1
 
 
-def test_detection_loss_vanishes_for_the_box_that_the_decoder_returns() -> None:
+@GRIDS
+def test_detection_loss_vanishes_for_the_box_that_the_decoder_returns(grid: tuple[int, int]) -> None:
     box = torch.tensor([0.2, 0.3, 0.7, 0.6])
-    maps = perfect_maps(box)
+    maps = perfect_maps(box, grid)
     assert detection_loss(maps, box[None]) < 1e-3
     np.testing.assert_allclose(decode_box(maps[0].numpy()), box.numpy(), atol=1e-5)
 
 
-def test_a_box_smaller_than_a_cell_still_has_a_positive_cell() -> None:
-    maps = torch.zeros(1, 5, 8, 8, requires_grad=True)
+@GRIDS
+def test_a_box_smaller_than_a_cell_still_has_a_positive_cell(grid: tuple[int, int]) -> None:
+    maps = torch.zeros(1, 5, *grid, requires_grad=True)
     detection_loss(maps, torch.tensor([[0.5, 0.5, 0.51, 0.51]])).backward()
     assert maps.grad is not None
     assert maps.grad[:, 1:].abs().sum() > 0
@@ -45,10 +48,11 @@ def test_giou_by_hand() -> None:
     assert giou_loss(a, b).item() == pytest.approx(1 + 1 / 3)
 
 
-def test_regression_loss_is_lowest_where_the_decoder_finds_the_point() -> None:
+@GRIDS
+def test_regression_loss_is_lowest_where_the_decoder_finds_the_point(grid: tuple[int, int]) -> None:
     points = torch.tensor([[[0.31, 0.62]]])
-    heatmaps = torch.zeros(1, 1, 16, 16, requires_grad=True)
-    optimizer = torch.optim.Adam([heatmaps], lr=0.3)
+    heatmaps = torch.zeros(1, 1, *grid, requires_grad=True)
+    optimizer = torch.optim.Adam([heatmaps], lr=0.1)
     for _ in range(150):
         optimizer.zero_grad()
         loss = regression_loss(heatmaps, points)
@@ -56,3 +60,10 @@ def test_regression_loss_is_lowest_where_the_decoder_finds_the_point() -> None:
         optimizer.step()
     assert loss.item() < 0.1
     np.testing.assert_allclose(decode_points(heatmaps.detach().numpy()[0]), points[0].numpy(), atol=2e-3)
+
+
+@GRIDS
+def test_the_heatmap_wanted_is_as_wide_as_high_in_cells(grid: tuple[int, int]) -> None:
+    rows, columns = torch.meshgrid(*(torch.arange(count) + 0.5 - count / 2 for count in grid), indexing="ij")
+    heatmap = -0.5 * (rows**2 + columns**2) / HEATMAP_SIGMA_CELLS**2
+    assert regression_loss(heatmap[None, None], torch.tensor([[[0.5, 0.5]]])) < 1e-5

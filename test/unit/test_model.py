@@ -1,5 +1,8 @@
 """The whole network: exact in space, the same for any batch, and nothing made outside `__init__`."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,7 +11,7 @@ from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.model.pyramid import Pyramid
 from aurora.tasks import OFFICIAL, TaskType, of_type
 
-CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=64)
+CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
 ROWS = {
     TaskType.SEGMENTATION: torch.tensor([0, 1, 3]),
     TaskType.CLASSIFICATION: torch.tensor([1]),
@@ -17,24 +20,30 @@ ROWS = {
 }
 
 
+@pytest.fixture(scope="module", params=[(64, 64), (64, 128)], ids=str)
+def config(request: pytest.FixtureRequest) -> ModelConfig:
+    return replace(CONFIG, image_size=request.param)
+
+
 @pytest.fixture(scope="module")
-def model() -> Aurora:
+def model(config: ModelConfig) -> Aurora:
     torch.manual_seed(0)
-    return Aurora(CONFIG, OFFICIAL).eval()
+    return Aurora(config, OFFICIAL).eval()
 
 
 @pytest.fixture(scope="module")
-def images() -> torch.Tensor:
-    return torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
+def images(config: ModelConfig) -> torch.Tensor:
+    return torch.randint(0, 256, (4, *config.image_size, 3), dtype=torch.uint8)
 
 
 def test_shapes(model: Aurora, images: torch.Tensor) -> None:
+    height, width = model.config.image_size
     shapes = {kind: tuple(output.shape) for kind, output in model(images, ROWS).items()}
     assert shapes == {
-        TaskType.SEGMENTATION: (3, 31, 16, 16),
+        TaskType.SEGMENTATION: (3, 31, height // 4, width // 4),
         TaskType.CLASSIFICATION: (1, 40),
-        TaskType.DETECTION: (2, 15, 8, 8),
-        TaskType.REGRESSION: (1, 7, 16, 16),
+        TaskType.DETECTION: (2, 15, height // 8, width // 8),
+        TaskType.REGRESSION: (1, 7, height // 4, width // 4),
     }
 
 
@@ -87,6 +96,17 @@ def test_a_registry_without_a_type_has_no_head_of_it() -> None:
     assert list(Aurora(CONFIG, only).heads) == ["detection"]
 
 
-def test_an_image_size_off_the_grid_is_refused() -> None:
-    with pytest.raises(ValueError, match="multiple of 32"):
-        ModelConfig(CONFIG.encoder, 16, 100)
+@pytest.mark.parametrize("size", [(100, 64), (64, 100), (0, 64), (64, -32)])
+def test_an_image_size_off_the_grid_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="multiples of 32"):
+        replace(CONFIG, image_size=size)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_a_configuration_comes_back_from_its_record(size: tuple[int, int]) -> None:
+    config = replace(CONFIG, image_size=size)
+    assert ModelConfig.from_record(json.loads(json.dumps(config.to_record()))) == config
+
+
+def test_a_record_with_a_single_number_means_a_square() -> None:
+    assert ModelConfig.from_record({**CONFIG.to_record(), "image_size": 64}) == CONFIG

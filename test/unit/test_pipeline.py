@@ -13,7 +13,7 @@ from aurora.images import Image, read_image
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.rows import Row
 from aurora.tasks import Task, TaskType, of_type, registry
-from aurora.transform import to_square
+from aurora.transform import to_frame
 from inference.pipeline import Answered, answers
 from inference.plan import plan
 
@@ -25,6 +25,7 @@ TASKS = registry(
     ]
 )  # fmt: skip
 WHITE = 255
+FRAME = (64, 96)
 
 
 class FakeEngine:
@@ -36,12 +37,12 @@ class FakeEngine:
     name = "fake"
 
     def __init__(self) -> None:
-        self.spec = Spec(ModelConfig(EncoderConfig(4, 64, 64, 4), 8, image_size=64), TASKS, {})
+        self.spec = Spec(ModelConfig(EncoderConfig(4, 64, 64, 4), 8, image_size=FRAME), TASKS, {})
         self.encoded: list[int] = []
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         assert images.dtype == np.uint8
-        assert images.shape[1:] == (64, 64, 3)
+        assert images.shape[1:] == (*FRAME, 3)
         self.encoded.append(len(images))
         return {kind: self._head(kind, images[index]) for kind, index in rows.items()}
 
@@ -103,14 +104,14 @@ def test_every_row_of_every_type_gets_its_own_answer_in_order(root: Path) -> Non
 
 def test_each_task_is_answered_by_its_own_channels(root: Path) -> None:
     (item,) = answered([row("cls3", 1)], root)
-    red = FakeEngine()._head(CLASSIFICATION, _square(root, 1))[0]
+    red = FakeEngine()._head(CLASSIFICATION, _frame(root, 1))[0]
     assert not isinstance(item.answer, np.ndarray)
     expected = np.exp(red[2:5]) / np.exp(red[2:5]).sum()
     np.testing.assert_allclose(item.answer.model_dump()["predicted_probs"], expected, rtol=1e-6)
 
 
-def _square(root: Path, number: int) -> np.ndarray:
-    return to_square(read_image(root / "images" / f"{number}.png", root).pixels, 64)[None]
+def _frame(root: Path, number: int) -> np.ndarray:
+    return to_frame(read_image(root / "images" / f"{number}.png", root).pixels, FRAME)[None]
 
 
 def test_masks_have_the_size_of_their_own_image(root: Path) -> None:

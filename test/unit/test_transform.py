@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurora.transform import to_fractions, to_pixels, to_square
+from aurora.transform import to_fractions, to_frame, to_pixels
 
-SIDE = 64
+FRAMES = [(64, 64), (64, 160), (96, 32)]
 SIZES = st.tuples(st.integers(1, 5000), st.integers(1, 5000))
 
 
@@ -32,23 +32,33 @@ def test_whole_numbers_are_the_centres_of_pixels() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (64, 64), (30, 50), (300, 500), (20, 700)])
-def test_any_image_becomes_the_square(size: tuple[int, int]) -> None:
-    square = to_square(np.full((*size, 3), 77, np.uint8), SIDE)
-    assert square.shape == (SIDE, SIDE, 3)
-    assert (square == 77).all()
+@pytest.mark.parametrize("frame", FRAMES)
+def test_any_image_fills_the_frame(size: tuple[int, int], frame: tuple[int, int]) -> None:
+    pixels = to_frame(np.full((*size, 3), 77, np.uint8), frame)
+    assert pixels.shape == (*frame, 3)
+    assert (pixels == 77).all()
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_an_image_of_the_frames_own_size_is_left_as_it_is(frame: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*frame, 3), dtype=np.uint8)
+    assert (to_frame(pixels, frame) == pixels).all()
 
 
 def test_a_channel_keeps_its_place() -> None:
-    assert to_square(np.full((9, 7, 3), (1, 2, 3), np.uint8), SIDE)[0, 0].tolist() == [1, 2, 3]
+    assert to_frame(np.full((9, 7, 3), (1, 2, 3), np.uint8), (64, 64))[0, 0].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (30, 50), (300, 500), (64, 333), (20, 700), (700, 20), (33, 1000)])
-def test_the_square_shows_each_place_of_the_image_where_its_fraction_says(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("frame", FRAMES)
+def test_the_frame_shows_each_place_of_the_image_where_its_fraction_says(
+    size: tuple[int, int], frame: tuple[int, int]
+) -> None:
     """An image whose values are its own coordinates still holds them after it is resized."""
     y, x = np.mgrid[: size[0], : size[1]]
     coordinates = to_fractions(np.stack([x, y], axis=-1), size).astype(np.float32)
-    square = to_square(np.dstack([coordinates, coordinates[..., 0]]), SIDE)[..., :2]
-    y, x = np.mgrid[:SIDE, :SIDE]
-    expected = to_fractions(np.stack([x, y], axis=-1), (SIDE, SIDE))
+    shown = to_frame(np.dstack([coordinates, coordinates[..., 0]]), frame)[..., :2]
+    y, x = np.mgrid[: frame[0], : frame[1]]
+    expected = to_fractions(np.stack([x, y], axis=-1), frame)
     inner = slice(4, -4)  # nothing lies beyond the edge that the outermost cells could be mixed with
-    assert np.abs(square - expected)[inner, inner].max() * SIDE < 0.1
+    assert (np.abs(shown - expected)[inner, inner] * frame[::-1]).max() < 0.1

@@ -1,0 +1,83 @@
+"""Which parameters learn, at what rate, and how the rate runs over the steps."""
+
+import pytest
+import torch
+
+from aurora.errors import UsageError
+from aurora.model.aurora import Aurora
+from aurora.model.config import EncoderConfig, ModelConfig
+from aurora.tasks import OFFICIAL, TaskType
+from training.balance import LossBalance
+from training.config import FitConfig
+from training.optimizer import freeze, make_optimizer, make_schedule
+
+MODEL = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
+CONFIG = FitConfig(steps=100, warmup_steps=10, learning_rate=1.0, layer_decay=0.5, weight_decay=0.1)
+ROWS = {kind: torch.tensor([0, 1]) for kind in TaskType}
+
+
+@pytest.fixture
+def model() -> Aurora:
+    torch.manual_seed(0)
+    return Aurora(MODEL, OFFICIAL)
+
+
+def rates(model: Aurora, optimizer: torch.optim.Optimizer) -> dict[str, tuple[float, float]]:
+    """Learning rate and weight decay of every trained parameter by name."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        names[id(parameter)]: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if id(parameter) in names
+    }
+
+
+def test_the_rate_halves_from_block_to_block_towards_the_input(model: Aurora) -> None:
+    found = rates(model, make_optimizer(model, LossBalance(), CONFIG))
+    assert found.keys() == dict(model.named_parameters()).keys()
+    assert found["heads.Regression.last.weight"] == (1.0, 0.1)
+    assert found["pyramid.laterals.0.norm.weight"] == (1.0, 0.0)
+    assert [found[f"encoder.blocks.{i}.attn.qkv.weight"][0] for i in range(4)] == [1 / 16, 1 / 8, 1 / 4, 1 / 2]
+    assert found["encoder.patch_embed.proj.weight"] == (1 / 32, 0.1)
+    assert found["encoder.pos_embed.weight"] == (1 / 32, 0.0)
+
+
+def test_frozen_blocks_stay_as_they_are_and_all_else_learns(model: Aurora) -> None:
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    freeze(model.encoder, 2)
+    optimizer = make_optimizer(model, LossBalance(), CONFIG)
+    for _ in range(2):
+        outputs = model(torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8), ROWS)
+        sum(output.square().mean() for output in outputs.values()).backward()  # type: ignore[union-attr]
+        optimizer.step()
+    frozen = ("encoder.patch_embed", "encoder.pos_embed", "encoder.blocks.0.", "encoder.blocks.1.")
+    same = {name for name, value in model.named_parameters() if torch.equal(value, before[name])}
+    assert same == {name for name in before if name.startswith(frozen)}
+
+
+def test_freezing_nothing_freezes_nothing(model: Aurora) -> None:
+    freeze(model.encoder, 0)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_more_frozen_blocks_than_there_are_is_refused(model: Aurora) -> None:
+    with pytest.raises(UsageError, match="at most the encoder's 4 blocks, found 5"):
+        freeze(model.encoder, 5)
+
+
+def test_the_rate_rises_then_falls_alike_in_all_groups(model: Aurora) -> None:
+    optimizer = make_optimizer(model, LossBalance(), CONFIG)
+    schedule = make_schedule(optimizer, CONFIG)
+    full = [group["initial_lr"] for group in optimizer.param_groups]
+    shares = []
+    for _ in range(CONFIG.steps + 1):
+        shares.append([group["lr"] / start for group, start in zip(optimizer.param_groups, full, strict=True)])
+        optimizer.step()
+        schedule.step()
+    first = [row[0] for row in shares]
+    assert all(share == pytest.approx(row[0]) for row in shares for share in row)
+    assert first[0] == pytest.approx(0.01)
+    assert first[10] == max(first) == 1.0
+    assert first[55] == pytest.approx(0.505)
+    assert first[100] == pytest.approx(0.01)

@@ -1,0 +1,70 @@
+"""What is trained, how fast each layer learns, and how the learning rate runs over the steps."""
+
+import math
+from collections import defaultdict
+from typing import Any
+
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from aurora.errors import UsageError
+from aurora.model.aurora import Aurora
+from aurora.model.encoder import Encoder
+from training.config import FitConfig
+
+# The part of the learning rate with which warm-up starts and the cosine ends.
+LEAST_RATE = 0.01
+
+
+def freeze(encoder: Encoder, blocks: int) -> None:
+    """Exclude the embeddings and the first `blocks` blocks from training; 0 trains everything."""
+    if blocks > encoder.config.depth:
+        raise UsageError(f"freeze_blocks: expected at most the encoder's {encoder.config.depth} blocks, found {blocks}")
+    if blocks:
+        for module in (encoder.patch_embed, encoder.pos_embed, *encoder.blocks[:blocks]):
+            module.requires_grad_(False)
+
+
+def make_optimizer(model: Aurora, balance: nn.Module, config: FitConfig) -> Optimizer:
+    """AdamW over everything that isn't frozen, with a learning rate per layer.
+
+    Of an encoder of L blocks, block i learns at `learning_rate * layer_decay ** (L - i)`, the embeddings at the
+    rate of a block before the first, all else at the full rate (layer-wise decay: Bao et al., BEiT, 2022).
+    Matrices and kernels decay; norms, biases, positions and the learned balance don't.
+    """
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decays = parameter.ndim > 1 and "pos_embed" not in name
+            groups[_layers_above(name, model.encoder.config.depth), decays].append(parameter)
+    groups[0, False] += balance.parameters()
+    records: list[dict[str, Any]] = [
+        {
+            "params": parameters,
+            "lr": config.learning_rate * config.layer_decay**above,
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (above, decays), parameters in sorted(groups.items())
+    ]
+    return AdamW(records, fused=True)
+
+
+def _layers_above(name: str, depth: int) -> int:
+    """How many layers of the encoder lie between a parameter and the pyramid, counting its own; 0 outside it."""
+    module, _, rest = name.partition(".")
+    if module != "encoder":
+        return 0
+    return depth - int(rest.split(".")[1]) if rest.startswith("blocks.") else depth + 1
+
+
+def make_schedule(optimizer: Optimizer, config: FitConfig) -> LambdaLR:
+    """Linear warm-up over `warmup_steps`, then a cosine to a hundredth at the last step; alike for all groups."""
+    rising, falling = max(config.warmup_steps, 1), max(config.steps - config.warmup_steps, 1)
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return LEAST_RATE + (1 - LEAST_RATE) * step / rising
+        return LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * min((step - rising) / falling, 1.0))) / 2
+
+    return LambdaLR(optimizer, factor)

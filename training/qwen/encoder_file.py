@@ -1,0 +1,50 @@
+"""An imported encoder: one safetensors file with the tower's weights, its dimensions and where it comes from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aurora import checkpoint
+from aurora.errors import WeightsError
+from aurora.model.config import EncoderConfig
+
+if TYPE_CHECKING:
+    from aurora.model.encoder import Encoder
+
+ENCODER_KEY = "aurora-encoder"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFile:
+    """What the file says of itself: the tower's dimensions, and its source, revision and checksums."""
+
+    path: Path
+    config: EncoderConfig
+    provenance: dict[str, Any]
+
+
+def read_encoder(path: Path) -> EncoderFile:
+    """The description in a file that `import-encoder` wrote; raises `WeightsError` for any other file."""
+    metadata = checkpoint.read_metadata(path)
+    if ENCODER_KEY not in metadata:
+        raise WeightsError(
+            f"{path} is not an imported encoder: expected an entry {ENCODER_KEY!r} in its metadata, found "
+            f"{', '.join(metadata) or 'none'}; make one with 'python -m training import-encoder'"
+        )
+    try:
+        record = json.loads(metadata[ENCODER_KEY])
+        if record["format"] != FORMAT:
+            raise ValueError(f"its format is {record['format']}, expected {FORMAT}")
+        return EncoderFile(path, EncoderConfig(**record["config"]), record["provenance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} describes an encoder that this version can't build ({error})") from error
+
+
+def load_encoder(encoder: "Encoder", file: EncoderFile) -> None:
+    """Put the file's weights into `encoder`, in the encoder's own precision.
+
+    Raises `WeightsError` if a tensor is missing, unexpected or misshapen; they are never skipped.
+    """
+    checkpoint.load_into(encoder, file.path)
