@@ -20,6 +20,7 @@ COPY pyproject.toml Dockerfile ./
 COPY aurora/ aurora/
 COPY inference/ inference/
 COPY training/ training/
+COPY docs/ docs/
 COPY test/ test/
 COPY weights/ weights/
 ENTRYPOINT ["python", "-m"]
