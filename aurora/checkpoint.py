@@ -84,9 +84,27 @@ def sha256(path: Path) -> str:
 
 def record_checksum(path: Path) -> None:
     """Enter a file's SHA-256 in the `SHA256SUMS` beside it, in the form that `sha256sum -c` reads."""
-    listing = path.with_name(CHECKSUMS)
-    sums = _checksums(listing) | {path.name: sha256(path)}
-    listing.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)), encoding="utf-8")
+    _write_checksums(path, _checksums(path.with_name(CHECKSUMS)) | {path.name: sha256(path)})
+
+
+def forget_checksum(path: Path) -> None:
+    """Take a file out of the `SHA256SUMS` beside it, if it is listed there."""
+    sums = _checksums(path.with_name(CHECKSUMS))
+    if sums.pop(path.name, None):
+        _write_checksums(path, sums)
+
+
+def _write_checksums(path: Path, sums: Mapping[str, str]) -> None:
+    beside = path.with_name(CHECKSUMS + ".part")
+    beside.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)), encoding="utf-8")
+    _to_disk(beside)
+    os.replace(beside, path.with_name(CHECKSUMS))
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until what was written to `path` survives a loss of power."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _checksums(listing: Path) -> dict[str, str]:
@@ -110,6 +128,8 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         beside.chmod(0o644)  # safetensors makes files that only their owner can read; a container has another user
+        _to_disk(beside)
+        forget_checksum(path)  # stopped between the next two lines, the new file has no checksum instead of a wrong one
         os.replace(beside, path)
         record_checksum(path)
     except (OSError, SafetensorError) as error:

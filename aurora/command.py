@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from aurora.errors import AuroraError
+from aurora.errors import AuroraError, Stopped
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -21,6 +21,9 @@ def run_command(group: click.Group, name: str) -> NoReturn:
     """Run a command line; whatever goes wrong, the last line says what and the exit code is the documented one."""
     try:
         group(prog_name=name)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except AuroraError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

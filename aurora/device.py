@@ -1,6 +1,8 @@
 """The device that PyTorch computes on."""
 
 import re
+import resource
+import sys
 
 import torch
 
@@ -22,3 +24,11 @@ def open_device(name: str) -> torch.device:
     if name != "cpu" and int(name.partition(":")[2] or 0) >= found:
         raise DeviceError(f"device {name!r} was asked for, but PyTorch finds {found} CUDA devices; use cpu or auto")
     return torch.device(name)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes held so far: by PyTorch on a CUDA device, by the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    # Kilobytes, except on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

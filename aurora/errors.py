@@ -44,3 +44,9 @@ class ImageError(AuroraError):
     """One image can't be used; the row gets a fallback answer and the run goes on."""
 
     exit_code = 3
+
+
+class Stopped(AuroraError):
+    """A signal ended the run; what it had done is kept."""
+
+    exit_code = 143

@@ -7,11 +7,15 @@ Each `..._scores` function takes the cases of one task and returns its metrics b
 - detection: `iou` in [0, 1]
 - Regression: `mre` in pixels; `closeness` in [0, 1], the case's max(0, 1 - MRE / (0.1 x image diagonal))
 
-A metric that is not defined for the cases is NaN.
+A metric that is not defined for the cases is NaN. Where a metric is a mean over the cases, a `..._values` function
+gives one case's share of it, an array of a value per class or point: the task's metric is `task_means` of them, and
+the classes' is `class_means`.
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -32,8 +36,17 @@ COMPOSITE_OF: Mapping[TaskType, tuple[str, ...]] = {
     TaskType.REGRESSION: ("closeness",),
 }
 
-# Distances have no worst value, so an unanswered task has none.
-_DISTANCES = ("hd", "mre")
+#: One case's metrics by name, each an array of a value per class or point.
+Values = Mapping[str, np.ndarray]
+
+#: How the challenge calls them; `closeness` is the composite itself and needs no second place in a table.
+NAMES: Mapping[str, str] = {
+    "dsc": "DSC", "hd": "HD", "auc": "AUC", "f1_macro": "F1", "mcc": "MCC", "accuracy": "accuracy",
+    "f1_weighted": "weighted F1", "iou": "IoU", "mre": "MRE",
+}  # fmt: skip
+
+#: Those in pixels. A distance has no worst value, so an unanswered task has none.
+DISTANCES = ("hd", "mre")
 
 # A mean radial error of this share of the image's diagonal earns nothing.
 _RADIUS = 0.1
@@ -55,7 +68,7 @@ def defined_mean(values: Iterable[float]) -> float:
 
 def unanswered(kind: TaskType) -> dict[str, float]:
     """The metrics of a task without a single answer: 0, and NaN for distances."""
-    return {name: math.nan if name in _DISTANCES else 0.0 for name in METRICS[kind]}
+    return {name: math.nan if name in DISTANCES else 0.0 for name in METRICS[kind]}
 
 
 def dice(truth: np.ndarray, answer: np.ndarray) -> float:
@@ -85,27 +98,41 @@ def hausdorff_distance(truth: np.ndarray, answer: np.ndarray) -> float:
     return float(distance.GetHausdorffDistance())
 
 
-def segmentation_scores(
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int, hausdorff: bool = True
-) -> dict[str, float]:
-    """`dsc` and `hd`, averaged over the images, then over the classes 1 .. `num_classes` - 1.
+def task_means(kind: TaskType, cases: Sequence[Values]) -> dict[str, float]:
+    """Each metric of a task: the mean over its cases of the case's mean; `unanswered` without any."""
+    if not cases:
+        return unanswered(kind)
+    return {name: float(np.mean([values[name].mean() for values in cases])) for name in cases[0]}
 
-    `pairs` gives each image's true and answered class ids, two (H, W) integer arrays of one shape (`ValueError`
-    otherwise); it is read once, a pair at a time. Without `hausdorff` there is no `hd`.
+
+def class_means(cases: Sequence[Values]) -> dict[str, np.ndarray]:
+    """Each metric's mean over the cases, (C,), per class or point; over those that have it, if some have more."""
+    columns = {name: zip_longest(*(values[name] for values in cases), fillvalue=math.nan) for name in cases[0]}
+    return {name: np.nanmean(np.array(list(column)), axis=1) for name, column in columns.items()}
+
+
+def segmentation_values(
+    truth: np.ndarray, answer: np.ndarray, num_classes: int, hausdorff: bool = True
+) -> dict[str, np.ndarray]:
+    """`dsc` and `hd` of one image, (C - 1,) each: the classes 1 .. `num_classes` - 1. Without `hausdorff` no `hd`.
+
+    `truth` and `answer` are class ids, two (H, W) integer arrays of one shape (`ValueError` otherwise).
     """
-    overlaps, distances = [], []
-    for truth, answer in pairs:
-        if truth.shape != answer.shape:
-            raise ValueError(f"the answered mask should have the shape {truth.shape}, but has {answer.shape}")
-        regions = [(truth == label, answer == label) for label in range(1, num_classes)]
-        overlaps.append([dice(*region) for region in regions])
-        if hausdorff:
-            distances.append([hausdorff_distance(*region) for region in regions])
-    if not overlaps:
-        scores = unanswered(TaskType.SEGMENTATION)
-        return scores if hausdorff else {"dsc": scores["dsc"]}
-    scores = {"dsc": float(np.mean(overlaps, axis=0).mean())}
-    return scores | {"hd": float(np.mean(distances, axis=0).mean())} if hausdorff else scores
+    if truth.shape != answer.shape:
+        raise ValueError(f"the answered mask should have the shape {truth.shape}, but has {answer.shape}")
+    regions = [(truth == label, answer == label) for label in range(1, num_classes)]
+    values = {"dsc": np.array([dice(*region) for region in regions])}
+    return values | {"hd": np.array([hausdorff_distance(*region) for region in regions])} if hausdorff else values
+
+
+def segmentation_scores(pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> dict[str, float]:
+    """`dsc` and `hd`, averaged over the images and over the classes 1 .. `num_classes` - 1.
+
+    `pairs` gives each image's true and answered class ids as `segmentation_values` takes them; it is read once, a
+    pair at a time.
+    """
+    cases = [segmentation_values(truth, answer, num_classes) for truth, answer in pairs]
+    return task_means(TaskType.SEGMENTATION, cases)
 
 
 def classification_scores(
@@ -116,7 +143,7 @@ def classification_scores(
     `labels` (N,) are the true classes, `probs` (N, C) the classes' probabilities, `predicted` (N,) the classes
     answered (by default the most probable). `ValueError` names a label outside 0 .. C - 1.
     """
-    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+    from sklearn.metrics import accuracy_score, f1_score
 
     labels, probs = np.asarray(labels, dtype=int), np.asarray(probs, dtype=float)
     if not len(labels):
@@ -127,21 +154,48 @@ def classification_scores(
     return {
         "auc": _auc(labels, probs),
         "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-        "mcc": float(matthews_corrcoef(labels, predicted)),
+        "mcc": _mcc(labels, predicted),
         "accuracy": float(accuracy_score(labels, predicted)),
         "f1_weighted": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
     }
 
 
+def classification_by_class(labels: np.ndarray, probs: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """`recall`, `precision`, `f1`, `auc` (one against the rest) and `support`, (C,) each, by scikit-learn.
+
+    The arguments are those of `classification_scores`. What is not defined is NaN: the recall and the AUC of a class
+    that does not occur, the precision of one never answered, and the F1 of one that is neither.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    classes = range(probs.shape[1])
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=classes, zero_division=np.nan
+    )
+    auc = np.array([_one_against_rest(labels, probs, column) for column in classes])
+    return {"recall": recall, "precision": precision, "f1": f1, "auc": auc, "support": support}
+
+
+def _mcc(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Matthews' correlation coefficient, which scikit-learn takes to be 0 where only one class occurs."""
+    from sklearn.metrics import matthews_corrcoef
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A single label was found", category=UserWarning)
+        return float(matthews_corrcoef(labels, predicted))
+
+
 def _auc(labels: np.ndarray, probs: np.ndarray) -> float:
     """Column 1 for two classes; macro one-vs-rest over the classes that occur otherwise; NaN if only one occurs."""
+    columns = [1] if probs.shape[1] == 2 else range(probs.shape[1])
+    return defined_mean(_one_against_rest(labels, probs, column) for column in columns)
+
+
+def _one_against_rest(labels: np.ndarray, probs: np.ndarray, column: int) -> float:
     from sklearn.metrics import roc_auc_score
 
-    occurring = np.unique(labels)
-    if len(occurring) < 2:
-        return math.nan
-    columns = [1] if probs.shape[1] == 2 else occurring
-    return float(np.mean([roc_auc_score(labels == column, probs[:, column]) for column in columns]))
+    own = labels == column
+    return math.nan if own.all() or not own.any() else float(roc_auc_score(own, probs[:, column]))
 
 
 def box_iou(truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
@@ -162,16 +216,24 @@ def detection_scores(
     return {"iou": float(box_iou(np.asarray(truth_boxes, dtype=float), np.asarray(boxes, dtype=float)).mean())}
 
 
+def regression_values(truth: np.ndarray, points: np.ndarray, diagonal: float) -> dict[str, np.ndarray]:
+    """One case's `mre`, (K,): each point's Euclidean error, and its `closeness`, (1,).
+
+    `truth` and `points` are (K, 2) (`ValueError` if they differ), `diagonal` the image's, all in pixels of the
+    original image.
+    """
+    if np.shape(truth) != np.shape(points):
+        raise ValueError(f"expected points of the shape {np.shape(truth)}, found {np.shape(points)}")
+    errors = np.linalg.norm(np.subtract(truth, points), axis=1)
+    return {"mre": errors, "closeness": np.array([max(0.0, 1 - errors.mean() / (_RADIUS * diagonal))])}
+
+
 def regression_scores(
     truth_points: Sequence[np.ndarray], points: Sequence[np.ndarray], diagonals: Sequence[float]
 ) -> dict[str, float]:
     """`mre`, the mean Euclidean error over points and cases, and the mean `closeness`.
 
-    Per case: true and answered points (K, 2) and the image's diagonal, all in pixels of the original image.
+    Per case: true and answered points and the image's diagonal, as `regression_values` takes them.
     """
-    if not len(truth_points):
-        return unanswered(TaskType.REGRESSION)
-    cases = zip(truth_points, points, strict=True)
-    errors = np.array([np.linalg.norm(np.subtract(truth, answer), axis=1).mean() for truth, answer in cases])
-    closeness = (1 - errors / (_RADIUS * np.asarray(diagonals, dtype=float))).clip(min=0)
-    return {"mre": float(errors.mean()), "closeness": float(closeness.mean())}
+    cases = zip(truth_points, points, diagonals, strict=True)
+    return task_means(TaskType.REGRESSION, [regression_values(*case) for case in cases])

@@ -22,7 +22,8 @@ class Row:
     """One case. `task_id`, `image_path` and `mask_path` stand as in the CSV, byte for byte.
 
     `num_classes` is None where the cell can't be used, `mask_path` where it is blank; `source` is
-    "file.csv:line"; `labels` holds the cells of the label columns that aren't blank.
+    "file.csv:line"; `labels` holds the cells of the label columns that aren't blank, `patient` that of the
+    optional column patient_id.
     """
 
     task_id: str
@@ -32,6 +33,7 @@ class Row:
     mask_path: str | None
     source: str
     labels: Mapping[str, str]
+    patient: str | None = None
 
 
 def is_blank(cell: str) -> bool:

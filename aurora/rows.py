@@ -168,10 +168,11 @@ def _read_row(
     if num_classes is None:
         notes.add(f"has the num_classes {short(stated)!r} instead of a whole number from 1 to {MAX_CLASSES}", line)
     mask_path = cells[columns["mask_path"]] if "mask_path" in columns else ""
+    patient = cells[columns["patient_id"]] if "patient_id" in columns else ""
     given = {column: cells[at] for column, at in labels.items() if not is_blank(cells[at])}
     return Row(
         task_id, kind, num_classes, image_path, None if is_blank(mask_path) else mask_path,
-        f"{notes.file}:{line}", given or _NO_LABELS,
+        f"{notes.file}:{line}", given or _NO_LABELS, None if is_blank(patient) else patient.strip(),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aurora.rows import read_rows
+from aurora.stopping import stop_signals
 from inference.engine import EngineName, open_engine
 from inference.output import OutputFolder
 from inference.pipeline import Answered, answers
@@ -13,7 +14,6 @@ from inference.plan import plan
 from inference.preview import Preview
 from inference.progress import progress
 from inference.report import as_text
-from inference.stopping import stop_signals
 from inference.summary import Summary
 from inference.writer import AnswerWriter
 

@@ -1,11 +1,13 @@
 """The commands of `python -m training`. Each imports what it needs when it is called."""
 
+import json
 from pathlib import Path
 
 import click
 
 from aurora import __version__
 from aurora.command import ENVIRONMENT, FILE, FOLDER, GROUP
+from aurora.errors import UsageError
 from aurora.model.config import PRESETS
 
 
@@ -19,16 +21,35 @@ def main() -> None:
 
 
 @main.command(context_settings=ENVIRONMENT)
-@click.option("--out", type=FOLDER, required=True, help="Folder for the input root.")
-@click.option("--cases", type=click.IntRange(1), required=True, help="Cases per task.")
+@click.option("--out", type=FOLDER, help="Folder for the input root.")
+@click.option("--cases", type=click.IntRange(1), help="Cases per task.")
 @click.option("--seed", type=int, required=True)
 @click.option("--scanner", help="Name of a scanner profile. Default: another one for every case.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="train", show_default=True)
-def phantom(out: Path, cases: int, seed: int, scanner: str | None, split: str) -> None:
+@click.option("--workers", type=click.IntRange(1), help="Processes. Default: one per processor.")
+@click.option("--sheet", type=FILE, help="Write a contact sheet of all tasks and scanners to this file instead.")
+def phantom(
+    out: Path | None,
+    cases: int | None,
+    seed: int,
+    scanner: str | None,
+    split: str,
+    workers: int | None,
+    sheet: Path | None,
+) -> None:
     """Draw labelled ultrasound phantoms for all 27 official tasks; those of split 'test' have no labels."""
+    if sheet:
+        from training.phantom.sheet import write_sheet
+
+        write_sheet(sheet, seed=seed)
+        click.echo(f"contact sheet: {sheet}")
+        return
+    if out is None or cases is None:
+        missing = "--out" if out is None else "--cases"
+        raise UsageError(f"Expected --out and --cases, or --sheet, but {missing} is missing; name it.")
     from training.phantom import generate
 
-    rows = generate(out, cases=cases, seed=seed, scanner=scanner, split=split)
+    rows = generate(out, cases=cases, seed=seed, scanner=scanner, split=split, workers=workers)
     click.echo(f"{rows} rows in {out}")
 
 
@@ -36,17 +57,43 @@ def phantom(out: Path, cases: int, seed: int, scanner: str | None, split: str) -
 @click.option("--config", type=FILE, required=True, help="YAML file; see training/configs/.")
 @click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
 @click.option("--val", type=FOLDER, multiple=True, help="Labelled input root to choose the weights by.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for weights and log.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for weights, states and log.")
+@click.option("--resume", is_flag=True, help="Go on from the last whole state in --out.")
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
-def fit(config: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
-    """Train one model on all tasks of the data. KEY=VALUE changes single settings of the configuration."""
+def fit(
+    config: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path, resume: bool, changes: tuple[str, ...]
+) -> None:
+    """Train one model on all tasks of the data. KEY=VALUE changes single settings of the configuration.
+
+    Without --val a part of the data chooses the weights, split so that no image and no patient stands on both sides.
+    """
     from training.config import load_config
-    from training.data import load_cases
-    from training.loop import fit as train
+    from training.data.prepare import prepare
+    from training.fit.loop import fit as train
 
     settings = load_config(config, changes)
-    weights = train(settings, load_cases(data), load_cases(val), out, [folder.name for folder in data])
+    cases, validation = prepare(settings, data, val)
+    weights = train(settings, cases, validation, out, [folder.name for folder in data], resume=resume)
     click.echo(f"weights: {weights}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
+@click.option("--data", type=FOLDER, required=True, help="Labelled input root.")
+@click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
+@click.option("--resamples", type=click.IntRange(1), default=1000, show_default=True, help="For the intervals.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images at once.")
+def evaluate(weights: Path, data: Path, as_json: bool, resamples: int, device: str, batch_size: int) -> None:
+    """Print the challenge's metrics with 95 % bootstrap intervals, per task and per class, and the composite.
+
+    The numbers are those that 'inference run --engine torch' and 'inference score' give.
+    """
+    from training.evaluation import report_text
+    from training.evaluation.report import report
+
+    found = report(weights, data, resamples=resamples, device=device, batch_size=batch_size)
+    click.echo(json.dumps(report_text.as_json(found)) if as_json else report_text.as_text(found))
 
 
 @main.command(context_settings=ENVIRONMENT)

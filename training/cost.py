@@ -1,6 +1,5 @@
 """What an encoder costs: counted from its shapes without computing anything, and measured on a device."""
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from aurora.device import open_device
+from aurora.device import open_device, peak_memory
 from aurora.model.config import PRESETS, EncoderConfig
 from aurora.model.encoder import Encoder
 
@@ -123,7 +122,7 @@ def measure(config: EncoderConfig, size: tuple[int, int], device: torch.device, 
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         rate = batch / _seconds(work, device)
-        speeds[name] = Speed(rate, rate * passes * cost.flops / ceiling, _peak_memory(device))
+        speeds[name] = Speed(rate, rate * passes * cost.flops / ceiling, peak_memory(device))
     return speeds
 
 
@@ -143,12 +142,6 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return median(times[2:])  # the first two warm up
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def speed_table(device: str, presets: Sequence[str], side: int, batch: int) -> str:

@@ -1,26 +1,291 @@
-"""Training's own evaluation and `score` of written answers give the same numbers."""
+"""Evaluation without files gives what `inference run` and `inference score` give, also on faulty data."""
 
+import json
+import math
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
+import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
 
 from aurora import checkpoint
-from aurora.scoring import score
+from aurora.errors import InputError
+from aurora.model.aurora import Aurora
+from aurora.model.config import PRESETS, ModelConfig
+from aurora.scoring import Scores, score
+from aurora.tasks import OFFICIAL, Task, TaskType, registry
 from inference.run import RunSettings, run
-from training.data import load_cases
-from training.evaluate import composite, evaluate
+from training.cli import main
+from training.data.cases import load_cases
+from training.evaluation.evaluate import composite, evaluate
+from training.evaluation.reading import ahead
+from training.evaluation.report import Report, _classes, report
+from training.evaluation.report_text import as_json, as_text
 from training.phantom import generate
 
+TASKS = ["fetal_head", "cardiac_multi", "breast_2cls", "breast_3cls", "uterine_fibroid_det", "fetal_femur"]
+# What the weights don't know, know as another type, and know with another number of classes.
+FOREIGN = ["IUGC", "thyroid_nodule_det", "organ_cls"]
 
-def test_evaluate_equals_score(weights: Path, tmp_path: Path) -> None:
-    tasks = ["fetal_head", "cardiac_multi", "organ_cls", "thyroid_nodule_det", "IUGC"]
-    generate(tmp_path / "data", cases=4, seed=11, tasks=tasks)
-    model, _ = checkpoint.load(weights)
-    cases = load_cases([tmp_path / "data"])
-    found = evaluate(model, cases)
-    run(RunSettings(input=tmp_path / "data", output=tmp_path / "out", engine="torch", device="cpu"))
-    scores = score(tmp_path / "data", tmp_path / "out")
-    for task in scores.tasks:
-        expected = {name: value for name, value in task.metrics.items() if name != "hd"}
-        assert found[task.task_id] == pytest.approx(expected | {"composite": task.composite}, abs=1e-3, nan_ok=True)
-    assert composite(found, cases) == pytest.approx(scores.composite, abs=1e-3)
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms")
+    generate(folder, cases=4, seed=11, tasks=TASKS, size_scale=0.3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(3)
+    own = [Task("thyroid_nodule_det", TaskType.CLASSIFICATION, 2), Task("organ_cls", TaskType.CLASSIFICATION, 4)]
+    tasks = registry([*(OFFICIAL[name] for name in TASKS), *own])
+    preset = PRESETS["tiny"]
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    checkpoint.save(path, Aurora(ModelConfig(preset.encoder, preset.pyramid_width, (64, 64)), tasks), {})
+    return path
+
+
+def scored(weights: Path, data: Path, out: Path) -> Scores:
+    run(RunSettings(input=data, output=out, weights=weights, engine="torch", device="cpu"))
+    return score(data, out)
+
+
+def assert_equal(found: Report, expected: Scores) -> None:
+    for own, task in zip(found.tasks, expected.tasks, strict=True):
+        assert (own.task_id, own.type, own.rows, own.answered) == (task.task_id, task.type, task.rows, task.answered)
+        assert own.metrics == pytest.approx(task.metrics, abs=1e-6, nan_ok=True)
+        assert own.composite == pytest.approx(task.composite, abs=1e-6)
+    assert {kind: pytest.approx(own, abs=1e-6, nan_ok=True) for kind, own in found.types.items()} == expected.types
+    assert found.composite == pytest.approx(expected.composite, abs=1e-6)
+
+
+def change_row(root: Path, task: str, row: int, old: str, new: str) -> None:
+    path = root / "csv_files" / f"{task}.csv"
+    lines = path.read_text().splitlines()
+    assert old in lines[row]
+    path.write_text("\n".join([*lines[:row], lines[row].replace(old, new), *lines[row + 1 :]]) + "\n")
+
+
+def image_of(root: Path, task: str, row: int) -> Path:
+    case = [case for case in load_cases([root]) if case.task.id == task][row]
+    return (root / "csv_files" / case.row.image_path).resolve()
+
+
+@pytest.fixture(scope="module")
+def faulty(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images that can't be read, with and without a header; rows whose label is absent or impossible."""
+    root = tmp_path_factory.mktemp("faulty") / "data"
+    shutil.copytree(phantoms, root)
+    generate(root, cases=3, seed=2, tasks=FOREIGN, size_scale=0.3)
+    for task in ("fetal_head", "breast_2cls", "uterine_fibroid_det", "fetal_femur"):
+        image_of(root, task, 1).write_bytes(b"no image")
+    for task in ("cardiac_multi", "uterine_fibroid_det", "fetal_femur"):
+        image = image_of(root, task, 2)
+        image.write_bytes(image.read_bytes()[:300])
+    line = (root / "csv_files" / "breast_3cls.csv").read_text().splitlines()[1]
+    change_row(root, "breast_3cls", 1, line, line.rpartition(",")[0] + ",3")
+    line = (root / "csv_files" / "breast_3cls.csv").read_text().splitlines()[2]
+    change_row(root, "breast_3cls", 2, line, line.rpartition(",")[0] + ",")
+    return root
+
+
+def test_a_report_has_the_numbers_of_run_and_score(phantoms: Path, random_weights: Path, tmp_path: Path) -> None:
+    found, expected = report(random_weights, phantoms, resamples=20), scored(random_weights, phantoms, tmp_path)
+    assert_equal(found, expected)
+    assert {task.type for task in found.tasks} == set(TaskType)
+    assert (found.rows, found.resamples, found.problems) == (24, 20, [])
+
+
+def test_faulty_data_is_counted_as_score_does(faulty: Path, random_weights: Path, tmp_path: Path) -> None:
+    found, expected = report(random_weights, faulty, resamples=20), scored(random_weights, faulty, tmp_path)
+    assert_equal(found, expected)
+    fallbacks = {task.task_id: task.fallbacks for task in found.tasks if task.fallbacks}
+    assert fallbacks == {
+        "cardiac_multi": 1, "breast_2cls": 1, "uterine_fibroid_det": 2, "thyroid_nodule_det": 3, "fetal_femur": 1,
+        "IUGC": 3,
+    }  # fmt: skip
+    labels = [problem for problem in expected.problems if "label" in problem]
+    assert len(labels) == 3
+    assert [problem.split(":")[:2] for problem in found.problems if "label" in problem] == [
+        problem.split(":")[:2] for problem in labels
+    ]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "fetal_head.csv:3: the answer can't be used: the answered mask should have the shape",
+        "breast_3cls.csv:3: the row has no label",
+        "breast_3cls.csv:2: the label can't be used: expected a class below num_classes = 3, found 3",
+        "IUGC: 3 of 3 rows have a neutral answer: the weights have no task 'IUGC'",
+        "thyroid_nodule_det: 3 of 3 rows have a neutral answer: the weights know 'thyroid_nodule_det' as classif",
+        "organ_cls: num_classes is 6, and 4 in the weights",
+        "breast_2cls: 1 of 4 rows have a neutral answer: ",
+    ],
+)
+def test_a_problem_is_named(faulty_report: Report, problem: str) -> None:
+    assert sum(found.startswith(problem) for found in faulty_report.problems) == 1
+
+
+@pytest.fixture(scope="module")
+def faulty_report(faulty: Path, random_weights: Path) -> Report:
+    return report(random_weights, faulty, resamples=50)
+
+
+def test_classes_average_to_their_task(faulty_report: Report) -> None:
+    for task in faulty_report.tasks:
+        rows = list(task.classes.values())
+        for name, metric in {"dsc": "dsc", "hd": "hd", "iou": "iou", "mre": "mre", "f1": "f1_macro"}.items():
+            values = [row[name] for row in rows if not math.isnan(row.get(name, math.nan))]
+            if values:
+                assert sum(values) / len(values) == pytest.approx(task.metrics[metric])
+
+
+def test_classes_are_numbered_as_the_challenge_does(faulty_report: Report) -> None:
+    numbers = {task.task_id: list(task.classes) for task in faulty_report.tasks}
+    assert (numbers["cardiac_multi"], numbers["breast_3cls"]) == ([1, 2, 3], [0, 1, 2])
+    assert (numbers["uterine_fibroid_det"], numbers["fetal_femur"]) == ([1], [1, 2])
+
+
+def test_boxes_that_overlap_by_half_are_found() -> None:
+    cases = [{"iou": np.array([value])} for value in (0.2, 0.5, 0.8)]
+    assert _classes(TaskType.DETECTION, cases) == {1: pytest.approx({"iou": 0.5, "found": 2 / 3})}
+
+
+def test_intervals_hold_the_estimates(faulty_report: Report) -> None:
+    for task in faulty_report.tasks:
+        for name, value in (task.metrics | {"composite": task.composite}).items():
+            found = task.intervals[name]
+            assert math.isnan(value) or found.low - 1e-9 <= value <= found.high + 1e-9
+    assert faulty_report.interval.low <= faulty_report.composite <= faulty_report.interval.high
+
+
+def test_a_report_repeats_itself_as_strict_json(faulty: Path, random_weights: Path, faulty_report: Report) -> None:
+    first = json.dumps(as_json(faulty_report), allow_nan=False)
+    found = json.loads(first)
+    assert first == json.dumps(as_json(report(random_weights, faulty, resamples=50)))
+    assert (found["sha256"], found["seed"]) == (checkpoint.sha256(random_weights), 0)
+    assert found["tasks"][0]["intervals"]["composite"].keys() == {"low", "high", "undefined"}
+
+
+def test_a_single_case_has_an_interval_of_no_width(random_weights: Path, tmp_path: Path) -> None:
+    generate(tmp_path, cases=1, seed=0, tasks=["breast_2cls", "fetal_femur"], size_scale=0.3)
+    found = report(random_weights, tmp_path, resamples=10)
+    classes, points = found.tasks
+    assert math.isnan(classes.metrics["auc"])
+    assert classes.intervals["auc"].undefined == 10
+    assert (points.intervals["mre"].low, points.intervals["mre"].high) == pytest.approx((points.metrics["mre"],) * 2)
+    assert found.interval.low == found.interval.high == pytest.approx(found.composite)
+
+
+def test_a_task_without_a_usable_answer_scores_zero(random_weights: Path, tmp_path: Path) -> None:
+    generate(tmp_path, cases=1, seed=0, tasks=["fetal_head"], size_scale=0.3)
+    image_of(tmp_path, "fetal_head", 0).write_bytes(b"no image")
+    found = report(random_weights, tmp_path, resamples=5)
+    assert (found.tasks[0].answered, found.composite, found.interval.high) == (0, 0, 0)
+    assert as_text(found).splitlines()[1].split() == [
+        "fetal_head", "segmentation", "0/1", "0.000", "[0.000,", "0.000]", *("DSC", "0.000", "[0.000,", "0.000]"),
+        *("HD", "-", "[-,", "-]", "(5", "undefined)"),
+    ]  # fmt: skip
+
+
+def test_the_text_has_tasks_classes_and_means(faulty_report: Report) -> None:
+    lines = as_text(faulty_report).splitlines()
+    head = next(line for line in lines if line.startswith("cardiac_multi"))
+    own = next(task for task in faulty_report.tasks if task.task_id == "cardiac_multi")
+    low, high = own.intervals["hd"].low, own.intervals["hd"].high
+    assert head.split()[:3] == ["cardiac_multi", "segmentation", "4/4"]
+    assert head.endswith(f"HD {own.metrics['hd']:.1f} [{low:.1f}, {high:.1f}]")
+    assert sum(line.startswith("cardiac_multi") and "class 3  DSC" in line for line in lines) == 1
+    assert sum(line.startswith("mean") for line in lines) == 4
+    assert any(line.split()[:2] == ["composite", f"{faulty_report.composite:.3f}"] for line in lines)
+
+
+def test_the_command_prints_one_json_object(phantoms: Path, random_weights: Path) -> None:
+    flags = ["--weights", str(random_weights), "--data", str(phantoms), "--json", "--resamples", "7", "--device", "cpu"]
+    result = CliRunner().invoke(main, ["evaluate", *flags])
+    assert (result.exit_code, json.loads(result.stdout)["resamples"]) == (0, 7)
+
+
+def test_data_without_labels_is_an_error(random_weights: Path, tmp_path: Path) -> None:
+    generate(tmp_path, cases=1, seed=0, tasks=["breast_2cls"], size_scale=0.3, split="test")
+    with pytest.raises(InputError, match="none with a usable label"):
+        report(random_weights, tmp_path, resamples=1)
+
+
+def test_validation_is_the_report_without_distances(phantoms: Path, random_weights: Path) -> None:
+    model, _ = checkpoint.load(random_weights)
+    cases, expected = load_cases([phantoms]), report(random_weights, phantoms, resamples=1)
+    found = evaluate(model, cases[::-1])
+    for task in expected.tasks:
+        metrics = {name: value for name, value in task.metrics.items() if name != "hd"}
+        assert found[task.task_id] == pytest.approx(metrics | {"composite": task.composite}, abs=1e-3, nan_ok=True)
+    assert composite(found, cases) == pytest.approx(expected.composite, abs=1e-3)
+
+
+def test_validation_names_a_case_that_cannot_be_used_or_counts_on(phantoms: Path, random_weights: Path) -> None:
+    model, _ = checkpoint.load(random_weights)
+    cases = [case for case in load_cases([phantoms]) if case.task.id == "breast_2cls"]
+    image = image_of(phantoms, "breast_2cls", 1)
+    before = image.read_bytes()
+    try:
+        image.write_bytes(b"no image")
+        with pytest.raises(InputError, match=r"breast_2cls\.csv:3: "):
+            evaluate(model, cases)
+        assert set(evaluate(model, cases, bad_cases="skip")) == {"breast_2cls"}
+    finally:
+        image.write_bytes(before)
+
+
+def test_an_image_of_several_rows_is_encoded_once(phantoms: Path, random_weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(phantoms, tmp_path / "data")
+    two, three = (f"../{image_of(phantoms, task, 0).relative_to(phantoms)}" for task in ("breast_2cls", "breast_3cls"))
+    change_row(tmp_path / "data", "breast_3cls", 1, three, two)
+    model, _ = checkpoint.load(random_weights)
+    encoded: list[int] = []
+    model.encoder.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0])))
+    evaluate(model, load_cases([tmp_path / "data"]))
+    assert encoded == [23]
+
+
+def test_reading_is_ahead_by_a_bounded_number_and_in_order() -> None:
+    begun, lock = [], Lock()
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            with lock:
+                begun.append(number)
+            yield number
+
+    results = ahead(lambda number: -number, items(), limit=5)
+    assert [next(results) for _ in range(3)] == [0, -1, -2]
+    assert len(begun) == 8
+    assert list(results) == [-number for number in range(3, 50)]
+
+
+def test_a_failure_ahead_reaches_the_reader() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda number: 1 // number, [2, 1, 0, 1], limit=2))
+
+
+def test_real_images_give_the_numbers_of_run_and_score(realus: Path, weights: Path, tmp_path: Path) -> None:
+    """Five rows of each of the nine real tasks, with the shipped weights."""
+    cases: dict[str, int] = {}
+    (tmp_path / "data" / "csv_files").mkdir(parents=True)
+    for path in (realus / "val" / "csv_files").iterdir():
+        lines = path.read_text().splitlines(keepends=True)[:6]
+        (tmp_path / "data" / "csv_files" / path.name).write_text("".join(lines))
+        cases[path.name] = len(lines) - 1
+    for case in load_cases([tmp_path / "data"]):
+        for name in filter(None, (case.row.image_path, case.row.mask_path)):
+            target = tmp_path / "data" / name.removeprefix("../")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(realus / "val" / name.removeprefix("../"), target)
+    found = report(weights, tmp_path / "data", resamples=20, device="cpu")
+    assert_equal(found, scored(weights, tmp_path / "data", tmp_path / "out"))
+    assert (len(found.tasks), found.problems) == (len(cases), [])

@@ -11,13 +11,17 @@ from scipy.spatial.distance import directed_hausdorff
 
 from aurora.metrics import (
     box_iou,
+    class_means,
+    classification_by_class,
     classification_scores,
     composite_of,
     detection_scores,
     dice,
     hausdorff_distance,
     regression_scores,
+    regression_values,
     segmentation_scores,
+    segmentation_values,
     unanswered,
 )
 from aurora.tasks import TaskType
@@ -67,9 +71,9 @@ def test_segmentation_averages_over_images_and_classes() -> None:
     assert scores["hd"] == pytest.approx(((0 + 1) / 2 + (0 + math.hypot(1, 4)) / 2) / 2)
 
 
-def test_segmentation_can_leave_the_distance_out() -> None:
+def test_the_distance_can_be_left_out() -> None:
     truth = np.array([[0, 1]])
-    assert segmentation_scores([(truth, truth)], 2, hausdorff=False) == {"dsc": 1}
+    assert segmentation_values(truth, truth, 2, hausdorff=False) == {"dsc": [1]}
 
 
 def test_masks_of_two_shapes_are_refused() -> None:
@@ -116,6 +120,26 @@ def test_the_class_answered_may_differ_from_the_most_probable() -> None:
     assert classification_scores([0, 1], probs, [1, 0])["auc"] == 1
 
 
+def test_classes_by_hand() -> None:
+    labels, predicted = np.array([0, 0, 1, 3]), np.array([0, 1, 1, 1])
+    found = classification_by_class(labels, np.eye(4)[predicted], predicted)
+    nan = math.nan
+    assert found["support"].tolist() == [2, 1, 0, 1]
+    assert found["recall"] == pytest.approx([1 / 2, 1, nan, 0], nan_ok=True)
+    assert found["precision"] == pytest.approx([1, 1 / 3, nan, nan], nan_ok=True)
+    assert found["f1"] == pytest.approx([2 / 3, 1 / 2, nan, 0], nan_ok=True)
+    assert found["auc"] == pytest.approx([3 / 4, 2 / 3, nan, 1 / 2], nan_ok=True)
+
+
+def test_classes_average_to_the_tasks_metrics() -> None:
+    generator = np.random.default_rng(0)
+    labels, probs = generator.integers(0, 4, 50), generator.dirichlet(np.ones(5), 50)
+    scores, found = classification_scores(labels, probs), classification_by_class(labels, probs, probs.argmax(1))
+    assert np.nanmean(found["f1"]) == pytest.approx(scores["f1_macro"])
+    assert np.nanmean(found["auc"]) == pytest.approx(scores["auc"])
+    assert np.nansum(found["recall"] * found["support"]) / 50 == pytest.approx(scores["accuracy"])
+
+
 @pytest.mark.parametrize("label", [-1, 2])
 def test_a_label_outside_the_classes_is_refused(label: int) -> None:
     with pytest.raises(ValueError, match=r"0\.\.1"):
@@ -135,6 +159,17 @@ def test_radial_error_by_hand() -> None:
     scores = regression_scores(truth, points, diagonals=[50, 100])
     assert scores["mre"] == pytest.approx((2.5 + 30) / 2)
     assert scores["closeness"] == pytest.approx(((1 - 2.5 / 5) + 0) / 2)
+
+
+def test_points_are_averaged_over_the_cases_that_have_them() -> None:
+    two, one = (np.array([[3.0, 4.0], [0.0, 1.0]]), np.array([[0.0, 9.0]]))
+    cases = [regression_values(np.zeros_like(points), points, 50.0) for points in (two, one)]
+    assert class_means(cases)["mre"].tolist() == [7, 1]
+
+
+def test_another_number_of_points_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 2\), found \(1, 2\)"):
+        regression_values(np.zeros((2, 2)), np.zeros((1, 2)), 50.0)
 
 
 def test_the_composite_of_each_type() -> None:

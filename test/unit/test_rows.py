@@ -125,3 +125,12 @@ def test_no_answer_ever_lies_outside_the_output_folder(path: str) -> None:
         return
     assert ".." not in Path(target).parts
     assert out in (out / target).parents
+
+
+def test_a_row_says_its_patient_where_it_has_one(tmp_path: Path) -> None:
+    text = "task_id,task_name,num_classes,image_path,patient_id\n" + "".join(
+        f"t,detection,1,../{n}.png,{patient}\n" for n, patient in enumerate(["p 1", " 7 ", "", "nan"])
+    )
+    found = read_rows(folder(tmp_path, a=text))
+    assert [row.patient for row in found.rows] == ["p 1", "7", None, None]
+    assert (found.problems, found.rows[0].labels) == ([], {})

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from aurora.tasks import Task, TaskType
-from training.balance import LossBalance
-from training.sampler import TaskSampler
+from training.fit.balance import LossBalance
+from training.fit.sampler import TaskSampler
 
 
 def test_probabilities_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""One labelled case: its size, its scanner, its anatomy and its label, all from its own random stream."""
+"""One labelled case: its size, its scanner, its anatomy and its label, all from its own random streams."""
 
 import zlib
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from aurora.tasks import Task, TaskType
 from training.phantom.canvas import Canvas
 from training.phantom.classification import CLASSIFICATION
 from training.phantom.detection import DETECTION
-from training.phantom.geometry import Geometry
 from training.phantom.physics import scan
 from training.phantom.regression import REGRESSION
 from training.phantom.scanners import SCANNERS, Scanner
+from training.phantom.screen import write_screen
 from training.phantom.segmentation import SEGMENTATION
 
 # Width over height of the images of each task's usual sources; 1.33 elsewhere.
@@ -54,7 +54,8 @@ def make_case(
     scanner; without a `scanner` one is drawn. Classes take turns over the index.
     """
     entropy = [seed, zlib.crc32(split.encode()), zlib.crc32(task.id.encode()), index]
-    anatomy, machine = (np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(2))
+    streams = np.random.SeedSequence(entropy).spawn(3)
+    anatomy, machine, writing = (np.random.default_rng(stream) for stream in streams)
     drawn = list(SCANNERS.values())[int(machine.integers(len(SCANNERS)))]
     profile = scanner or drawn
     canvas = Canvas(*_size(task, anatomy, size_scale), anatomy)
@@ -62,7 +63,9 @@ def make_case(
     label = index % task.num_classes if task.type is TaskType.CLASSIFICATION else None
     points = _paint(task, canvas, anatomy, label)
     image = scan(canvas, profile, machine)
-    mask = canvas.mask * Geometry(canvas.height, canvas.width, profile.half_angle, profile.face).field()
+    field = profile.geometry(canvas.height, canvas.width).field()
+    write_screen(image, field, profile, writing)
+    mask = canvas.mask * field
     return Case(
         image=image,
         scanner=profile.name,

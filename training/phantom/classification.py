@@ -12,6 +12,19 @@ from training.phantom.shapes import blob, ellipse, polar
 Generator = np.random.Generator
 # Classes of the two position tasks stand for directions in steps of 45 degrees.
 STEP = 45
+DIRECTIONS = tuple(f"{STEP * label} deg" for label in range(8))
+# What each label of a task shows.
+CLASSES: dict[str, tuple[str, ...]] = {
+    "breast_2cls": ("benign", "malignant"),
+    "breast_3cls": ("normal", "benign", "malignant"),
+    "fetal_head_pos_cls": DIRECTIONS,
+    "fetal_plane_cls": ("abdomen", "brain", "femur", "thorax", "cervix", "other"),
+    "fetal_sacral_pos_cls": DIRECTIONS,
+    "liver_lesion_2cls": ("benign", "malignant"),
+    "lung_2cls": ("healthy", "diseased"),
+    "lung_disease_3cls": ("A-lines", "B-lines", "consolidation"),
+    "organ_cls": ("bladder", "bowel", "gallbladder", "kidney", "liver", "spleen"),
+}
 
 
 def breast_2cls(canvas: Canvas, rng: Generator, label: int) -> None:
@@ -59,7 +72,7 @@ def fetal_plane_cls(canvas: Canvas, rng: Generator, label: int) -> None:
     if label == 2:
         fetal.femur(canvas, rng, x, y, unit * rng.uniform(0.36, 0.56), rng.uniform(-40, 40))
     elif label == 5:
-        fetal.placenta(canvas, rng, x, y)
+        (fetal.placenta if rng.random() < 0.6 else fetal.hand)(canvas, rng, x, y)
     else:
         radius, base = unit * rng.uniform(0.3, 0.37), rng.uniform(0, 360)
         fetal.abdomen(canvas, rng, x, y, radius, radius * rng.uniform(0.86, 0.98))
@@ -92,16 +105,19 @@ def liver_lesion_2cls(canvas: Canvas, rng: Generator, label: int) -> None:
     unit = canvas.unit
     if label == 0:
         x, y = canvas.at(rng.uniform(0.4, 0.6), rng.uniform(0.42, 0.62))
-        size = unit * rng.uniform(0.07, 0.14)
+        size = unit * rng.uniform(0.07, 0.15)
         cyst = rng.random() < 0.5
         outline = blob(rng, x, y, size, size * rng.uniform(0.8, 1), rng.uniform(0, 180), 0.04)
-        canvas.fill(outline, -33 if cyst else 10, grain=1, fine=True, shadow=-8 if cyst else -2)
+        level = rng.uniform(-36, -26) if cyst else rng.uniform(6, 10)
+        canvas.fill(outline, level, grain=1, fine=True, shadow=-rng.uniform(6, 9) if cyst else -2)
         return
-    for x in np.linspace(0.38, 0.62, int(rng.integers(1, 4))) + rng.uniform(-0.04, 0.04):
-        place = canvas.at(x, rng.uniform(0.4, 0.66))
-        size, angle = unit * rng.uniform(0.08, 0.13), rng.uniform(0, 180)
-        canvas.fill(blob(rng, *place, 1.3 * size, 1.2 * size, angle, 0.22), -17, grain=1)
-        canvas.fill(blob(rng, *place, 0.9 * size, 0.8 * size, angle, 0.22), -3, grain=4, fine=True, shadow=3)
+    count = int(rng.integers(1, 4))
+    for x in np.linspace(0.5 - 0.11 * count, 0.5 + 0.11 * count, 2 * count + 1)[1::2]:
+        place = canvas.at(x + rng.uniform(-0.02, 0.02), rng.uniform(0.38, 0.6))
+        size, angle = unit * rng.uniform(0.07, 0.11), rng.uniform(0, 180)
+        canvas.fill(blob(rng, *place, 1.3 * size, 1.2 * size, angle, 0.22), rng.uniform(-17, -12), grain=1)
+        canvas.fill(blob(rng, *place, 0.9 * size, 0.8 * size, angle, 0.22), rng.uniform(-7, 3), grain=4, fine=True,
+                    shadow=3)  # fmt: skip
 
 
 def lung_2cls(canvas: Canvas, rng: Generator, label: int) -> None:

@@ -17,7 +17,11 @@ def womb(canvas: Canvas, rng: Generator) -> None:
 
 def fluid(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float) -> None:
     """A pocket of amniotic fluid."""
-    canvas.fill(blob(rng, x, y, a, b, 0, 0.1), rng.uniform(-34, -28), grain=1, shadow=-2)
+    # The fetus seldom lies in the middle: here and there it touches the wall.
+    dx, dy = rng.uniform(-0.16, 0.16, 2)
+    wall = blob(rng, x + dx * a, y + dy * b, a, b, rng.uniform(-10, 10), 0.045)
+    canvas.fill(wall, rng.uniform(-34, -28), grain=1, shadow=-2)
+    canvas.stroke(wall, rng.uniform(4, 8), 0.01 * canvas.unit, closed=True, sides=0.4)
 
 
 def skull(canvas: Canvas, rng: Generator, outline: Curve, *, label: int | None = None, shadow: float = 3.0) -> None:
@@ -30,14 +34,23 @@ def skull(canvas: Canvas, rng: Generator, outline: Curve, *, label: int | None =
 
 
 def brain(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float, angle: float) -> None:
-    """Midline, thalami and a ventricle inside a skull of the given half axes, midline along `angle`."""
+    """Midline with its cavum, thalami, choroid plexus and ventricle inside a skull; the midline lies along `angle`."""
     ends = polar(x, y, -0.85 * a, angle), polar(x, y, 0.85 * a, angle)
     for side in (-1, 1):
         centre = polar(x, y, side * 0.18 * b, angle + 90)
         canvas.fill(ellipse(*centre, 0.2 * a, 0.14 * b, angle), -24, grain=1)
     horn = polar(*polar(x, y, 0.5 * a, angle), 0.4 * b, angle + 90)
     canvas.fill(ellipse(*horn, 0.22 * a, 0.09 * b, angle + rng.uniform(-12, 12)), -30, grain=1)
-    canvas.stroke(arc(*ends, 0), 10, 0.012 * canvas.unit, sides=0.6)
+    canvas.fill(ellipse(*horn, 0.14 * a, 0.055 * b, angle), rng.uniform(0, 5), grain=1, fine=True)
+    canvas.stroke(arc(*ends, 0), rng.uniform(7, 11), 0.01 * canvas.unit, sides=0.5)
+    # The cavum septi pellucidi interrupts the front third of the midline: a dark box between two lines.
+    cavum = ellipse(*polar(x, y, -0.48 * a, angle), 0.13 * a, 0.075 * b, angle, 24)
+    canvas.fill(cavum, -32, grain=1)
+    canvas.stroke(cavum, 8, 0.008 * canvas.unit, closed=True, sides=0.7)
+    for side in (-1, 1):
+        fissure = polar(*polar(x, y, -0.05 * a, angle), side * 0.62 * b, angle + 90)
+        ends = polar(*fissure, -0.22 * a, angle), polar(*fissure, 0.22 * a, angle)
+        canvas.stroke(arc(*ends, side * 0.08 * b), 3, 0.01 * canvas.unit, sides=0.5)
 
 
 def spine(canvas: Canvas, x: float, y: float, size: float, outward: float) -> None:
@@ -61,9 +74,16 @@ def four_chambers(
 ) -> None:
     """A heart of half length `size` with four dark chambers; `axis` points to the apex."""
     canvas.fill(blob(rng, x, y, size, 0.78 * size, axis, 0.05), rng.uniform(3, 7), grain=1, fine=True, label=label)
-    for along, across, length in ((0.38, 0.34, 0.36), (0.38, -0.34, 0.36), (-0.42, 0.3, 0.26), (-0.42, -0.3, 0.26)):
+    # Ventricles towards the apex, the septum between them; atria behind the valves, joined by the oval foramen.
+    for along, across, length, wide in ((0.36, 0.33, 0.43, 0.26), (0.36, -0.31, 0.46, 0.23), (-0.43, 0.28, 0.3, 0.24),
+                                        (-0.43, -0.28, 0.3, 0.24)):  # fmt: skip
         centre = polar(*polar(x, y, along * size, axis), across * size, axis + 90)
-        canvas.fill(ellipse(*centre, length * size, 0.24 * size, axis, 32), rng.uniform(-32, -26), grain=1)
+        heading = axis - np.sign(along * across) * 8
+        canvas.fill(ellipse(*centre, length * size, wide * size, heading, 32), rng.uniform(-32, -26), grain=1)
+    canvas.fill(ellipse(*polar(x, y, -0.45 * size, axis), 0.1 * size, 0.1 * size, 0, 16), -27, grain=1)
+    for side in (-1, 1):
+        hinge = polar(*polar(x, y, -0.08 * size, axis), side * 0.62 * size, axis + 90)
+        canvas.stroke(np.array([hinge, polar(x, y, -0.1 * size, axis)]), 9, 0.01 * canvas.unit, sides=0.9)
 
 
 def stomach_and_vein(canvas: Canvas, rng: Generator, x: float, y: float, radius: float, base: float) -> None:
@@ -96,3 +116,17 @@ def placenta(canvas: Canvas, rng: Generator, x: float, y: float) -> None:
         spot = x + rng.uniform(-0.26, 0.26) * unit, y + rng.uniform(-0.22, 0.02) * unit
         for part, level in ((1.0, 3), (0.5, -28)):
             canvas.fill(ellipse(*spot, 0.05 * part * unit, 0.05 * part * unit, 0, 20), level, grain=1)
+
+
+def hand(canvas: Canvas, rng: Generator, x: float, y: float) -> None:
+    """The bones of an open hand in fluid: none of the standard planes."""
+    unit, heading = canvas.unit, rng.uniform(0, 360)
+    fluid(canvas, rng, x, y, 0.42 * unit, 0.34 * unit)
+    canvas.fill(blob(rng, x, y, 0.13 * unit, 0.11 * unit, heading, 0.06), rng.uniform(-9, -4))
+    for spread in np.linspace(-48, 48, 5):
+        way = heading + spread + rng.uniform(-4, 4)
+        finger = arc(polar(x, y, 0.08 * unit, way), polar(x, y, 0.29 * unit, way), 0)
+        canvas.fill(ribbon(finger, 0.055 * unit), rng.uniform(-9, -5))
+        for near, far in ((0.06, 0.13), (0.15, 0.2), (0.22, 0.26)):
+            bone = np.array([polar(x, y, near * unit, way), polar(x, y, far * unit, way)])
+            canvas.stroke(bone, rng.uniform(13, 18), 0.014 * unit, shadow=5, sides=0.8)

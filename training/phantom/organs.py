@@ -20,29 +20,42 @@ def liver(canvas: Canvas, rng: Generator) -> None:
     belly(canvas, rng)
     canvas.fill(below(canvas, wave(rng, 0, canvas.width, 0.17 * canvas.height, 0.01 * canvas.unit)), 1, grain=0.8,
                 fine=True)  # fmt: skip
-    for _ in range(int(rng.integers(4, 8))):
-        start = canvas.at(rng.uniform(0.2, 0.8), rng.uniform(0.28, 0.7))
-        end = polar(*start, canvas.unit * rng.uniform(0.15, 0.35), rng.uniform(-60, 120))
-        way = arc(start, end, rng.uniform(-0.04, 0.04) * canvas.unit)
-        vessel = ribbon(way, np.linspace(0.04, 0.012, 24) * canvas.unit)
-        canvas.fill(vessel, -23, grain=1)
-        canvas.stroke(vessel, rng.uniform(0, 6), 1, closed=True)
+    # Hepatic veins run together under the diaphragm without walls; portal branches have bright ones.
+    confluence = canvas.at(rng.uniform(0.4, 0.6), 0.74)
+    for heading in np.linspace(205, 335, 3) + rng.uniform(-12, 12, 3):
+        end = polar(*confluence, canvas.unit * rng.uniform(0.3, 0.45), heading)
+        vein = arc(confluence, end, rng.uniform(-0.05, 0.05) * canvas.unit)
+        canvas.fill(ribbon(vein, np.linspace(0.04, 0.008, 24) * canvas.unit), -24, grain=1)
+    for _ in range(int(rng.integers(3, 7))):
+        start = canvas.at(rng.uniform(0.1, 0.9), rng.uniform(0.28, 0.66))
+        end = polar(*start, canvas.unit * rng.uniform(0.08, 0.18), rng.uniform(-30, 30))
+        branch = ribbon(arc(start, end, 0.0), np.linspace(0.028, 0.014, 24) * canvas.unit)
+        canvas.fill(branch, -20, grain=1)
+        canvas.stroke(branch, rng.uniform(5, 9), 1, closed=True, sides=0.6)
     dome = arc(canvas.at(0.0, 0.95), canvas.at(1.0, 0.78), -0.14 * canvas.unit)
     canvas.fill(below(canvas, dome), -18)
     canvas.stroke(dome, 19, 0.025 * canvas.unit)
 
 
 def spleen(canvas: Canvas, rng: Generator) -> None:
-    """An even crescent under the diaphragm, without vessels, beside dark shadowing stomach gas."""
+    """An even crescent whose outer side follows the diaphragm; vessels enter at the hilum, stomach gas lies beside."""
     belly(canvas, rng)
     unit = canvas.unit
-    x, y = canvas.at(rng.uniform(0.48, 0.54), rng.uniform(0.5, 0.56))
-    tilt = rng.uniform(-30, 10)
-    axis = arc(polar(x, y, -0.38 * unit, tilt), polar(x, y, 0.38 * unit, tilt), rng.uniform(-0.1, -0.06) * unit)
-    crescent = ribbon(axis, np.sin(np.linspace(0.06, 0.94, 24) * np.pi) ** 0.7 * rng.uniform(0.25, 0.31) * unit)
-    canvas.fill(below(canvas, np.array([[0, y], [canvas.width, y]])), -14, grain=3)
-    canvas.fill(crescent, rng.uniform(0, 4), grain=0.6, fine=True)
-    canvas.stroke(crescent, 14, 0.016 * unit, closed=True, sides=0.3)
+    x, y = canvas.at(rng.uniform(0.48, 0.54), rng.uniform(0.48, 0.54))
+    tilt = rng.uniform(-35, 5)
+    ends = polar(x, y, -0.42 * unit, tilt), polar(x, y, 0.42 * unit, tilt)
+    outer = arc(*ends, -unit * rng.uniform(0.18, 0.23))
+    inner = arc(*ends, unit * rng.uniform(-0.04, 0.06))
+    canvas.fill(below(canvas, np.add(inner, (0, 0.02 * unit))), rng.uniform(-14, -9), grain=3)
+    gas = polar(x, y, 0.3 * unit, tilt + rng.uniform(50, 80))
+    canvas.fill(blob(rng, *gas, 0.16 * unit, 0.05 * unit, tilt, 0.2), rng.uniform(5, 9), grain=4, fine=True, shadow=16)
+    canvas.stroke(np.subtract(outer, (0, 0.02 * unit)), 12, 0.012 * unit, sides=0.3)
+    canvas.fill(np.vstack([outer, inner[::-1]]), rng.uniform(0, 4), grain=0.6, fine=True)
+    canvas.stroke(inner, 7, 0.01 * unit)
+    for way in (250, 285):
+        hilum = polar(x, y + 0.05 * unit, 0.12 * unit, tilt + way + rng.uniform(-12, 12))
+        vessel = ribbon(arc((x, y + 0.05 * unit), hilum, 0), np.linspace(0.028, 0.01, 24) * unit)
+        canvas.fill(vessel, -24, grain=1)
 
 
 def kidney(canvas: Canvas, rng: Generator) -> None:

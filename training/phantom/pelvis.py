@@ -50,9 +50,16 @@ def cervix(canvas: Canvas, rng: Generator, labels: tuple[int | None, int | None]
     canal = turn(arc((x - length / 2, y), (x + length / 2, y), unit * rng.uniform(-0.06, 0.06)), tilt, (x, y))
     # The inner os opens into the uterus: a fluid-filled funnel where the fetal membranes stand.
     ox, oy = canal[0]
-    pouch = polar(ox, oy, 0.1 * unit, tilt + 180)
-    canvas.fill(blob(rng, *pouch, 0.11 * unit, 0.16 * unit, tilt, 0.1), -30, grain=1, shadow=-3)
-    thick = np.sin(np.linspace(0.28, 0.82, len(canal)) * np.pi) * unit
+    pouch = polar(ox, oy, 0.17 * unit, tilt + 180)
+    cavity = blob(rng, *pouch, 0.18 * unit, 0.2 * unit, tilt, 0.04)
+    canvas.fill(cavity, -30, grain=1, shadow=-3)
+    canvas.stroke(cavity, 7, 0.01 * unit, closed=True, sides=0.6)
+    # The presenting head: its skull bounds the fluid.
+    crown = ellipse(*polar(ox, oy, 0.36 * unit, tilt + 180), 0.25 * unit, 0.25 * unit)
+    canvas.fill(crown, -18, grain=1)
+    canvas.stroke(crown, 17, 0.018 * unit, closed=True, shadow=3)
+    # Wide at the inner os, rounded towards the outer one.
+    thick = np.sqrt(1 - (np.abs(np.linspace(0, 1, len(canal)) - 0.45) / 0.56) ** 4) * unit
     for side, label in zip((-1, 1), labels, strict=True):
         normal = np.array([-np.sin(np.radians(tilt)), np.cos(np.radians(tilt))]) * side
         edge = canal + normal * thick[:, None] * rng.uniform(0.13, 0.18)

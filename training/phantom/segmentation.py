@@ -21,7 +21,7 @@ def breast_lesion(canvas: Canvas, rng: Generator) -> None:
 def cardiac_multi(canvas: Canvas, rng: Generator) -> None:
     """1 left ventricle, 2 its wall, 3 left atrium, in an apical view."""
     unit = canvas.unit
-    tissue.layers(canvas, rng, [(0.0, 0), (0.06, -8)], 2)
+    tissue.layers(canvas, rng, [(0.0, 0), (0.06, -12)], 2)
     x, y = canvas.at(rng.uniform(0.44, 0.58), rng.uniform(0.54, 0.66))
     tilt, half, height = rng.uniform(-18, 18), unit * rng.uniform(0.11, 0.16), unit * rng.uniform(0.34, 0.42)
     wall = unit * rng.uniform(0.045, 0.07)
@@ -32,8 +32,15 @@ def cardiac_multi(canvas: Canvas, rng: Generator) -> None:
         return turn(np.column_stack([x + a * shape, y + b * np.sin(t)]), tilt, (x, y))
 
     atrium = turn(blob(rng, x, y + 0.13 * unit, 0.9 * half, 0.14 * unit, 0, 0.06), tilt, (x, y))
-    right = turn(blob(rng, x - 2.1 * half, y - 0.05 * unit, 0.7 * half, 0.2 * unit, 0, 0.1), tilt, (x, y))
-    canvas.fill(right, -24, grain=2)
+    # The heart in its sac, then the right side: ventricle beside the septum, atrium below its valve.
+    sac = turn(blob(rng, x - 0.9 * half, y - 0.08 * unit, 2.9 * half, height + 0.1 * unit, 0, 0.03), tilt, (x, y))
+    canvas.fill(sac, rng.uniform(-15, -10), grain=2)
+    canvas.stroke(sac, 6, 0.012 * unit, closed=True, sides=0.5)
+    for down, length, wide in ((-0.14, 0.16, 0.68), (0.14, 0.11, 0.75)):
+        cavity = blob(rng, x - 2.2 * half, y + down * unit, wide * half, length * unit, 12 if down < 0 else 0, 0.08)
+        canvas.fill(turn(cavity, tilt, (x, y)), rng.uniform(-28, -22), grain=2)
+    valve = turn(np.array([[x - 2.9 * half, y], [x - 1.5 * half, y + 0.02 * unit]]), tilt, (x, y))
+    canvas.stroke(valve, 9, 0.012 * unit, sides=0.9)
     canvas.fill(atrium, rng.uniform(-32, -26), grain=2, label=3)
     canvas.stroke(atrium, 7, 0.012 * unit, closed=True, sides=0.7)
     canvas.fill(chamber(half + wall, height + wall), rng.uniform(-2, 4), grain=2, fine=True, label=2)
@@ -54,9 +61,11 @@ def carotid_artery(canvas: Canvas, rng: Generator) -> None:
     side = 1 if rng.random() < 0.5 else -1
     vein = ellipse(x + side * 2.3 * a, y - 0.9 * b, 1.1 * a, 0.5 * b, side * 20)
     canvas.fill(vein, -27, grain=1, shadow=-2)
+    canvas.stroke(vein, 7, 0.01 * unit, closed=True, sides=0.2)
     outline = blob(rng, x, y, a, b, rng.uniform(-30, 30), 0.03)
-    canvas.stroke(outline, rng.uniform(13, 18), 0.035 * unit, closed=True, sides=0.6)
+    canvas.stroke(outline, rng.uniform(13, 18), 0.035 * unit, closed=True, sides=0.35)
     canvas.fill(outline, rng.uniform(-36, -28), grain=1, shadow=-rng.uniform(4, 8), label=1)
+    tissue.edge_shadows(canvas, outline, rng.uniform(2, 6))
 
 
 def cervix(canvas: Canvas, rng: Generator) -> None:
@@ -85,11 +94,11 @@ def fetal_abdomen_multi(canvas: Canvas, rng: Generator) -> None:
     canvas.fill(sac, rng.uniform(-36, -30), grain=1, shadow=-3, label=3)
     start, end = polar(x, y, 0.86 * b, base + 178), polar(x, y, 0.2 * b, base + 150)
     vein = ribbon(arc(start, end, 0.12 * b), np.linspace(0.13, 0.17, 24) * b)
+    canvas.stroke(vein, 9, 0.018 * unit, closed=True, sides=0.8)
     canvas.fill(vein, rng.uniform(-28, -22), grain=1, label=4)
-    canvas.stroke(vein, 8, 0.01 * unit, closed=True, sides=0.8)
-    artery = ellipse(*polar(x, y, 0.4 * b, base + rng.uniform(-10, 10)), 0.1 * b, 0.1 * b)
-    canvas.fill(artery, rng.uniform(-28, -22), grain=1, label=1)
-    canvas.stroke(artery, 14, 0.016 * unit, closed=True, sides=0.9)
+    artery = ellipse(*polar(x, y, 0.4 * b, base + rng.uniform(-10, 10)), 0.13 * b, 0.13 * b)
+    canvas.stroke(artery, 13, 0.03 * unit, closed=True, sides=0.8)
+    canvas.fill(artery, rng.uniform(-32, -26), grain=1, label=1)
 
 
 def fetal_head(canvas: Canvas, rng: Generator) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from aurora.errors import OutputError, UsageError
 from aurora.tasks import OFFICIAL, Task, TaskType
 from training.phantom.cases import Case, make_case
+from training.phantom.parallel import available_workers, run_jobs
 from training.phantom.scanners import SCANNERS, Scanner
 
 SPLITS = ("train", "val", "test")
@@ -22,6 +24,24 @@ FOLDERS = {
     TaskType.REGRESSION: "Regression",
 }
 WORDS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
+# Cases that one process writes at a stretch, and below which others take longer to start than they save.
+STRETCH, FEW = 16, 160
+Record = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Cases `start` to `stop` (not included) of a task, for one process to write under `out`/`folder`."""
+
+    out: Path
+    folder: str
+    task: Task
+    start: int
+    stop: int
+    seed: int
+    split: str
+    scanner: Scanner | None
+    size_scale: float
 
 
 def generate(
@@ -34,31 +54,50 @@ def generate(
     tasks: Iterable[str] | None = None,
     size_scale: float = 1.0,
     dataset: str | None = None,
+    workers: int | None = None,
 ) -> int:
     """Writes `cases` cases of each task under `out` and returns the number of rows.
 
     `tasks` are official task ids, None for all 27; `scanner` a key of `SCANNERS`, None to draw one per case;
-    `size_scale` multiplies the images' sides; `dataset` names the data set folders in place of the task ids. A case
-    depends on (seed, split, task, index) and the scanner alone. The split "test" has no labels: cells stay empty
-    and masks are named, not written. Raises UsageError on a wrong argument, OutputError when `out` can't be written.
+    `size_scale` multiplies the images' sides; `dataset` names the data set folders in place of the task ids;
+    `workers` is the number of processes, None for one per processor once there is enough to do. A case depends on
+    (seed, split, task, index) and the scanner alone, so any number of workers writes the same bytes. The split "test"
+    has no labels: cells stay empty and masks are named, not written. Raises UsageError on a wrong argument,
+    OutputError when `out` can't be written. More than one worker needs a script's call to stand under
+    `if __name__ == "__main__"`, as spawned processes always do.
     """
     chosen = _chosen(tasks)
-    profile = _checked(cases, scanner, split, size_scale)
-    rows = 0
+    profile = _checked(cases, scanner, split, size_scale, workers)
+    jobs = [
+        Job(out, f"{FOLDERS[task.type]}/{WORDS[task.num_classes]}/{dataset or task.id}", task,
+            start, min(start + STRETCH, cases), seed, split, profile, size_scale)
+        for task in chosen
+        for start in range(0, cases, STRETCH)
+    ]  # fmt: skip
+    if workers is None:
+        workers = available_workers() if cases * len(chosen) * size_scale**2 >= FEW else 1
+    records: dict[str, list[Record]] = {}
     try:
-        for task in chosen:
-            folder = f"{FOLDERS[task.type]}/{WORDS[task.num_classes]}/{dataset or task.id}"
-            records = []
-            for index in range(cases):
-                case = make_case(task, index, seed=seed, split=split, scanner=profile, size_scale=size_scale)
-                stem = f"{task.id}_{split}_{index:05d}"
-                records.append(_write_case(out, folder, stem, task, case, labelled=split != "test"))
-            _write_csv(out / "csv_files" / f"{task.id}.csv", records)
-            rows += len(records)
+        for job, written in zip(jobs, run_jobs(_write_cases, jobs, workers), strict=True):
+            records.setdefault(job.task.id, []).extend(written)
+        for task_id, rows in records.items():
+            _write_csv(out / "csv_files" / f"{task_id}.csv", rows)
     except OSError as error:
         raise OutputError(f"Expected a writable folder, but {error.filename or out} can't be written "
                           f"({error.strerror}); choose another --out.") from error  # fmt: skip
-    return rows
+    return sum(len(rows) for rows in records.values())
+
+
+def _write_cases(job: Job) -> list[Record]:
+    """Writes the cases of a job; returns their CSV records."""
+    records = []
+    for index in range(job.start, job.stop):
+        case = make_case(
+            job.task, index, seed=job.seed, split=job.split, scanner=job.scanner, size_scale=job.size_scale
+        )
+        stem = f"{job.task.id}_{job.split}_{index:05d}"
+        records.append(_write_case(job.out, job.folder, stem, job.task, case, labelled=job.split != "test"))
+    return records
 
 
 def _chosen(tasks: Iterable[str] | None) -> list[Task]:
@@ -69,24 +108,26 @@ def _chosen(tasks: Iterable[str] | None) -> list[Task]:
     return [OFFICIAL[i] for i in ids]
 
 
-def _checked(cases: int, scanner: str | None, split: str, size_scale: float) -> Scanner | None:
+def _checked(cases: int, scanner: str | None, split: str, size_scale: float, workers: int | None) -> Scanner | None:
     if cases < 1:
         raise UsageError(f"Expected at least one case per task, found {cases}; ask for 1 or more.")
     if split not in SPLITS:
         raise UsageError(f"Expected a split, found {split!r}; choose from {', '.join(SPLITS)}.")
     if not 0.1 <= size_scale <= 16:
         raise UsageError(f"Expected a size scale from 0.1 to 16, found {size_scale}; 1 gives about 290 pixels.")
+    if workers is not None and workers < 1:
+        raise UsageError(f"Expected at least one worker, found {workers}; ask for 1 or more.")
     if scanner is not None and scanner not in SCANNERS:
         raise UsageError(f"Expected a scanner, found {scanner!r}; choose from {', '.join(SCANNERS)}.")
     return None if scanner is None else SCANNERS[scanner]
 
 
-def _write_case(out: Path, folder: str, stem: str, task: Task, case: Case, *, labelled: bool) -> dict[str, object]:
+def _write_case(out: Path, folder: str, stem: str, task: Task, case: Case, *, labelled: bool) -> Record:
     """Writes the image, and the mask where there is one to give; returns the case's CSV record."""
     images = f"{folder}/IMAGES" if task.type is TaskType.SEGMENTATION else folder
     image = f"{images}/{stem}.{'jpg' if case.jpeg else 'png'}"
     _write_image(out / image, case.image)
-    record: dict[str, object] = {
+    record: Record = {
         "task_id": task.id,
         "task_name": task.type.value,
         "num_classes": task.num_classes,
@@ -101,7 +142,7 @@ def _write_case(out: Path, folder: str, stem: str, task: Task, case: Case, *, la
     return record | (labels if labelled else dict.fromkeys(labels, ""))
 
 
-def _label_cells(case: Case) -> dict[str, object]:
+def _label_cells(case: Case) -> Record:
     """The label columns of one case's CSV record."""
     if case.label is not None:
         return {"mask": case.label}
@@ -119,7 +160,7 @@ def _write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _write_csv(path: Path, records: list[dict[str, object]]) -> None:
+def _write_csv(path: Path, records: list[Record]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, fieldnames=list(records[0]))

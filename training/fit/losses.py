@@ -1,6 +1,6 @@
 """The loss of each task type, on the channels of one task.
 
-Every function takes the head's output (n, channels, ...) and targets as `training.data.Sample` gives
+Every function takes the head's output (n, channels, ...) and targets as `training.data.cases.Sample` gives
 them, stacked, and returns a scalar. Coordinates are fractions of the image.
 """
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from aurora.errors import UsageError
 from aurora.model.aurora import Aurora
@@ -42,7 +41,7 @@ def make_optimizer(model: Aurora, balance: nn.Module, config: FitConfig) -> Opti
     records: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "lr": config.learning_rate * config.layer_decay**above,
+            "initial_lr": config.learning_rate * config.layer_decay**above,
             "weight_decay": config.weight_decay if decays else 0.0,
         }
         for (above, decays), parameters in sorted(groups.items())
@@ -58,13 +57,17 @@ def _layers_above(name: str, depth: int) -> int:
     return depth - int(rest.split(".")[1]) if rest.startswith("blocks.") else depth + 1
 
 
-def make_schedule(optimizer: Optimizer, config: FitConfig) -> LambdaLR:
-    """Linear warm-up over `warmup_steps`, then a cosine to a hundredth at the last step; alike for all groups."""
-    rising, falling = max(config.warmup_steps, 1), max(config.steps - config.warmup_steps, 1)
+def set_rate(optimizer: Optimizer, config: FitConfig, step: int) -> None:
+    """Set the learning rates of step 1..`steps`: linear warm-up, then a cosine to a hundredth, alike for all groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * rate_factor(config, step)
 
-    def factor(step: int) -> float:
-        if step < rising:
-            return LEAST_RATE + (1 - LEAST_RATE) * step / rising
-        return LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * min((step - rising) / falling, 1.0))) / 2
 
-    return LambdaLR(optimizer, factor)
+def rate_factor(config: FitConfig, step: int) -> float:
+    """The share of the full learning rate at step 1..`steps`."""
+    if step <= config.warmup_steps:
+        share = step / config.warmup_steps
+    else:
+        falling = max(config.steps - config.warmup_steps, 1)
+        share = (1 + math.cos(math.pi * min((step - config.warmup_steps) / falling, 1.0))) / 2
+    return LEAST_RATE + (1 - LEAST_RATE) * share

@@ -1,0 +1,155 @@
+"""Samples as the network gets them: label on the object, mirrored as the registry says, the same for a seed."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.discs import centre, disc_case, extent, pixels_off, write_disc
+
+from aurora.images import read_image
+from aurora.tasks import OFFICIAL, TaskType
+from aurora.transform import to_frame
+from training.data import cases as data
+from training.data import view
+from training.data.cases import load_cases, load_sample
+
+FRAMES = pytest.mark.parametrize("frame", [(128, 128), (128, 192), (192, 128), (64, 256)])
+SIZES = [(120, 200), (300, 90), (60, 600)]
+SEEDS = st.integers(0, 10_000)
+TYPES = pytest.mark.parametrize("kind", list(TaskType))
+PLACED = pytest.mark.parametrize("kind", [TaskType.SEGMENTATION, TaskType.DETECTION, TaskType.REGRESSION])
+OWN = {f"own_{kind}": kind for kind in TaskType}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Path]:
+    """By size of the image, a folder with a disc."""
+    made = {size: tmp_path_factory.mktemp("disc") for size in SIZES}
+    for size, folder in made.items():
+        write_disc(folder, size)
+    return made
+
+
+@pytest.fixture
+def cropped() -> Iterator[None]:
+    """Grey values stay, no graphics are drawn, and every field of view is cropped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "change_grey", lambda image, rng: image)
+        patch.setattr(data, "draw_graphics", lambda image, rng: image)
+        patch.setattr(view, "CHANCE", 1.0)
+        yield
+
+
+@FRAMES
+@PLACED
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.usefixtures("cropped")
+def test_the_target_is_where_the_object_is_seen(
+    folders: dict[tuple[int, int], Path], frame: tuple[int, int], kind: TaskType, size: tuple[int, int]
+) -> None:
+    for seed in range(8):
+        sample = load_sample(disc_case(folders[size], kind, size), frame, np.random.default_rng(seed))
+        seen = extent(sample.image[..., 0].astype(float))
+        if kind is TaskType.SEGMENTATION:
+            assert pixels_off(centre(extent(sample.target[1])), centre(seen), frame) < 0.5
+        elif kind is TaskType.DETECTION:
+            assert pixels_off(sample.target, seen, frame) < 0.6
+        else:
+            assert pixels_off(sample.target[0], centre(seen), frame) < 0.5
+
+
+@FRAMES
+@PLACED
+@pytest.mark.usefixtures("cropped")
+@given(seed=SEEDS)
+@settings(max_examples=15, deadline=None)
+def test_the_crop_hides_nothing_labelled(
+    folders: dict[tuple[int, int], Path], frame: tuple[int, int], kind: TaskType, seed: int
+) -> None:
+    case = disc_case(folders[SIZES[0]], kind, SIZES[0], "white.png")
+    sample = load_sample(case, frame, np.random.default_rng(seed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view, "CHANCE", 0.0)
+        whole = load_sample(case, frame, np.random.default_rng(seed))
+    labelled = np.zeros(frame, bool)
+    places = np.floor(np.minimum(sample.target.reshape(-1, 2), 0.999) * frame[::-1]).astype(int)
+    if kind is TaskType.SEGMENTATION:
+        labelled = np.kron(sample.target[1], np.ones((4, 4))) > 0
+    elif kind is TaskType.DETECTION:
+        (left, top), (right, bottom) = places
+        labelled[top : bottom + 1, left : right + 1] = True
+    else:
+        labelled[places[:, 1], places[:, 0]] = True
+    np.testing.assert_array_equal(sample.target, whole.target)
+    np.testing.assert_array_equal(sample.image[labelled], whole.image[labelled])
+
+
+@pytest.fixture(scope="module")
+def half_white(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every official task and one more of each type, on an image whose left half is white."""
+    root = tmp_path_factory.mktemp("half")
+    (root / "csv_files").mkdir()
+    image = np.zeros((60, 80), np.uint8)
+    cv2.imwrite(str(root / "mask.png"), image)
+    image[:, :40] = 255
+    cv2.imwrite(str(root / "image.png"), image)
+    tasks = [
+        *((task.id, task.type, task.num_classes) for task in OFFICIAL.values()),
+        *((n, k, 2) for n, k in OWN.items()),
+    ]
+    for name, kind, count in tasks:
+        points = {f"point_{k}_xy": '"[40, 30]"' for k in range(1, count + 1)} if kind is TaskType.REGRESSION else {}
+        cells = {"task_id": name, "task_name": kind, "num_classes": count, "image_path": "../image.png"}
+        cells |= {"mask_path": "../mask.png", "mask": 0, "x_min": 30, "y_min": 20, "x_max": 50, "y_max": 40} | points
+        text = ",".join(cells) + "\n" + ",".join(map(str, cells.values())) + "\n"
+        (root / "csv_files" / f"{name}.csv").write_text(text)
+    return root
+
+
+@pytest.mark.usefixtures("cropped")
+@pytest.mark.parametrize("name", [*OFFICIAL, *OWN])
+def test_a_task_is_mirrored_unless_the_registry_says_that_it_knows_left_from_right(half_white: Path, name: str) -> None:
+    case = next(case for case in load_cases([half_white]) if case.task.id == name)
+    sided = OFFICIAL[name].left_right if name in OFFICIAL else case.task.type is TaskType.REGRESSION
+    samples = [load_sample(case, (32, 32), np.random.default_rng(seed)) for seed in range(16)]
+    kept = [sample.image[:, :16].mean() > sample.image[:, 16:].mean() for sample in samples]
+    assert case.task.left_right is sided
+    assert all(kept) if sided else 2 < sum(kept) < 14
+
+
+@TYPES
+@FRAMES
+def test_a_seed_gives_one_sample_whatever_runs_beside_it(
+    folders: dict[tuple[int, int], Path], kind: TaskType, frame: tuple[int, int]
+) -> None:
+    case = disc_case(folders[SIZES[0]], kind, SIZES[0])
+    seeds = [*range(12)]
+    first = [load_sample(case, frame, np.random.default_rng(seed)) for seed in seeds]
+    with ThreadPoolExecutor(3) as pool:
+        second = [*pool.map(lambda seed: load_sample(case, frame, np.random.default_rng(seed)), seeds)]
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.target, other.target)
+    assert len({sample.image.tobytes() for sample in first}) == len(seeds)
+
+
+@TYPES
+@FRAMES
+def test_without_a_generator_the_image_is_only_resized(
+    folders: dict[tuple[int, int], Path], kind: TaskType, frame: tuple[int, int]
+) -> None:
+    case = disc_case(folders[SIZES[0]], kind, SIZES[0])
+    sample = load_sample(case, frame, None)
+    plain = read_image(folders[SIZES[0]] / "disc.png", case.root).pixels
+    np.testing.assert_array_equal(sample.image, to_frame(plain, frame))
+    if kind is TaskType.DETECTION:
+        np.testing.assert_allclose(
+            sample.target, [80.5 / 200, (48.5 - 120 / 7) / 120, 160.5 / 200, (48.5 + 120 / 7) / 120]
+        )
+    if kind is TaskType.REGRESSION:
+        np.testing.assert_allclose(sample.target[0], [120.5 / 200, 48.5 / 120])

@@ -1,0 +1,74 @@
+"""From folders to training and validation cases: checked, split without a leak, and told about."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aurora.errors import ImageError, InputError
+from training.config import FitConfig
+from training.data.prepare import prepare
+from training.phantom import generate
+
+TASKS = ["fetal_head", "breast_2cls"]
+CONFIG = FitConfig(steps=1, val_share=0.25)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    generate(tmp_path / "data", cases=8, seed=1, tasks=TASKS, size_scale=0.3)
+    return tmp_path / "data"
+
+
+def break_image(root: Path) -> str:
+    """Make one image unreadable; its row's place."""
+    next((root / "Classification").rglob("*00003.*")).write_bytes(b"<html>")
+    return "breast_2cls.csv:5"
+
+
+def test_data_without_a_validation_folder_is_split(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, val = prepare(CONFIG, [data], [])
+    assert (len(train), len(val)) == (12, 4)
+    assert {case.row.source for case in train} & {case.row.source for case in val} == set()
+    assert {case.task.id for case in val} == set(TASKS)
+    assert "12 rows to train on, 4 to choose the weights by" in capsys.readouterr().out
+
+
+def test_no_share_no_validation(data: Path) -> None:
+    train, val = prepare(CONFIG.model_copy(update={"val_share": 0}), [data], [])
+    assert (len(train), val) == (16, [])
+
+
+def test_a_validation_folder_with_trained_images_is_warned_of(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate(tmp_path / "val", cases=4, seed=9, tasks=["breast_2cls"], size_scale=0.3, split="val")
+    assert len(prepare(CONFIG, [data], [tmp_path / "val"])[1]) == 4
+    assert "warning" not in capsys.readouterr().out
+    leak = next((data / "Classification").rglob("*00000.*"))
+    shutil.copy(leak, next((tmp_path / "val" / "Classification").rglob("*00002.*")))
+    prepare(CONFIG, [data], [tmp_path / "val"])
+    assert "warning: 1 of 4 validation rows share an image or a patient" in capsys.readouterr().out
+
+
+def test_a_case_that_cannot_be_used_is_an_error(data: Path) -> None:
+    break_image(data)
+    with pytest.raises(ImageError):
+        prepare(CONFIG, [data], [])
+
+
+def test_or_it_is_left_out_and_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    break_image(data)
+    train, val = prepare(CONFIG.model_copy(update={"bad_cases": "skip"}), [data], [])
+    assert len(train) + len(val) == 15
+    assert "1 of 16 rows left out" in capsys.readouterr().out
+
+
+def test_only_the_configured_tasks_are_trained(data: Path) -> None:
+    train, _ = prepare(CONFIG.model_copy(update={"tasks": ["fetal_head"], "val_share": 0}), [data], [])
+    assert {case.task.id for case in train} == {"fetal_head"}
+
+
+def test_a_configured_task_without_rows_is_named(data: Path) -> None:
+    with pytest.raises(InputError, match=r"rows of the task IUGC, named in tasks, found none; there are breast_2cls"):
+        prepare(CONFIG.model_copy(update={"tasks": ["fetal_head", "IUGC"]}), [data], [])

@@ -1,0 +1,1 @@
+"""Labelled cases: read, checked, split without leaks, and augmented into samples."""

@@ -1,0 +1,132 @@
+"""What a model makes of labelled cases, in the images' own frames: read ahead, answered in batches, compared.
+
+Rows are answered as `inference run` answers them and compared as `inference score` compares them, without a file in
+between.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from aurora.answers import Answer, ClassificationAnswer, DetectionAnswer, RegressionAnswer, answer, fallback
+from aurora.errors import AuroraError
+from aurora.metrics import Values, box_iou, regression_values, segmentation_values
+from aurora.model.aurora import Aurora
+from aurora.tasks import TaskType, channel_slices
+from training.data.cases import Case
+from training.evaluation.reading import Loaded, Request, ahead, load
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One case, compared.
+
+    `values` is what `aurora.metrics` calls a case's values; for classification `label` and `predicted`, (), and
+    `probs`, (C,). It is None where nothing could be compared; `labelled` says whether that was for want of a label.
+    `problem` says what is wrong with label or answer, `fallback` why the answer is only a neutral one.
+    """
+
+    case: Case
+    labelled: bool
+    values: Values | None = None
+    problem: str | None = None
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A request with the model's output for its task, (channels, ...), None if there is a reason for that."""
+
+    request: Request
+    raw: np.ndarray | None
+    size: tuple[int, int] | None
+
+
+def outcomes(model: Aurora, cases: Iterable[Case], batch_size: int, *, hausdorff: bool) -> Iterator[Outcome]:
+    """Every case's outcome; cases that share an image follow the first of them, and the image is encoded once.
+
+    While the model computes, threads read the next batch's images and labels and compare the last one's answers, so
+    that at most three batches are held. Without `hausdorff` a mask's distance, which is slow, isn't measured.
+    """
+    images: dict[tuple[Any, str], list[Case]] = {}
+    for case in cases:
+        images.setdefault((case.root, case.row.image_path), []).append(case)
+    loaded = ahead(partial(load, tasks=model.tasks, frame=model.config.image_size), images.values(), batch_size)
+    yield from ahead(partial(_compare, hausdorff=hausdorff), _answers(model, loaded, batch_size), batch_size)
+
+
+def _answers(model: Aurora, images: Iterator[Loaded], batch_size: int) -> Iterator[_Answered]:
+    slices = {kind: channel_slices(model.tasks, kind) for kind in TaskType}
+    while batch := list(islice(images, batch_size)):
+        frames: list[np.ndarray] = []
+        rows: dict[TaskType, list[int]] = defaultdict(list)
+        for item in batch:
+            if item.frame is not None:
+                for request in item.requests:
+                    if request.reason is None:
+                        rows[request.case.row.type].append(len(frames))
+                frames.append(item.frame)
+        outputs = {kind: iter(raw) for kind, raw in _run(model, frames, rows).items()}
+        for item in batch:
+            for request in item.requests:
+                row, raw = request.case.row, None
+                if request.reason is None:
+                    raw = next(outputs[row.type])[slices[row.type][row.task_id.strip()]]
+                yield _Answered(request, raw, item.size)
+
+
+@torch.inference_mode()
+def _run(model: Aurora, frames: list[np.ndarray], rows: dict[TaskType, list[int]]) -> dict[TaskType, np.ndarray]:
+    if not frames:
+        return {}
+    device = next(model.parameters()).device
+    indices = {kind: torch.tensor(index, device=device) for kind, index in rows.items()}
+    outputs = model(torch.from_numpy(np.stack(frames)).to(device), indices)
+    return {kind: raw.float().cpu().numpy() for kind, raw in outputs.items()}
+
+
+def _compare(item: _Answered, hausdorff: bool) -> Outcome:
+    case, label = item.request.case, item.request.label
+    if isinstance(label, AuroraError):
+        return Outcome(case, labelled=False, problem=str(label))
+    found, reason = _answer(item)
+    problem = None
+    if case.task.type is TaskType.SEGMENTATION and label.max() >= case.task.num_classes:
+        problem = f"the true mask holds the class {label.max()}, expected < {case.task.num_classes}"
+    try:
+        return Outcome(case, True, _values(case, label, found, hausdorff), problem, reason)
+    except ValueError as error:
+        return Outcome(case, True, None, f"the answer can't be used: {error}", reason)
+
+
+def _answer(item: _Answered) -> tuple[Answer, str | None]:
+    """The answer in the image's frame, and why it is only a neutral one."""
+    row, count, reason = item.request.case.row, item.request.count, item.request.reason
+    if item.raw is not None and item.size is not None:
+        try:
+            return answer(row, row.type, count, item.raw, item.size), None
+        except ValueError as error:
+            reason = str(error)
+    return fallback(row, row.type, count, item.size), reason
+
+
+def _values(case: Case, label: Any, found: Answer, hausdorff: bool) -> Values:
+    """The case's values by name; raises `ValueError` where the answer hasn't the label's shape."""
+    match found:
+        case ClassificationAnswer():
+            if len(found.predicted_probs) != case.task.num_classes:
+                raise ValueError(f"expected {case.task.num_classes} classes, found {len(found.predicted_probs)}")
+            known = {"label": label, "predicted": found.predicted_class, "probs": found.predicted_probs}
+            return {name: np.array(value) for name, value in known.items()}
+        case DetectionAnswer():
+            return {"iou": box_iou(np.array([label]), np.array([found.bbox_pixels]))}
+        case RegressionAnswer():
+            points, diagonal = label
+            return regression_values(points, np.reshape(found.predicted_points_pixels, (-1, 2)), diagonal)
+    return segmentation_values(label, found, case.task.num_classes, hausdorff)

@@ -1,0 +1,58 @@
+"""A run's state on disk, from which training goes on exactly: one safetensors file, nothing pickled.
+
+Files are complete or absent, whatever ends the process: each is written beside, brought to the disk and renamed.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from aurora import checkpoint
+from aurora.errors import WeightsError
+
+KEY = "aurora-state"
+FORMAT = 1
+NAME = re.compile(r"state-(\d{8})\.safetensors")
+
+
+def save_state(out: Path, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any], keep: int) -> None:
+    """Write the state after `step` to the folder `out`, then delete all but the newest `keep` states."""
+    from safetensors.torch import save_file
+
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with checkpoint.replacing(out / f"state-{step:08d}.safetensors") as beside:
+        save_file(content, beside, {KEY: json.dumps({"format": FORMAT, "step": step, **record})})
+    for path in list(_newest_first(out))[keep:]:
+        path.unlink()
+        checkpoint.forget_checksum(path)
+
+
+def has_state(out: Path) -> bool:
+    """Whether `out` holds a state, valid or not."""
+    return any(_newest_first(out))
+
+
+def load_state(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest whole state in `out`, its tensors and its record with `step`; None if there is none.
+
+    One that is damaged is passed over for the one before it, and named on the terminal.
+    """
+    from safetensors.torch import load_file
+
+    for path in _newest_first(out):
+        try:
+            record = json.loads(checkpoint.read_metadata(path)[KEY])
+            if record["format"] != FORMAT:
+                raise WeightsError(f"{path}: expected format {FORMAT}, found {record['format']}")
+            return load_file(path), record
+        except (WeightsError, KeyError, ValueError) as error:
+            print(f"passed over {path.name}: {error}", flush=True)
+    return None
+
+
+def _newest_first(out: Path) -> Iterator[Path]:
+    return iter(sorted((p for p in out.glob("state-*.safetensors") if NAME.fullmatch(p.name)), reverse=True))
