@@ -75,13 +75,15 @@ class Cases:
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         for row in self.rows:
             try:
-                label = self._label(row)
+                label = label_of(row, self.truth, self.num_classes)
             except AuroraError as error:
                 self.problems.append(f"{row.source}: the label can't be used: {error}")
                 continue
             if label is None:
                 self.problems.append(f"{row.source}: the row has no label")
                 continue
+            if row.type is TaskType.SEGMENTATION:
+                self._check_classes(row, mask_file(self.truth, row), label)
             self.labelled += 1
             try:
                 answer = self._answer(row, label)
@@ -93,21 +95,6 @@ class Cases:
                 continue
             self.answered += 1
             yield label, answer
-
-    def _label(self, row: Row) -> Any:
-        if row.type is TaskType.SEGMENTATION:
-            return self._mask(row, mask_file(self.truth, row)) if row.mask_path else None
-        if row.type is TaskType.CLASSIFICATION:
-            label = class_label(row)
-            if label is not None and not 0 <= label < self.num_classes:
-                raise InputError(f"expected a class below num_classes = {self.num_classes}, found {label}")
-            return label
-        if row.type is TaskType.DETECTION:
-            return box_label(row)
-        points = points_label(row)
-        if points is None:
-            return None
-        return np.array(points, dtype=float), math.hypot(*image_size(image_file(self.truth, row), self.truth))
 
     def _answer(self, row: Row, label: Any) -> Any:
         if row.type is TaskType.SEGMENTATION:
@@ -128,16 +115,39 @@ class Cases:
         path = self.predictions / answer_mask_path(row)
         if not path.exists():
             return None
-        mask = self._mask(row, path)
+        mask = read_mask(path)
+        self._check_classes(row, path, mask)
         if mask.shape != shape:
             raise ValueError(f"expected a mask {shape[1]} wide and {shape[0]} high, found {mask.shape[::-1]}")
         return mask
 
-    def _mask(self, row: Row, path: Path) -> np.ndarray:
-        mask = read_mask(path)
+    def _check_classes(self, row: Row, path: Path, mask: np.ndarray) -> None:
         if mask.max(initial=0) >= self.num_classes:
             self.problems.append(f"{row.source}: {path} holds the class {mask.max()}, expected < {self.num_classes}")
-        return mask
+
+
+def label_of(row: Row, root: Path, num_classes: int) -> Any:
+    """A row's label in the image's own frame, as `Cases` has it; None if it has none.
+
+    Raises:
+        ImageError: the mask, or the image whose diagonal measures the points' errors, can't be read.
+        InputError: the label makes no sense.
+    """
+    if row.type is TaskType.SEGMENTATION:
+        return read_mask(mask_file(root, row)) if row.mask_path else None
+    if row.type is TaskType.CLASSIFICATION:
+        label = class_label(row)
+        if label is not None and not 0 <= label < num_classes:
+            raise InputError(f"expected a class below num_classes = {num_classes}, found {label}")
+        return label
+    if row.type is TaskType.DETECTION:
+        return box_label(row)
+    points = points_label(row)
+    return (
+        None
+        if points is None
+        else (np.array(points, dtype=float), math.hypot(*image_size(image_file(root, row), root)))
+    )
 
 
 def _numbers(entry: Entry, key: str, count: int) -> np.ndarray:

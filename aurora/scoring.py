@@ -19,12 +19,6 @@ from aurora.errors import InputError
 from aurora.rows import Row, read_rows
 from aurora.tasks import TaskType
 
-# What a metric is called in the text; `closeness` is the composite itself and needs no second place.
-_NAMES = {
-    "dsc": "DSC", "hd": "HD", "auc": "AUC", "f1_macro": "F1", "mcc": "MCC", "accuracy": "accuracy",
-    "f1_weighted": "weighted F1", "iou": "IoU", "mre": "MRE",
-}  # fmt: skip
-_PIXELS = ("hd", "mre")
 _PROBLEMS_SHOWN = 20
 
 
@@ -155,8 +149,8 @@ def as_text(scores: Scores) -> str:
 
 
 def _cells(values: Mapping[str, float]) -> list[str]:
-    shown = [name for name in _NAMES if name in values]
-    return [f"{_NAMES[name]} {_number(values[name], 1 if name in _PIXELS else 3)}" for name in shown]
+    shown = [name for name in metrics.NAMES if name in values]
+    return [f"{metrics.NAMES[name]} {_number(values[name], 1 if name in metrics.DISTANCES else 3)}" for name in shown]
 
 
 def _number(value: float, digits: int) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from aurora.answers import Answer, answer, fallback
+from aurora.frames import Framed
+from aurora.requests import Request
 from aurora.rows import Row
 from aurora.tasks import TaskType, channel_slices
 from inference.engine import Engine
-from inference.plan import Job, Request
+from inference.plan import Job
 from inference.prefetch import Loaded, prefetch
 
 
@@ -29,7 +31,7 @@ def answers(
     engine: Engine, jobs: Sequence[Job], root: Path, batch_size: int, stop: Callable[[], bool]
 ) -> Iterator[Answered]:
     """The answer to every request of every job, in order; no new batch is begun once `stop` is true."""
-    loaded = prefetch(jobs, root, engine.spec.config.image_size, ahead=2 * batch_size)
+    loaded = prefetch(jobs, root, engine.spec.config.image_size, limit=2 * batch_size)
     slices = {kind: channel_slices(engine.spec.tasks, kind) for kind in TaskType}
     for batch in _batches(loaded, batch_size):
         outputs, places = _infer(engine, batch)
@@ -39,20 +41,20 @@ def answers(
                 if id(request) in places:
                     kind, place = places[id(request)]
                     raw = outputs[kind][place, slices[kind][request.row.task_id.strip()]]
-                yield _answered(request, item, raw)
+                yield _answered(request, item.image, raw)
         if stop():
             return
 
 
-def _answered(request: Request, item: Loaded, raw: np.ndarray | None) -> Answered:
-    row, reason = request.row, request.refusal or item.reason
-    warnings = item.warnings if request.warning is None else (*item.warnings, request.warning)
-    if raw is not None and item.size is not None:
+def _answered(request: Request, image: Framed, raw: np.ndarray | None) -> Answered:
+    row, reason = request.row, request.refusal or image.reason
+    warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
+    if raw is not None and image.size is not None:
         try:
-            return Answered(row, answer(row, row.type, request.count, raw, item.size), None, warnings)
+            return Answered(row, answer(row, row.type, request.count, raw, image.size), None, warnings)
         except ValueError as error:
             reason = str(error)
-    return Answered(row, fallback(row, row.type, request.count, item.size), reason, warnings)
+    return Answered(row, fallback(row, row.type, request.count, image.size), reason, warnings)
 
 
 def _infer(
@@ -63,14 +65,14 @@ def _infer(
     places: dict[int, tuple[TaskType, int]] = {}
     frames: list[np.ndarray] = []
     for item in batch:
-        if item.frame is None:
+        if item.image.pixels is None:
             continue
         for request in item.job.requests:
             if request.refusal is None:
                 of_kind = rows.setdefault(request.row.type, [])
                 places[id(request)] = request.row.type, len(of_kind)
                 of_kind.append(len(frames))
-        frames.append(item.frame)
+        frames.append(item.image.pixels)
     if not frames:
         return {}, {}
     return engine.run(np.stack(frames), {kind: np.array(index) for kind, index in rows.items()}), places

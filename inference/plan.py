@@ -3,23 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aurora.answers import DEFAULT_CLASSES
+from aurora.requests import Request, request_of
 from aurora.rows import Row
-from aurora.tasks import OFFICIAL, Registry, TaskType
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A row with what is known of it before its image is opened.
-
-    `count` is the number of classes or points its answer has. `refusal` says why the model can't answer
-    it, None if it can; `warning` what else is odd about what it asks for.
-    """
-
-    row: Row
-    count: int
-    refusal: str | None = None
-    warning: str | None = None
+from aurora.tasks import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +25,5 @@ def plan(rows: Iterable[Row], tasks: Registry) -> list[Job]:
     jobs: dict[str, Job] = {}
     for row in rows:
         job = jobs.setdefault(row.image_path, Job([]))
-        job.requests.append(_request(row, tasks))
+        job.requests.append(request_of(row, tasks))
     return list(jobs.values())
-
-
-def _request(row: Row, tasks: Registry) -> Request:
-    task_id = row.task_id.strip()
-    task = tasks.get(task_id)
-    known = task or OFFICIAL.get(task_id)
-    count = row.num_classes or (known.num_classes if known and known.type is row.type else DEFAULT_CLASSES[row.type])
-    if task is None:
-        return Request(row, count, f"the weights have no task {row.task_id!r}")
-    if task.type is not row.type:
-        return Request(row, count, f"the weights know {row.task_id!r} as {task.type}, the row asks for {row.type}")
-    if count != task.num_classes and row.type is not TaskType.DETECTION:
-        return Request(
-            row, count, warning=f"num_classes is {count}, and {row.task_id!r} has {task.num_classes} in the weights"
-        )
-    return Request(row, count)

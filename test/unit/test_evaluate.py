@@ -3,9 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import pytest
@@ -22,7 +20,6 @@ from inference.run import RunSettings, run
 from training.cli import main
 from training.data.cases import load_cases
 from training.evaluation.evaluate import composite, evaluate
-from training.evaluation.reading import ahead
 from training.evaluation.report import Report, _classes, report
 from training.evaluation.report_text import as_json, as_text
 from training.phantom import generate
@@ -251,26 +248,6 @@ def test_an_image_of_several_rows_is_encoded_once(phantoms: Path, random_weights
     model.encoder.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0])))
     evaluate(model, load_cases([tmp_path / "data"]))
     assert encoded == [23]
-
-
-def test_reading_is_ahead_by_a_bounded_number_and_in_order() -> None:
-    begun, lock = [], Lock()
-
-    def items() -> Iterator[int]:
-        for number in range(50):
-            with lock:
-                begun.append(number)
-            yield number
-
-    results = ahead(lambda number: -number, items(), limit=5)
-    assert [next(results) for _ in range(3)] == [0, -1, -2]
-    assert len(begun) == 8
-    assert list(results) == [-number for number in range(3, 50)]
-
-
-def test_a_failure_ahead_reaches_the_reader() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda number: 1 // number, [2, 1, 0, 1], limit=2))
 
 
 def test_real_images_give_the_numbers_of_run_and_score(realus: Path, weights: Path, tmp_path: Path) -> None:

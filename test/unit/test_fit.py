@@ -63,6 +63,13 @@ def test_training_starts_from_an_imported_encoder_and_keeps_what_is_frozen(phant
     assert checkpoint.read_spec(weights).provenance["encoder"]["source"] == "Qwen3-VL"
 
 
+def test_a_run_that_no_longer_improves_ends_early(phantoms: Path, tmp_path: Path) -> None:
+    config = QUICK.model_copy(update={"steps": 50, "steps_per_epoch": 2, "learning_rate": 1e-12, "patience": 2})
+    cases = load_cases([phantoms])
+    fit(config, cases, cases, tmp_path, [])
+    assert [entry["step"] for entry in read_log(tmp_path / "log.jsonl")] == [2, 4, 6]
+
+
 def test_a_smaller_imported_encoder_replaces_the_presets(phantoms: Path, tmp_path: Path) -> None:
     import_encoder(str(make_checkpoint(tmp_path / "Qwen3-VL")), tmp_path / "encoder.safetensors", depth=4)
     config = QUICK.model_copy(update={"encoder": tmp_path / "encoder.safetensors", "preset": "small"})

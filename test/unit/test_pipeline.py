@@ -196,7 +196,7 @@ def test_an_image_that_breaks_its_decoder_costs_only_its_own_answer(
             raise MemoryError("no room")
         return read_image(path, folder)
 
-    monkeypatch.setattr("inference.prefetch.read_image", read_or_break)
+    monkeypatch.setattr("aurora.frames.read_image", read_or_break)
     found = answered(mixed(3), root)
     broken = {item.row.image_path for item in found if item.fallback}
     assert len(broken) == 1

@@ -3,9 +3,10 @@
 import pytest
 
 from aurora.answers import DEFAULT_CLASSES
+from aurora.requests import Request
 from aurora.rows import Row
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
-from inference.plan import Request, plan
+from inference.plan import plan
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 WEIGHTS = registry([Task("cls", CLASSIFICATION, 3), Task("seg", SEGMENTATION, 4), Task("det", DETECTION, 1)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aurora.tasks import Task, TaskType
+from aurora.tasks import OFFICIAL, Task, TaskType
 from training.fit.balance import LossBalance
 from training.fit.sampler import TaskSampler
 
@@ -20,6 +20,27 @@ def test_visits_follow_the_probabilities() -> None:
     drawn = sampler.draw(20_000, np.random.default_rng(0))
     found = [drawn.count(name) / len(drawn) for name in sampler.names]
     np.testing.assert_allclose(found, sampler.probabilities(), atol=0.015)
+
+
+def official_sizes() -> dict[str, int]:
+    """The official tasks with the sizes that are published: two of them, and 40,388 rows in all."""
+    known = {"fetal_plane_cls": 7400, "fetal_heart": 180}
+    others = [name for name in OFFICIAL if name not in known]
+    share, rest = divmod(40_388 - sum(known.values()), len(others))
+    return known | {name: share + (place < rest) for place, name in enumerate(others)}
+
+
+def test_on_the_official_sizes_the_visits_match_the_formula() -> None:
+    sizes = official_sizes()
+    sampler = TaskSampler(sizes)
+    sampler.update(dict.fromkeys(sizes, 0.5) | {"fetal_heart": 30.0})
+    drawn = sampler.draw(200_000, np.random.default_rng(0))
+    losses = {name: 0.98 + 0.02 * (30.0 if name == "fetal_heart" else 0.5) for name in sizes}
+    weights = {name: (sizes[name] ** 0.5 * losses[name] + 1) ** (1 / 0.7) for name in sizes}
+    for name, weight in weights.items():
+        assert drawn.count(name) / len(drawn) == pytest.approx(weight / sum(weights.values()), rel=0.1)
+    # 41 times the rows, about 8 times the visits: the rare task is not drowned.
+    assert 7 < drawn.count("fetal_plane_cls") / drawn.count("fetal_heart") < 12
 
 
 def test_a_task_whose_loss_rises_is_visited_more() -> None:

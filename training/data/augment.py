@@ -1,6 +1,6 @@
 """Geometry of augmentation: one affine map in the model's frame for image, mask, box and points.
 
-Grey values change in `training.data.photometry`, the field of view in `training.data.view`, graphics in `training.data.graphics`.
+Grey values change in `photometry`, the field of view in `view`, and burned-in graphics are drawn in `graphics`.
 """
 
 import cv2

@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from aurora.ahead import ahead
 from aurora.answers import Answer, ClassificationAnswer, DetectionAnswer, RegressionAnswer, answer, fallback
 from aurora.errors import AuroraError
+from aurora.frames import Framed
 from aurora.metrics import Values, box_iou, regression_values, segmentation_values
 from aurora.model.aurora import Aurora
 from aurora.tasks import TaskType, channel_slices
 from training.data.cases import Case
-from training.evaluation.reading import Loaded, Request, ahead, load
+from training.evaluation.reading import Asked, Loaded, load
+
+THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """A request with the model's output for its task, (channels, ...), None if there is a reason for that."""
+    """What was asked of an image, and the model's output for it, (channels, ...), None if it gave none."""
 
-    request: Request
+    asked: Asked
+    image: Framed
     raw: np.ndarray | None
-    size: tuple[int, int] | None
 
 
 def outcomes(model: Aurora, cases: Iterable[Case], batch_size: int, *, hausdorff: bool) -> Iterator[Outcome]:
@@ -57,8 +61,10 @@ def outcomes(model: Aurora, cases: Iterable[Case], batch_size: int, *, hausdorff
     images: dict[tuple[Any, str], list[Case]] = {}
     for case in cases:
         images.setdefault((case.root, case.row.image_path), []).append(case)
-    loaded = ahead(partial(load, tasks=model.tasks, frame=model.config.image_size), images.values(), batch_size)
-    yield from ahead(partial(_compare, hausdorff=hausdorff), _answers(model, loaded, batch_size), batch_size)
+    reading = partial(load, tasks=model.tasks, frame=model.config.image_size)
+    loaded = ahead(reading, images.values(), batch_size, THREADS)
+    answered = _answers(model, loaded, batch_size)
+    yield from ahead(partial(_compare, hausdorff=hausdorff), answered, batch_size, THREADS)
 
 
 def _answers(model: Aurora, images: Iterator[Loaded], batch_size: int) -> Iterator[_Answered]:
@@ -67,18 +73,18 @@ def _answers(model: Aurora, images: Iterator[Loaded], batch_size: int) -> Iterat
         frames: list[np.ndarray] = []
         rows: dict[TaskType, list[int]] = defaultdict(list)
         for item in batch:
-            if item.frame is not None:
-                for request in item.requests:
-                    if request.reason is None:
-                        rows[request.case.row.type].append(len(frames))
-                frames.append(item.frame)
+            if item.image.pixels is not None:
+                for asked in item.asked:
+                    if asked.request.refusal is None:
+                        rows[asked.case.row.type].append(len(frames))
+                frames.append(item.image.pixels)
         outputs = {kind: iter(raw) for kind, raw in _run(model, frames, rows).items()}
         for item in batch:
-            for request in item.requests:
-                row, raw = request.case.row, None
-                if request.reason is None:
+            for asked in item.asked:
+                row, raw = asked.case.row, None
+                if asked.request.refusal is None and item.image.pixels is not None:
                     raw = next(outputs[row.type])[slices[row.type][row.task_id.strip()]]
-                yield _Answered(request, raw, item.size)
+                yield _Answered(asked, item.image, raw)
 
 
 @torch.inference_mode()
@@ -92,7 +98,7 @@ def _run(model: Aurora, frames: list[np.ndarray], rows: dict[TaskType, list[int]
 
 
 def _compare(item: _Answered, hausdorff: bool) -> Outcome:
-    case, label = item.request.case, item.request.label
+    case, label = item.asked.case, item.asked.label
     if isinstance(label, AuroraError):
         return Outcome(case, labelled=False, problem=str(label))
     found, reason = _answer(item)
@@ -107,13 +113,14 @@ def _compare(item: _Answered, hausdorff: bool) -> Outcome:
 
 def _answer(item: _Answered) -> tuple[Answer, str | None]:
     """The answer in the image's frame, and why it is only a neutral one."""
-    row, count, reason = item.request.case.row, item.request.count, item.request.reason
-    if item.raw is not None and item.size is not None:
+    request, image = item.asked.request, item.image
+    row, reason = request.row, request.refusal or image.reason
+    if item.raw is not None and image.size is not None:
         try:
-            return answer(row, row.type, count, item.raw, item.size), None
+            return answer(row, row.type, request.count, item.raw, image.size), None
         except ValueError as error:
             reason = str(error)
-    return fallback(row, row.type, count, item.size), reason
+    return fallback(row, row.type, request.count, image.size), reason
 
 
 def _values(case: Case, label: Any, found: Answer, hausdorff: bool) -> Values:
