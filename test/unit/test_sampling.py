@@ -39,8 +39,8 @@ def test_on_the_official_sizes_the_visits_match_the_formula() -> None:
     weights = {name: (sizes[name] ** 0.5 * losses[name] + 1) ** (1 / 0.7) for name in sizes}
     for name, weight in weights.items():
         assert drawn.count(name) / len(drawn) == pytest.approx(weight / sum(weights.values()), rel=0.1)
-    # 41 times the rows, about 8 times the visits: the rare task is not drowned.
-    assert 7 < drawn.count("fetal_plane_cls") / drawn.count("fetal_heart") < 12
+    # 41 times the rows are about 7 times the visits: the rare task is not drowned.
+    assert 6 < drawn.count("fetal_plane_cls") / drawn.count("fetal_heart") < 8
 
 
 def test_a_task_whose_loss_rises_is_visited_more() -> None:
