@@ -69,9 +69,11 @@ def fit(
     """
     from training.config import load_config
     from training.data.prepare import prepare
+    from training.fit.loop import check_run
     from training.fit.loop import fit as train
 
     settings = load_config(config, changes)
+    check_run(settings, out, resume=resume)
     cases, validation = prepare(settings, data, val)
     weights = train(settings, cases, validation, out, [folder.name for folder in data], resume=resume)
     click.echo(f"weights: {weights}")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from aurora import __version__, checkpoint
-from aurora.device import peak_memory
+from aurora.device import open_device, peak_memory
 from aurora.errors import InputError, OutputError, Stopped, UsageError
 from aurora.stopping import stop_signals
 from aurora.tasks import Registry
@@ -25,6 +25,7 @@ from training.fit.feed import Feed
 from training.fit.log import Log, epoch_line, task_table
 from training.fit.state import has_state, load_state, save_state
 from training.fit.trainer import Trainer
+from training.qwen.encoder_file import read_encoder
 
 WEIGHTS, CONFIG = "best.safetensors", "config.json"
 #: What may differ between a run and its continuation.
@@ -55,12 +56,20 @@ def fit(
         OutputError: `out` can't be written, or holds another run.
         Stopped: SIGTERM or SIGINT came; the state is saved.
     """
+    check_run(config, out, resume=resume)
     tasks = task_registry(cases)
     for case in validation:
         if tasks.get(case.task.id) != case.task:
             raise InputError(f"{case.row.source}: expected a task of the training data, found {case.task}")
-    _open_folder(out, config, resume)
     return _Run(config, cases, validation, out, sources, tasks).go(resume)
+
+
+def check_run(config: FitConfig, out: Path, *, resume: bool) -> None:
+    """Make `out` ready, and raise what `fit` would, as far as it can be known before the data is read."""
+    open_device(config.device)
+    if config.encoder:
+        read_encoder(config.encoder)
+    _open_folder(out, config, resume)
 
 
 class _Run:

@@ -27,6 +27,8 @@ class EncoderFile:
 
 def read_encoder(path: Path) -> EncoderFile:
     """The description in a file that `import-encoder` wrote; raises `WeightsError` for any other file."""
+    if not path.is_file():
+        raise WeightsError(f"no encoder file {path}; make it with 'python -m training import-encoder --out {path}'")
     metadata = checkpoint.read_metadata(path)
     if ENCODER_KEY not in metadata:
         raise WeightsError(
