@@ -88,6 +88,8 @@ def read_rows(root: Path) -> Rows:
     for path in _csv_files(root):
         notes = _Notes(path.name)
         try:
+            if not path.resolve().is_relative_to(root.resolve()):
+                raise InputError(f"is a link that leads out of the input folder {root}")
             duplicates += _read_file(read_table(path), notes, seen, rows)
         except InputError as error:
             notes.add(f"skipped: {error}")

@@ -1,6 +1,7 @@
 """Medical formats, through SimpleITK: one slice of a MetaImage, NIfTI or DICOM file."""
 
 import math
+import mmap
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ MAX_PIXELS = 100_000_000
 MAX_VOXELS = 1 << 30
 
 _READERS = {".mha": "MetaImageIO", ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".dcm": "GDCMImageIO"}
+# Other spellings of LOCAL are names of files to MetaIO.
+_LOCAL = re.compile(rb"ElementDataFile[ \t]*[=:][ \t]*(LOCAL|Local|local)[ \t\r]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,13 @@ def _open(path: Path, reader: str) -> "sitk.ImageFileReader":
 
 
 def _require_local(path: Path) -> None:
-    """A MetaImage header may name another file for its pixels, and that one could lie anywhere."""
-    with path.open("rb") as file:
-        found = re.search(rb"^[ \t]*ElementDataFile\s*=\s*(.*?)\s*$", file.read(1 << 16), re.MULTILINE)
-    if found is None or found[1].upper() != b"LOCAL":
+    """A MetaImage header may name another file for its pixels, and that one could lie anywhere.
+
+    The name of the field must stand once in the whole file, so that there is no header to be read in two ways.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        fields = re.findall(rb"ElementDataFile[^\n]*", data)
+    if len(fields) != 1 or not _LOCAL.fullmatch(fields[0]):
         raise ImageError(f"{path}: expected a MetaImage that holds its own pixels (ElementDataFile = LOCAL)")
 
 
