@@ -3,6 +3,7 @@
 import os
 import stat
 import struct
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -120,12 +121,12 @@ def _png(data: bytes) -> Header | None:
     kind, at = b"", 8
     while kind != b"IEND" and at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"eXIf":
+        if kind == b"eXIf" and zlib.crc32(data[at + 4 : at + 8 + length]).to_bytes(4) == data[at + 8 + length :][:4]:
             orientation = _exif_orientation(data[at + 8 : at + 8 + length])
         elif kind == b"acTL":
             (frames,) = struct.unpack_from(">I", data, at + 8)
         at += 12 + length
-    return Header(height, width, orientation, frames, deep=depth == 16, truncated=kind != b"IEND")
+    return Header(height, width, orientation, frames, deep=depth == 16, truncated=kind != b"IEND" or length > len(data))
 
 
 def _jpeg(data: bytes) -> Header | None:
@@ -169,24 +170,31 @@ def _tiff(data: bytes) -> Header | None:
 def _exif_orientation(data: bytes) -> int:
     try:
         tags, _ = _directory(data.removeprefix(b"Exif\0\0"))
-    except (struct.error, KeyError):
+    except struct.error:
         return 1
     return tags.get(_ORIENTATION, 1)
 
 
 def _directory(data: bytes) -> tuple[dict[int, int], int]:
     """The first value of each integer tag of a TIFF's first directory, and where the next one begins (0: none)."""
-    order = {b"II": "<", b"MM": ">"}[data[:2]]
-    (start,) = struct.unpack_from(order + "I", data, 4)
+    # OpenCV takes every mark but II for big-endian.
+    order = "<" if data[:2] == b"II" else ">"
+    magic, start = struct.unpack_from(order + "HI", data, 2)
+    if magic != 42:
+        return {}, 0
     (count,) = struct.unpack_from(order + "H", data, start)
-    tags = {}
-    for at in range(start + 2, start + 2 + 12 * count, 12):
+    tags: dict[int, int] = {}
+    end = start + 2 + 12 * count
+    # Of a directory that is cut short the entries before the cut count, as they do for OpenCV.
+    for at in range(start + 2, min(end, len(data) - 11), 12):
         tag, kind = struct.unpack_from(order + "HH", data, at)
-        if kind in (3, 4):
-            (tags[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)
+        # OpenCV reads an orientation as 16 bits, whatever it says it is; of a tag that stands twice the first counts.
+        if kind in (3, 4) or tag == _ORIENTATION:
+            wide = kind == 4 and tag != _ORIENTATION
+            tags.setdefault(tag, struct.unpack_from(order + ("I" if wide else "H"), data, at + 8)[0])
     if not 1 <= tags.get(_ORIENTATION, 1) <= 8:
         tags[_ORIENTATION] = 1
-    (following,) = struct.unpack_from(order + "I", data, start + 2 + 12 * count)
+    following = struct.unpack_from(order + "I", data, end)[0] if end + 4 <= len(data) else 0
     return tags, following
 
 

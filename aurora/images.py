@@ -72,6 +72,9 @@ def _decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
     height, width = header.size
     if height * width > MAX_PIXELS:
         raise ImageError(f"{path}: {width}x{height} pixels are more than the {MAX_PIXELS:,} that are decoded")
+    if header.truncated and data.startswith(b"\x89PNG"):
+        # OpenCV makes room for as much as the cut chunk claims, up to 4 GB, before it finds the end missing.
+        raise ImageError(f"{path}: can't be decoded, the file is truncated")
     if header.truncated:
         # `imread` goes on reading end-of-image markers where a JPEG is cut off; `imdecode` gives up, so they are
         # put there: as many as the longest segment of a JPEG that the cut may have fallen in.

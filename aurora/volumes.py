@@ -3,6 +3,7 @@
 import math
 import mmap
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,16 @@ MAX_PIXELS = 100_000_000
 MAX_VOXELS = 1 << 30
 
 _READERS = {".mha": "MetaImageIO", ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".dcm": "GDCMImageIO"}
+# The value representations of DICOM whose length takes 32 bits (PS3.5, table 7.1-1).
+_LONG_KINDS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_SHORT_KINDS = {
+    *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT"),
+    *(b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
+}
 # Other spellings of LOCAL are names of files to MetaIO.
 _LOCAL = re.compile(rb"ElementDataFile[ \t]*[=:][ \t]*(LOCAL|Local|local)[ \t\r]*")
+_META_LINES = re.compile(rb"([ \t]*\w+[ \t]*[=:][\t -<>-~]*\r?\n)+[ \t]*")
+_BINARY = re.compile(rb"^[ \t]*BinaryData[ \t]*[=:](.*?)\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,9 @@ def _open(path: Path, reader: str) -> "sitk.ImageFileReader":
     import SimpleITK as sitk
 
     if reader == "MetaImageIO":
-        _require_local(path)
+        _require_sound(path)
+    elif reader == "GDCMImageIO":
+        _require_lengths(path)
     sitk.ProcessObject.GlobalWarningDisplayOff()
     source = sitk.ImageFileReader()
     source.SetImageIO(reader)
@@ -89,15 +100,52 @@ def _open(path: Path, reader: str) -> "sitk.ImageFileReader":
     return source
 
 
-def _require_local(path: Path) -> None:
+def _require_sound(path: Path) -> None:
     """A MetaImage header may name another file for its pixels, and that one could lie anywhere.
 
-    The name of the field must stand once in the whole file, so that there is no header to be read in two ways.
+    The name of that field must stand once in the whole file, so that there is no header to be read in two ways. Pixels
+    as text, which is also what a header without BinaryData means, are refused: MetaIO writes beyond its memory where
+    they are cut short.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         fields = re.findall(rb"ElementDataFile[^\n]*", data)
+        header = data[: max(0, data.find(b"ElementDataFile"))]
     if len(fields) != 1 or not _LOCAL.fullmatch(fields[0]):
         raise ImageError(f"{path}: expected a MetaImage that holds its own pixels (ElementDataFile = LOCAL)")
+    if not _META_LINES.fullmatch(header) or [value.strip(b" \t") for value in _BINARY.findall(header)] != [b"True"]:
+        raise ImageError(f"{path}: expected a MetaImage header of lines 'name = value' with BinaryData = True")
+
+
+def _require_lengths(path: Path) -> None:
+    """GDCM makes room for as much as an element says it holds, up to 4 GB, before it finds the file shorter.
+
+    Elements are laid out as in DICOM PS3.5, 7.1; those inside a sequence of stated length, compressed pixels
+    and the rare encodings (big-endian, deflated) aren't looked at.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = 132 if data[128:132] == b"DICM" else 0
+        if re.search(rb"1\.2\.840\.10008\.1\.2\.(2|1\.99)[\0 ]", data[:1024]):
+            return
+        implicit = at == 0 or re.search(rb"1\.2\.840\.10008\.1\.2\0", data[:1024]) is not None
+        while at + 12 <= len(data):
+            tag, kind = data[at : at + 4], data[at + 4 : at + 6]
+            if tag[:2] == b"\xfe\xff":  # an item or the end of one: what it holds comes next
+                start, length = at + 8, 0
+            elif kind in _LONG_KINDS:
+                start, (length,) = at + 12, struct.unpack_from("<I", data, at + 8)
+            elif kind in _SHORT_KINDS:
+                start, (length,) = at + 8, struct.unpack_from("<H", data, at + 6)
+            elif implicit:
+                start, (length,) = at + 8, struct.unpack_from("<I", data, at + 4)
+            else:
+                raise ImageError(f"{path}: expected a DICOM file, found damage at byte {at}")
+            if length == 0xFFFFFFFF:
+                if tag == b"\xe0\x7f\x10\0":  # compressed pixels, up to the end
+                    return
+                length = 0
+            at = start + length
+        if at > len(data):
+            raise ImageError(f"{path}: is cut short, or an element in it says that it is longer than the file")
 
 
 def _window(source: "sitk.ImageFileReader") -> tuple[float, float] | None:
