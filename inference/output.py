@@ -12,6 +12,7 @@ from pathlib import Path
 from aurora.errors import OutputError
 
 PART = ".part"
+_MASK_PART = f".mask{PART}"
 # What a name can be at fault for, as opposed to a full or broken disk.
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ}
 
@@ -48,7 +49,7 @@ class OutputFolder:
             OutputError: writing failed for another reason.
         """
         target = self.root / name
-        part = target.with_name(f".mask{PART}")
+        part = target.with_name(_MASK_PART)
         try:
             self._make(target.parent)
             part.write_bytes(content)
@@ -62,15 +63,26 @@ class OutputFolder:
 
     def finish(self, part: Path, target: Path) -> None:
         """Hand a written part to the owner and move it to its place; raises `OSError`."""
-        self._own(part)
+        self.own(part)
         os.replace(part, target)
+
+    def own(self, path: Path) -> None:
+        """Hand a new file or folder to the owner; raises `OSError`."""
+        if self.owner:
+            os.chown(path, *self.owner)
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed left of masks, anywhere in the folder; raises `OSError`."""
+        for place, _, names in os.walk(self.root):
+            if _MASK_PART in names:
+                os.unlink(os.path.join(place, _MASK_PART))
 
     def failure(self, error: OSError) -> OutputError:
         """The error to end with when writing fails in mid-run."""
         free = shutil.disk_usage(self.root).free // 2**20
         return OutputError(
             f"can't write to {self.root}: {error.strerror} ({free} MiB free); "
-            "masks written so far are whole; make room or name another folder with --output"
+            "masks written so far are whole; make room and go on with --resume, or name another folder with --output"
         )
 
     def _make(self, folder: Path) -> None:
@@ -78,14 +90,10 @@ class OutputFolder:
         for place in reversed(list(missing)):
             if not place.exists():
                 place.mkdir()
-                self._own(place)
+                self.own(place)
             elif place.resolve() != place:
                 raise ValueError(f"{place} is a link, and answers are written inside {self.root} only")
             self.folders.add(place)
-
-    def _own(self, path: Path) -> None:
-        if self.owner:
-            os.chown(path, *self.owner)
 
 
 def _refusal(root: Path, error: OSError) -> str:

@@ -19,12 +19,16 @@ from inference.prefetch import Loaded, prefetch
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A row's answer; `fallback` says why it is only a neutral one, `warnings` what else is odd."""
+    """A row's answer; `fallback` says why it is only a neutral one, `warnings` what else is odd.
+
+    `last` tells that it is the last one of its batch.
+    """
 
     row: Row
     answer: Answer
     fallback: str | None
     warnings: tuple[str, ...]
+    last: bool
 
 
 def answers(
@@ -35,26 +39,26 @@ def answers(
     slices = {kind: channel_slices(engine.spec.tasks, kind) for kind in TaskType}
     for batch in _batches(loaded, batch_size):
         outputs, places = _infer(engine, batch)
-        for item in batch:
-            for request in item.job.requests:
-                raw = None
-                if id(request) in places:
-                    kind, place = places[id(request)]
-                    raw = outputs[kind][place, slices[kind][request.row.task_id.strip()]]
-                yield _answered(request, item.image, raw)
+        requests = [(request, item.image) for item in batch for request in item.job.requests]
+        for number, (request, image) in enumerate(requests, start=1):
+            raw = None
+            if id(request) in places:
+                kind, place = places[id(request)]
+                raw = outputs[kind][place, slices[kind][request.row.task_id.strip()]]
+            yield _answered(request, image, raw, last=number == len(requests))
         if stop():
             return
 
 
-def _answered(request: Request, image: Framed, raw: np.ndarray | None) -> Answered:
+def _answered(request: Request, image: Framed, raw: np.ndarray | None, last: bool) -> Answered:
     row, reason = request.row, request.refusal or image.reason
     warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
     if raw is not None and image.size is not None:
         try:
-            return Answered(row, answer(row, row.type, request.count, raw, image.size), None, warnings)
+            return Answered(row, answer(row, row.type, request.count, raw, image.size), None, warnings, last)
         except ValueError as error:
             reason = str(error)
-    return Answered(row, fallback(row, row.type, request.count, image.size), reason, warnings)
+    return Answered(row, fallback(row, row.type, request.count, image.size), reason, warnings, last)
 
 
 def _infer(

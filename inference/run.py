@@ -2,15 +2,19 @@
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from aurora.rows import read_rows
-from aurora.stopping import stop_signals
-from inference.engine import EngineName, open_engine
+from aurora.checkpoint import sha256
+from aurora.rows import Row, read_rows
+from aurora.stopping import Stop, stop_signals
+from inference.engine import DEFAULT_WEIGHTS, Engine, EngineName, open_engine
+from inference.journal import Journal, Outcome, fingerprint
 from inference.output import OutputFolder
-from inference.pipeline import Answered, answers
-from inference.plan import plan
+from inference.pipeline import answers
+from inference.plan import Job, plan
 from inference.preview import Preview
 from inference.progress import progress
 from inference.report import as_text
@@ -32,6 +36,7 @@ class RunSettings:
     device: str = "auto"
     batch_size: int = 16
     limit: int | None = None
+    resume: bool = False
     strict: bool = False
     preview: Path | None = None
 
@@ -50,27 +55,65 @@ def run(settings: RunSettings) -> int:
     summary.input_problems(found.problems)
     rows = found.rows[: settings.limit]
     preview = Preview(settings.preview, settings.input) if settings.preview else None
-    with stop_signals() as stop, AnswerWriter(folder, summary.warn) as writer:
-        jobs = plan(rows, engine.spec.tasks)
-        stream = answers(engine, jobs, settings.input, settings.batch_size, stop=lambda: stop.wanted)
-        for item in progress(stream, total=len(rows)):
-            _take(item, writer, summary)
-            if preview:
-                preview.offer(item.row, item.answer)
+    mark = fingerprint(rows, settings.input.resolve(), engine.name, _checksum(settings, engine), settings.batch_size)
+    with stop_signals() as stop, Journal(folder, mark, settings.resume) as journal:
+        with AnswerWriter(folder) as writer:
+            jobs = plan(rows, engine.spec.tasks)
+            before = _taken_over(jobs, journal, writer, preview)
+            now = _answered(engine, jobs, settings, journal, writer, preview, stop)
+            for row, outcome in progress(chain(before, now), total=len(rows)):
+                summary.take(row, outcome)
+        # A run that is killed before this line makes its lists again from the journal.
+        if journal.rows == len(rows):
+            journal.finish()
     picture = preview.write() if preview else None
     print(as_text(summary, settings.output, picture, total=len(rows), seconds=time.monotonic() - start), flush=True)
-    if stop.wanted and summary.rows + summary.unwritten.total() < len(rows):
-        print(f"stopped by a signal; {summary.rows} of {len(rows)} rows are answered", file=sys.stderr)
+    if journal.rows < len(rows):
+        print(
+            f"stopped by a signal; {summary.rows} of {len(rows)} rows are answered; go on with --resume",
+            file=sys.stderr,
+        )
         return EXIT_STOPPED
     return EXIT_FALLBACKS if settings.strict and (summary.fallbacks or summary.unwritten) else 0
 
 
-def _take(item: Answered, writer: AnswerWriter, summary: Summary) -> None:
-    for warning in item.warnings:
-        summary.warn(warning, item.row.source)
-    try:
-        writer.write(item.row, item.answer)
-    except ValueError as error:
-        summary.not_written(item.row, str(error))
-    else:
-        summary.answered(item.row, item.fallback)
+def _taken_over(
+    jobs: Sequence[Job], journal: Journal, writer: AnswerWriter, preview: Preview | None
+) -> Iterator[tuple[Row, Outcome]]:
+    """What an interrupted run has answered already."""
+    requests = chain.from_iterable(job.requests for job in jobs)
+    for outcome in chain.from_iterable(journal.replay()):
+        row = next(requests).row
+        writer.take_over(row, outcome)
+        if preview and row.task_id not in preview.first:
+            answer = writer.read_back(row, outcome)
+            if answer is not None:
+                preview.offer(row, answer)
+        yield row, outcome
+    if journal.rows:
+        print(f"{journal.rows} rows are taken over from the run that was interrupted", flush=True)
+
+
+def _answered(
+    engine: Engine,
+    jobs: Sequence[Job],
+    settings: RunSettings,
+    journal: Journal,
+    writer: AnswerWriter,
+    preview: Preview | None,
+    stop: Stop,
+) -> Iterator[tuple[Row, Outcome]]:
+    """The rows of every batch that the journal doesn't hold yet, answered and written."""
+    left = jobs[journal.batches * settings.batch_size :]
+    for item in answers(engine, left, settings.input, settings.batch_size, stop=lambda: stop.wanted):
+        outcome = writer.write(item.row, item.answer)
+        outcome = outcome._replace(fallback=item.fallback, warnings=(*item.warnings, *outcome.warnings))
+        journal.add(outcome, item.last)
+        if preview:
+            preview.offer(item.row, item.answer)
+        yield item.row, outcome
+
+
+def _checksum(settings: RunSettings, engine: Engine) -> str:
+    path = settings.weights or DEFAULT_WEIGHTS
+    return sha256(path.with_suffix(".onnx") if engine.name.startswith("ONNX") else path)

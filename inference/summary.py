@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from aurora.rows import Problem, Row
+from inference.journal import Outcome
 
 EXAMPLES = 5
 
@@ -30,6 +31,15 @@ class Summary:
     unwritten: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, row: Row, outcome: Outcome) -> None:
+        """Count a row and all that was noted about it."""
+        for warning in outcome.warnings:
+            self.warn(warning, row.source)
+        if outcome.unwritten:
+            self.not_written(row, outcome.unwritten)
+        else:
+            self.answered(row, outcome.fallback)
 
     def answered(self, row: Row, fallback: str | None) -> None:
         """Count a row whose answer is written; `fallback` is why it is only a neutral one, if so."""

@@ -1,7 +1,8 @@
 """Answers to files: a PNG per mask, three JSON lists streamed to disk."""
 
 import errno
-from collections.abc import Callable
+import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -9,12 +10,18 @@ from typing import BinaryIO, Self
 import cv2
 import numpy as np
 
-from aurora.answers import JSON_FILES, Answer
+from aurora.answers import JSON_FILES, Answer, ClassificationAnswer, DetectionAnswer, RegressionAnswer
 from aurora.rows import Row, answer_mask_path
 from aurora.tasks import TaskType
+from inference.journal import Outcome
 from inference.output import PART, OutputFolder
 
-Warn = Callable[[str, str], None]
+ODD_NAME = "the mask's name doesn't end in .png; its content is PNG all the same"
+RECORDS: Mapping[TaskType, type[ClassificationAnswer | DetectionAnswer | RegressionAnswer]] = {
+    TaskType.CLASSIFICATION: ClassificationAnswer,
+    TaskType.DETECTION: DetectionAnswer,
+    TaskType.REGRESSION: RegressionAnswer,
+}
 
 
 class AnswerWriter:
@@ -25,11 +32,10 @@ class AnswerWriter:
 
     Args:
         folder: where to write.
-        warn: told of every oddity as a text and the row's source.
     """
 
-    def __init__(self, folder: OutputFolder, warn: Warn) -> None:
-        self.folder, self.warn = folder, warn
+    def __init__(self, folder: OutputFolder) -> None:
+        self.folder = folder
         self.masks: set[str] = set()
         self.lists: dict[TaskType, BinaryIO] = {}
 
@@ -45,37 +51,59 @@ class AnswerWriter:
             raise self.folder.failure(error) from error
         return self
 
-    def write(self, row: Row, answer: Answer) -> None:
-        """Write the answer to one row.
+    def write(self, row: Row, answer: Answer) -> Outcome:
+        """Write the answer to one row; the outcome says why if there is no place that it may be written at.
 
         Raises:
-            ValueError: the row names no place that its mask may be written at.
             OutputError: writing failed.
         """
-        if isinstance(answer, np.ndarray):
-            self._write_mask(row, answer)
+        try:
+            if isinstance(answer, np.ndarray):
+                return self._write_mask(row, answer)
+            outcome = Outcome(record=answer.model_dump_json())
+        except ValueError as error:
+            return Outcome(unwritten=str(error))
+        self.take_over(row, outcome)
+        return outcome
+
+    def take_over(self, row: Row, outcome: Outcome) -> None:
+        """Enter a row into its list; its mask, if it has one, is in its place already.
+
+        Raises:
+            OutputError: writing failed.
+        """
+        if outcome.mask is not None:
+            self.masks.add(outcome.mask)
+        if outcome.record is None:
             return
         file = self.lists[row.type]
         try:
             file.write(b"\n" if file.tell() == 1 else b",\n")
-            file.write(answer.model_dump_json().encode())
+            file.write(outcome.record.encode())
         except OSError as error:
             raise self.folder.failure(error) from error
 
-    def _write_mask(self, row: Row, mask: np.ndarray) -> None:
+    def read_back(self, row: Row, outcome: Outcome) -> Answer | None:
+        """The answer that was written with this outcome, if any was."""
+        if outcome.mask is not None:
+            content = (self.folder.root / outcome.mask).read_bytes()
+            return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        return RECORDS[row.type].model_validate_json(outcome.record) if outcome.record else None
+
+    def _write_mask(self, row: Row, mask: np.ndarray) -> Outcome:
         name = answer_mask_path(row)
         if name.partition("/")[0] in JSON_FILES.values() or name.endswith(PART):
             raise ValueError(f"mask_path names {name}, which is kept for other answers")
         if name in self.masks:
-            self.warn("another row names the same mask; the first one's is kept", row.source)
-            return
-        if not name.lower().endswith(".png"):
-            self.warn("the mask's name doesn't end in .png; its content is PNG all the same", row.source)
-        encoded, content = cv2.imencode(".png", mask)
+            return Outcome(warnings=("another row names the same mask; the first one's is kept",))
+        odd = () if name.lower().endswith(".png") else (ODD_NAME,)
+        encoded, pixels = cv2.imencode(".png", mask)
         if not encoded:
             raise ValueError(f"no PNG can hold a mask of {mask.shape[1]}x{mask.shape[0]} pixels")
-        self.folder.write(name, content.tobytes())
+        content = pixels.tobytes()
+        self.folder.write(name, content)
         self.masks.add(name)
+        return Outcome(mask=name, checksum=zlib.crc32(content), warnings=odd)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -69,6 +69,14 @@ def test_an_interrupted_write_leaves_nothing_under_the_name(tmp_path: Path, monk
     assert content(tmp_path) == {}
 
 
+def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("S/deep/.mask.part", ".mask.part", "S/a.part", "S/.mask.partial"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    OutputFolder(tmp_path).sweep()
+    assert set(content(tmp_path)) == {"S/a.part", "S/.mask.partial"}
+
+
 @pytest.mark.parametrize("place", ["inner", "S/inner/deeper"])
 def test_a_link_that_leads_outside_is_not_followed(tmp_path: Path, place: str) -> None:
     outside, root = tmp_path / "outside", tmp_path / "out"

@@ -188,6 +188,11 @@ def test_no_batch_is_begun_after_the_one_in_which_it_is_stopped(root: Path) -> N
     assert len(found) == 4 * len(TASKS)
 
 
+def test_the_last_row_of_every_batch_is_marked(root: Path) -> None:
+    found = answered([*mixed(3), row("seg2", "absent", 99)], root, batch_size=2)
+    assert [number for number, item in enumerate(found) if item.last] == [11, 18]
+
+
 def test_an_image_that_breaks_its_decoder_costs_only_its_own_answer(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

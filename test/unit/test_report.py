@@ -6,6 +6,7 @@ import pytest
 
 from aurora.rows import Problem, Row
 from aurora.tasks import TaskType
+from inference.journal import Outcome
 from inference.report import as_text
 from inference.summary import EXAMPLES, Summary
 
@@ -40,6 +41,14 @@ def test_a_row_that_was_not_written_is_named_and_not_counted_as_answered() -> No
     summary.not_written(row(5), "mask_path is blank")
     assert "unwritten (1): mask_path is blank [a.csv:5]" in text(summary)
     assert text(summary)[-1].startswith("answered 0 of 9 rows in")
+
+
+def test_an_outcome_is_counted_with_all_that_was_noted() -> None:
+    summary = Summary()
+    summary.take(row(2), Outcome(mask="1.png", fallback="no image", warnings=("odd", "odd")))
+    summary.take(row(3), Outcome(unwritten="blank", fallback="no image"))
+    counts = summary.rows, summary.fallbacks, summary.unwritten, summary.warnings
+    assert counts == (1, {"no image": 1}, {"blank": 1}, {"odd": 2})
 
 
 @pytest.mark.parametrize(("count", "more"), [(EXAMPLES, ""), (EXAMPLES + 1, ", ...")])

@@ -15,8 +15,8 @@ from aurora.answers import JSON_FILES, fallback
 from aurora.errors import OutputError
 from aurora.rows import Row
 from aurora.tasks import TaskType
+from inference.journal import Outcome
 from inference.output import OutputFolder
-from inference.summary import Summary
 from inference.writer import AnswerWriter
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
@@ -51,13 +51,8 @@ def write_all(writer: AnswerWriter, pairs: list[tuple[Row, Any]]) -> None:
 
 
 @pytest.fixture
-def summary() -> Summary:
-    return Summary()
-
-
-@pytest.fixture
-def writer(tmp_path: Path, summary: Summary) -> AnswerWriter:
-    return AnswerWriter(OutputFolder(tmp_path), summary.warn)
+def writer(tmp_path: Path) -> AnswerWriter:
+    return AnswerWriter(OutputFolder(tmp_path))
 
 
 @pytest.fixture
@@ -122,22 +117,20 @@ def test_a_folder_in_a_lists_place_is_noticed_at_once(tmp_path: Path, writer: An
     assert names(tmp_path) == set()
 
 
-def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: AnswerWriter, summary: Summary) -> None:
+def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: AnswerWriter) -> None:
     with writer:
         writer.write(masked("../S/1.png", 2), MASK)
-        writer.write(masked("../S/./1.png", 3), MASK + 1)
+        second = writer.write(masked("../S/./1.png", 3), MASK + 1)
     np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
-    ((text, sources),) = summary.examples.items()
-    assert "the first one's is kept" in text
-    assert sources == ["a.csv:3"]
+    assert second == Outcome(warnings=("another row names the same mask; the first one's is kept",))
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "1", "1.PNG", "1.bmp"])
-def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: AnswerWriter, summary: Summary, name: str) -> None:
+def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: AnswerWriter, name: str) -> None:
     with writer:
-        writer.write(masked(f"../S/{name}"), MASK)
+        outcome = writer.write(masked(f"../S/{name}"), MASK)
     assert (tmp_path / "S" / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert any("doesn't end in .png" in text for text in summary.warnings) == (not name.lower().endswith(".png"))
+    assert any("doesn't end in .png" in text for text in outcome.warnings) == (not name.lower().endswith(".png"))
 
 
 @pytest.mark.parametrize(
@@ -149,13 +142,14 @@ def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: AnswerWriter,
         "../detection_predictions.json/1.png",
         "../.classification_predictions.json.part",
         "../S/.mask.part",
+        "../.aurora-run.part",
     ],
 )
 def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: AnswerWriter, path: str) -> None:
     with writer:
-        with pytest.raises(ValueError, match="kept for other answers"):
-            writer.write(masked(path), MASK)
+        refused = writer.write(masked(path), MASK)
         writer.write(row(CLASSIFICATION), fallback(row(CLASSIFICATION), CLASSIFICATION, 2, (9, 9)))
+    assert "kept for other answers" in (refused.unwritten or "")
     assert [len(entries) for entries in lists(tmp_path).values()] == [1, 0, 0]
     assert names(tmp_path) == set(JSON_FILES.values())
 
@@ -164,20 +158,41 @@ def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: A
     "path", [None, "/1.png", "../../1.png", "../S/../../1.png", "..\\..\\1.png", "C:/1.png", "../"]
 )
 def test_a_mask_without_a_safe_place_is_refused(tmp_path: Path, writer: AnswerWriter, path: str | None) -> None:
-    with writer, pytest.raises(ValueError, match="mask_path"):
-        writer.write(masked(path), MASK)
+    with writer:
+        assert "mask_path" in (writer.write(masked(path), MASK).unwritten or "")
     assert names(tmp_path) == set(JSON_FILES.values())
 
 
+@pytest.mark.parametrize("kind", TaskType)
+def test_what_was_written_is_read_back(writer: AnswerWriter, kind: TaskType) -> None:
+    case = row(kind, "../S/1.jpg")
+    answer = MASK if kind is SEGMENTATION else fallback(case, kind, 2, (9, 9))
+    with writer:
+        found = writer.read_back(case, writer.write(case, answer))
+    np.testing.assert_equal(found, answer)
+
+
+def test_what_is_taken_over_stands_in_the_lists_and_keeps_its_mask(tmp_path: Path, writer: AnswerWriter) -> None:
+    with writer:
+        outcomes = [writer.write(row(DETECTION), BOX), writer.write(masked("../S/1.png"), MASK)]
+    before = (tmp_path / JSON_FILES[DETECTION]).read_bytes()
+    with AnswerWriter(OutputFolder(tmp_path)) as again:
+        for case, outcome in zip([row(DETECTION), masked("../S/1.png")], outcomes, strict=True):
+            again.take_over(case, outcome)
+        again.write(masked("../S/1.png", 3), MASK + 1)
+    assert (tmp_path / JSON_FILES[DETECTION]).read_bytes() == before
+    np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
+
+
 def test_a_mask_that_no_png_can_hold_is_refused(tmp_path: Path, writer: AnswerWriter) -> None:
-    with writer, pytest.raises(ValueError, match="1000001x1"):
-        writer.write(masked("../S/1.png"), np.zeros((1, 1_000_001), np.uint8))
+    with writer:
+        assert "1000001x1" in (writer.write(masked("../S/1.png"), np.zeros((1, 1_000_001), np.uint8)).unwritten or "")
     assert not (tmp_path / "S").exists()
 
 
 def test_a_full_disk_ends_the_run_and_keeps_whole_masks_only(small_disk: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
-    writer = AnswerWriter(OutputFolder(small_disk), Summary().warn)
+    writer = AnswerWriter(OutputFolder(small_disk))
     with pytest.raises(OutputError, match=r"No space left.*MiB free.*--output"):
         write_all(writer, [(masked(f"../S/{number}.png"), noise) for number in range(9)])
     assert names(small_disk) == {"S/0.png"}
@@ -185,7 +200,7 @@ def test_a_full_disk_ends_the_run_and_keeps_whole_masks_only(small_disk: Path) -
 
 
 def test_a_disk_filled_by_records_leaves_no_half_list(small_disk: Path) -> None:
-    writer = AnswerWriter(OutputFolder(small_disk), Summary().warn)
+    writer = AnswerWriter(OutputFolder(small_disk))
     neutral = fallback(row(REGRESSION), REGRESSION, 40, (9, 9))
     with pytest.raises(OutputError, match="No space left"):
         write_all(writer, [(row(REGRESSION), neutral)] * 99)
@@ -195,6 +210,6 @@ def test_a_disk_filled_by_records_leaves_no_half_list(small_disk: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_answers_belongs_to_the_folders_owner(tmp_path: Path) -> None:
     os.chown(tmp_path, 4343, 4343)
-    with AnswerWriter(OutputFolder(tmp_path), Summary().warn) as writer:
+    with AnswerWriter(OutputFolder(tmp_path)) as writer:
         writer.write(masked("../S/1.png"), MASK)
     assert {place.stat().st_uid for place in tmp_path.rglob("*")} == {4343}
