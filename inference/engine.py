@@ -20,6 +20,8 @@ _NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 class Engine(Protocol):
     """A loaded model."""
 
+    #: The file it was loaded from.
+    path: Path
     #: What the run says of it, such as "ONNX Runtime 1.31.1 on CPU".
     name: str
     spec: Spec

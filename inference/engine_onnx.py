@@ -24,6 +24,7 @@ class OnnxEngine:
 
     def __init__(self, path: Path, device: str) -> None:
         verify(path)
+        self.path = path
         providers = _providers(device)
         options = ort.SessionOptions()
         options.log_severity_level = _FATAL_ONLY

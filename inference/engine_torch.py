@@ -20,7 +20,7 @@ class TorchEngine:
     """
 
     def __init__(self, path: Path, device: str) -> None:
-        self.device = open_device(device)
+        self.path, self.device = path, open_device(device)
         model, self.spec = checkpoint.load(path)
         self.model = model.to(self.device)
         self.name = f"PyTorch {torch.__version__} on {self.device}"

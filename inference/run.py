@@ -10,7 +10,7 @@ from pathlib import Path
 from aurora.checkpoint import sha256
 from aurora.rows import Row, read_rows
 from aurora.stopping import Stop, stop_signals
-from inference.engine import DEFAULT_WEIGHTS, Engine, EngineName, open_engine
+from inference.engine import Engine, EngineName, open_engine
 from inference.journal import Journal, Outcome, fingerprint
 from inference.output import OutputFolder
 from inference.pipeline import answers
@@ -55,7 +55,7 @@ def run(settings: RunSettings) -> int:
     summary.input_problems(found.problems)
     rows = found.rows[: settings.limit]
     preview = Preview(settings.preview, settings.input) if settings.preview else None
-    mark = fingerprint(rows, settings.input.resolve(), engine.name, _checksum(settings, engine), settings.batch_size)
+    mark = fingerprint(rows, settings.input.resolve(), engine.name, sha256(engine.path), settings.batch_size)
     with stop_signals() as stop, Journal(folder, mark, settings.resume) as journal:
         with AnswerWriter(folder) as writer:
             jobs = plan(rows, engine.spec.tasks)
@@ -112,8 +112,3 @@ def _answered(
         if preview:
             preview.offer(item.row, item.answer)
         yield item.row, outcome
-
-
-def _checksum(settings: RunSettings, engine: Engine) -> str:
-    path = settings.weights or DEFAULT_WEIGHTS
-    return sha256(path.with_suffix(".onnx") if engine.name.startswith("ONNX") else path)

@@ -48,7 +48,7 @@ def root(sample_cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(onnx_weights: Path) -> Iterator[None]:
     engine = Remembering(open_engine(onnx_weights, "onnx", "cpu"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference.run, "open_engine", lambda *_: engine)
+        patch.setattr(inference.run, "open_engine", lambda weights, *_: engine.at(weights or onnx_weights))
         yield
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -83,8 +84,13 @@ class Remembering:
     """An engine that computes each batch only once, for all the runs of this module."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.name, self.spec = engine, engine.name, engine.spec
+        self.engine, self.path, self.name, self.spec = engine, engine.path, engine.name, engine.spec
         self.known: dict[bytes, dict[TaskType, np.ndarray]] = {}
+
+    def at(self, path: Path) -> Self:
+        """The same engine, as if it had been loaded from `path`."""
+        self.path = path
+        return self
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         key = images.tobytes() + repr(rows).encode()
