@@ -73,7 +73,12 @@ def test_no_worker_is_a_usage_error(tmp_path: Path) -> None:
 def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "phantom", "--out", str(tmp_path), "--seed", "0", "--cases", "4000",
                "--workers", "2"]  # fmt: skip
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    # As from a terminal: what a shell starts in its background ignores SIGINT, and so does all that it starts in turn.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while len(list(tmp_path.rglob("*.png"))) < 150 and time.monotonic() < deadline:
         time.sleep(0.05)
