@@ -63,7 +63,9 @@ def spec_from_metadata(metadata: Mapping[str, str], path: Path) -> Spec:
             raise ValueError(f"its format is {record['format']}, expected {FORMAT}")
         return Spec(ModelConfig.from_record(record["config"]), from_records(record["tasks"]), record["provenance"])
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} describes a model that this version can't build ({error})") from error
+        raise WeightsError(
+            f"{path} describes a model that this version can't build ({error}); export it anew, or install its version"
+        ) from error
 
 
 def verify(path: Path) -> None:
@@ -72,7 +74,11 @@ def verify(path: Path) -> None:
         raise WeightsError(f"no weights file {path}; name one with --weights")
     listing = path.with_name(CHECKSUMS)
     expected = _checksums(listing).get(path.name)
-    if expected not in (None, sha256(path)):
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path} can't be read ({error.strerror}); let user {os.geteuid()} read it") from None
+    if expected not in (None, found):
         raise WeightsError(f"{path} is damaged: its SHA-256 is not the one in {listing}; fetch the file again")
 
 
@@ -111,7 +117,10 @@ def _checksums(listing: Path) -> dict[str, str]:
     """Names and checksums in a `SHA256SUMS`; none if there is no such file."""
     if not listing.is_file():
         return {}
-    lines = (line.partition("  ") for line in listing.read_text(encoding="utf-8").splitlines())
+    try:
+        lines = [line.partition("  ") for line in listing.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{listing} can't be read as text ({error}); fetch it again, or remove it") from None
     return {name: digest for digest, _, name in lines}
 
 
@@ -159,7 +168,9 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a whole safetensors file ({error})") from error
+        raise WeightsError(
+            f"{path} is not a whole safetensors file ({error}); fetch it again, or name another"
+        ) from error
 
 
 def read_spec(path: Path) -> Spec:
@@ -201,7 +212,10 @@ def load_into(module: "Module", path: Path) -> None:
         for name in sorted(expected.keys() | found.keys()):
             if expected.get(name) != found.get(name):
                 wanted, seen = (shapes.get(name, "none") for shapes in (expected, found))
-                raise WeightsError(f"{path}: tensor {name} should have shape {wanted}, found {seen}")
+                raise WeightsError(
+                    f"{path} doesn't fit its description: tensor {name} should have shape {wanted}, found {seen}; "
+                    "fetch it again, or export it with this version"
+                )
         with torch.no_grad():
             for name, tensor in state.items():
                 tensor.copy_(file.get_tensor(name))

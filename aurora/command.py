@@ -2,23 +2,48 @@
 
 import sys
 import traceback
+from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from aurora.errors import AuroraError, Stopped
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+# Whether they can be read is found by whoever reads them, who can say more.
+FOLDER = click.Path(path_type=Path, file_okay=False, readable=False)
+FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 #: Settings of a group of commands.
 GROUP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: Settings of each command: --batch-size is AURORA_BATCH_SIZE, whatever the command.
 ENVIRONMENT = {"auto_envvar_prefix": "AURORA"}
 
 
+class Unfailing:
+    """A text stream for what is said: where it can't be written, that costs no answer, and no letter is too odd."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def run_command(group: click.Group, name: str) -> NoReturn:
     """Run a command line; whatever goes wrong, the last line says what and the exit code is the documented one."""
+    sys.stdout, sys.stderr = Unfailing(sys.stdout), Unfailing(sys.stderr)
     try:
         group(prog_name=name)
     except Stopped as stopped:

@@ -41,9 +41,16 @@ class DeviceError(AuroraError):
 
 
 class ImageError(AuroraError):
-    """One image can't be used; the row gets a fallback answer and the run goes on."""
+    """One image can't be used; the row gets a fallback answer and the run goes on.
+
+    `reason` says why without naming the `place` (the file, or the row), so that equal reasons can be counted.
+    """
 
     exit_code = 3
+
+    def __init__(self, reason: str, place: object) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.reason = reason
 
 
 class Stopped(AuroraError):

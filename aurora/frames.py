@@ -31,7 +31,7 @@ def read_frame(root: Path, row: Row, frame: tuple[int, int]) -> Framed:
         image = read_image(image_file(root, row), root)
         return Framed(to_frame(image.pixels, frame), image.pixels.shape[:2], image.warnings)
     except ImageError as error:
-        return Framed(None, read_size(root, row).size, reason=str(error))
+        return Framed(None, read_size(root, row).size, reason=error.reason)
     except Exception as error:  # whatever one image does to a decoder, the others are still to be answered
         return Framed(None, None, reason=f"the image broke its decoder ({type(error).__name__}: {error})")
 
@@ -41,4 +41,4 @@ def read_size(root: Path, row: Row) -> Framed:
     try:
         return Framed(None, image_size(image_file(root, row), root))
     except ImageError as error:
-        return Framed(None, None, reason=str(error))
+        return Framed(None, None, reason=error.reason)

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 from aurora.errors import ImageError
-from aurora.volumes import reader_of, volume_size
+from aurora.volumes import MAX_PIXELS, reader_of, volume_size
 
 #: No image of the challenge comes near; a larger file isn't read into memory.
 MAX_BYTES = 1 << 30
@@ -68,20 +68,20 @@ def load(path: Path, root: Path) -> Source:
     try:
         real = os.path.realpath(path)
         if not real.startswith(_real_root(os.fspath(root))):
-            raise ImageError(f"{path}: is a link that leads out of {root}")
+            raise ImageError(f"is a link that leads out of {root}", path)
         # A FIFO without a writer would block for ever.
         with open(os.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise ImageError(f"{path}: isn't a regular file")
+                raise ImageError("isn't a regular file", path)
             if not 0 < status.st_size <= MAX_BYTES:
-                raise ImageError(f"{path}: {'is empty' if not status.st_size else 'is larger than 1 GiB'}")
+                raise ImageError(f"{'is empty' if not status.st_size else 'is larger than 1 GiB'}", path)
             head = file.read(132)
             reader = reader_of(path.name, head)
             return Source(head, reader) if reader else Source(head + file.read())
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise ImageError(f"{path}: can't be opened ({reason})") from None
+        raise ImageError(f"can't be opened ({reason})", path) from None
 
 
 @lru_cache(maxsize=8)
@@ -100,16 +100,23 @@ def image_size(path: Path, root: Path) -> tuple[int, int]:
     return read_header(source.data, path).size
 
 
+def require_decodable(size: tuple[int, int], place: object) -> None:
+    """Raise an `ImageError` for an image of more than `MAX_PIXELS`; `size` is (height, width)."""
+    height, width = size
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"{width}x{height} pixels are more than the {MAX_PIXELS:,} that are decoded", place)
+
+
 def read_header(data: bytes, path: Path) -> Header:
     """The header of an image's bytes; `path` is for the message of the `ImageError` when there is none."""
     try:
         header = _png(data) or _jpeg(data) or _bmp(data) or _tiff(data) or _other(data)
     except (struct.error, IndexError):
-        raise ImageError(f"{path}: is cut short in its header") from None
+        raise ImageError("is cut short in its header", path) from None
     if header is None:
-        raise ImageError(f"{path}: expected an image (png, jpg, bmp, tiff, ...), found another or damaged content")
+        raise ImageError("expected an image (png, jpg, bmp, tiff, ...), found another or damaged content", path)
     if min(header.size) < 1:
-        raise ImageError(f"{path}: its header states the size {header.stored_width}x{header.stored_height}")
+        raise ImageError(f"its header states the size {header.stored_width}x{header.stored_height}", path)
     return header
 
 

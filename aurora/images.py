@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from aurora.errors import ImageError
-from aurora.headers import Header, image_size, load, read_header
+from aurora.headers import Header, image_size, load, read_header, require_decodable
 from aurora.volumes import MAX_PIXELS, Slice, read_slice
 
 __all__ = ["MAX_PIXELS", "Image", "image_size", "read_image", "read_mask"]
@@ -60,21 +60,19 @@ def read_mask(path: Path) -> np.ndarray:
         pixels = _decode(source.data, _ANY_DEPTH, read_header(source.data, path), path)
     if pixels.ndim == 3:
         if (pixels != pixels[..., :1]).any():
-            raise ImageError(f"{path}: expected one channel of class ids, found a colour image")
+            raise ImageError("expected one channel of class ids, found a colour image", path)
         pixels = pixels[..., 0]
     ids = pixels.astype(np.uint8)
     if pixels.dtype != np.uint8 and not np.array_equal(ids, pixels):
-        raise ImageError(f"{path}: expected class ids from 0 to 255, found other {pixels.dtype} values")
+        raise ImageError(f"expected class ids from 0 to 255, found other {pixels.dtype} values", path)
     return np.ascontiguousarray(ids)
 
 
 def _decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
-    height, width = header.size
-    if height * width > MAX_PIXELS:
-        raise ImageError(f"{path}: {width}x{height} pixels are more than the {MAX_PIXELS:,} that are decoded")
+    require_decodable(header.size, path)
     if header.truncated and data.startswith(b"\x89PNG"):
         # OpenCV makes room for as much as the cut chunk claims, up to 4 GB, before it finds the end missing.
-        raise ImageError(f"{path}: can't be decoded, the file is truncated")
+        raise ImageError("can't be decoded, the file is truncated", path)
     if header.truncated:
         # `imread` goes on reading end-of-image markers where a JPEG is cut off; `imdecode` gives up, so they are
         # put there: as many as the longest segment of a JPEG that the cut may have fallen in.
@@ -84,7 +82,7 @@ def _decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise ImageError(f"{path}: can't be decoded, the file is {'truncated' if header.truncated else 'damaged'}")
+        raise ImageError(f"can't be decoded, the file is {'truncated' if header.truncated else 'damaged'}", path)
     return pixels
 
 

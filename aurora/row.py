@@ -42,8 +42,13 @@ def is_blank(cell: str) -> bool:
 
 
 def short(text: str) -> str:
-    """At most 80 characters of a cell, for a message."""
+    """At most 80 characters of a cell, for a message that quotes it with `repr`."""
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def plain(text: str) -> str:
+    """The same for a message that doesn't quote it: what would move the cursor or hide itself is spelt out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in short(text))
 
 
 def class_label(row: Row) -> int | None:
@@ -101,21 +106,22 @@ def image_file(root: Path, row: Row) -> Path:
 
     The path is normalised as text, nothing is looked up; raises `ImageError` when it leaves `root`.
     """
-    return _inside(root, row.image_path, f"{row.source}: image_path")
+    return _inside(root, row.image_path, "image_path", row)
 
 
 def mask_file(root: Path, row: Row) -> Path:
     """Where the row's true mask lies in labelled data; the same rule as `image_file`."""
-    return _inside(root, row.mask_path or "", f"{row.source}: mask_path")
+    return _inside(root, row.mask_path or "", "mask_path", row)
 
 
-def _inside(root: Path, stated: str, what: str) -> Path:
+def _inside(root: Path, stated: str, column: str, row: Row) -> Path:
     if is_blank(stated) or "\0" in stated:
-        raise ImageError(f"{what} is {'blank' if is_blank(stated) else 'no path, for it holds a NUL byte'}")
+        reason = "is blank" if is_blank(stated) else "is no path, for it holds a NUL byte"
+        raise ImageError(f"{column} {reason}", row.source)
     base = os.path.abspath(root)
     path = os.path.normpath(os.path.join(base, "csv_files", stated.strip()))
     if not path.startswith(os.path.join(base, "")):
-        raise ImageError(f"{what} {short(stated)!r} leads out of the input folder {base}")
+        raise ImageError(f"{column} leads out of the input folder {base}", row.source)
     return Path(path)
 
 

@@ -1,14 +1,12 @@
 """Medical formats, through SimpleITK: one slice of a MetaImage, NIfTI or DICOM file."""
 
 import math
-import mmap
-import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aurora.errors import ImageError
+from aurora.soundness import MAX_VOXELS, require_sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,20 +14,10 @@ if TYPE_CHECKING:
 
 #: An image with more pixels isn't decoded: a file of a few hundred kilobytes can unpack to gigabytes.
 MAX_PIXELS = 100_000_000
-#: A compressed volume is unpacked as a whole, however little of it is asked for.
-MAX_VOXELS = 1 << 30
 
 _READERS = {".mha": "MetaImageIO", ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".dcm": "GDCMImageIO"}
-# The value representations of DICOM whose length takes 32 bits (PS3.5, table 7.1-1).
-_LONG_KINDS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-_SHORT_KINDS = {
-    *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT"),
-    *(b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
-}
-# Other spellings of LOCAL are names of files to MetaIO.
-_LOCAL = re.compile(rb"ElementDataFile[ \t]*[=:][ \t]*(LOCAL|Local|local)[ \t\r]*")
-_META_LINES = re.compile(rb"([ \t]*\w+[ \t]*[=:][\t -<>-~]*\r?\n)+[ \t]*")
-_BINARY = re.compile(rb"^[ \t]*BinaryData[ \t]*[=:](.*?)\r?$", re.MULTILINE)
+# Instead of what ITK says, which names its own files and addresses.
+_UNREADABLE = "can't be decoded, the file is damaged or of a kind that isn't read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +52,14 @@ def read_slice(path: Path, reader: str) -> Slice:
     source = _open(path, reader)
     size = source.GetSize()
     if size[0] * size[1] > MAX_PIXELS or math.prod(size) > MAX_VOXELS:
-        raise ImageError(f"{path}: its size {'x'.join(map(str, size))} is more than is read")
+        raise ImageError(f"its size {'x'.join(map(str, size))} is more than is read", path)
     if len(size) > 2:
         source.SetExtractIndex([0, 0, *(extent // 2 for extent in size[2:])])
         source.SetExtractSize([*size[:2], *(0 for _ in size[2:])])
     try:
         pixels = sitk.GetArrayFromImage(source.Execute())
-    except RuntimeError as error:
-        raise ImageError(f"{path}: {_last_line(error)}") from None
+    except RuntimeError:
+        raise ImageError(_UNREADABLE, path) from None
     if pixels.ndim == 3:
         pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
     count = math.prod(size[2:])
@@ -83,69 +71,18 @@ def _open(path: Path, reader: str) -> "sitk.ImageFileReader":
     """A reader that knows the header and has at least two dimensions."""
     import SimpleITK as sitk
 
-    if reader == "MetaImageIO":
-        _require_sound(path)
-    elif reader == "GDCMImageIO":
-        _require_lengths(path)
+    require_sound(path, reader)
     sitk.ProcessObject.GlobalWarningDisplayOff()
     source = sitk.ImageFileReader()
     source.SetImageIO(reader)
     source.SetFileName(str(path))
     try:
         source.ReadImageInformation()
-    except RuntimeError as error:
-        raise ImageError(f"{path}: {_last_line(error)}") from None
+    except RuntimeError:
+        raise ImageError(_UNREADABLE, path) from None
     if len(source.GetSize()) < 2 or 0 in source.GetSize():
-        raise ImageError(f"{path}: expected an image, found the size {source.GetSize()}")
+        raise ImageError(f"expected an image, found the size {source.GetSize()}", path)
     return source
-
-
-def _require_sound(path: Path) -> None:
-    """A MetaImage header may name another file for its pixels, and that one could lie anywhere.
-
-    The name of that field must stand once in the whole file, so that there is no header to be read in two ways. Pixels
-    as text, which is also what a header without BinaryData means, are refused: MetaIO writes beyond its memory where
-    they are cut short.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        fields = re.findall(rb"ElementDataFile[^\n]*", data)
-        header = data[: max(0, data.find(b"ElementDataFile"))]
-    if len(fields) != 1 or not _LOCAL.fullmatch(fields[0]):
-        raise ImageError(f"{path}: expected a MetaImage that holds its own pixels (ElementDataFile = LOCAL)")
-    if not _META_LINES.fullmatch(header) or [value.strip(b" \t") for value in _BINARY.findall(header)] != [b"True"]:
-        raise ImageError(f"{path}: expected a MetaImage header of lines 'name = value' with BinaryData = True")
-
-
-def _require_lengths(path: Path) -> None:
-    """GDCM makes room for as much as an element says it holds, up to 4 GB, before it finds the file shorter.
-
-    Elements are laid out as in DICOM PS3.5, 7.1; those inside a sequence of stated length, compressed pixels
-    and the rare encodings (big-endian, deflated) aren't looked at.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = 132 if data[128:132] == b"DICM" else 0
-        if re.search(rb"1\.2\.840\.10008\.1\.2\.(2|1\.99)[\0 ]", data[:1024]):
-            return
-        implicit = at == 0 or re.search(rb"1\.2\.840\.10008\.1\.2\0", data[:1024]) is not None
-        while at + 12 <= len(data):
-            tag, kind = data[at : at + 4], data[at + 4 : at + 6]
-            if tag[:2] == b"\xfe\xff":  # an item or the end of one: what it holds comes next
-                start, length = at + 8, 0
-            elif kind in _LONG_KINDS:
-                start, (length,) = at + 12, struct.unpack_from("<I", data, at + 8)
-            elif kind in _SHORT_KINDS:
-                start, (length,) = at + 8, struct.unpack_from("<H", data, at + 6)
-            elif implicit:
-                start, (length,) = at + 8, struct.unpack_from("<I", data, at + 4)
-            else:
-                raise ImageError(f"{path}: expected a DICOM file, found damage at byte {at}")
-            if length == 0xFFFFFFFF:
-                if tag == b"\xe0\x7f\x10\0":  # compressed pixels, up to the end
-                    return
-                length = 0
-            at = start + length
-        if at > len(data):
-            raise ImageError(f"{path}: is cut short, or an element in it says that it is longer than the file")
 
 
 def _window(source: "sitk.ImageFileReader") -> tuple[float, float] | None:
@@ -172,7 +109,3 @@ def _mirrored(source: "sitk.ImageFileReader", centre: float) -> float:
 
 def _tag(source: "sitk.ImageFileReader", key: str) -> float:
     return float(source.GetMetaData(key).split("\\")[0])
-
-
-def _last_line(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[-1].strip()

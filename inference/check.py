@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aurora.errors import ImageError
-from aurora.headers import image_size
+from aurora.headers import image_size, require_decodable
 from aurora.row import Row, answer_mask_path, image_file
 from aurora.rows import Problem, read_rows
 from aurora.tasks import OFFICIAL, TaskType
-from aurora.volumes import MAX_PIXELS
 
 #: How many examples of one kind the text shows before it only counts.
 EXAMPLES = 10
@@ -88,10 +87,9 @@ def _sizes(root: Path, rows: Iterable[Row]) -> tuple[dict[str, Size | None], lis
         if row.image_path in sizes:
             continue
         try:
-            height, width = image_size(image_file(root, row), root)
-            if height * width > MAX_PIXELS:
-                raise ImageError(f"{row.image_path}: {width}x{height} pixels are more than the {MAX_PIXELS:,} decoded")
-            sizes[row.image_path] = height, width
+            size = image_size(image_file(root, row), root)
+            require_decodable(size, row.image_path)
+            sizes[row.image_path] = size
         except ImageError as error:
             sizes[row.image_path] = None
             problems.append(Problem(row.source, str(error)))

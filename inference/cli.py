@@ -28,7 +28,7 @@ def main() -> None:
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images at once.")
 @click.option("--limit", type=click.IntRange(1), help="Answer only the first N rows.")
 @click.option("--resume", is_flag=True, help="Go on from where a run with the same flags was interrupted.")
-@click.option("--strict", is_flag=True, help="Exit with 10 if any row got a fallback.")
+@click.option("--strict", is_flag=True, help="Exit with 10 if any row got a fallback or none.")
 @click.option("--preview", type=FOLDER, help="Also draw the first answer of every task into this folder.")
 @click.pass_context
 def run(context: click.Context, **flags: Any) -> None:

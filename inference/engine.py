@@ -38,6 +38,10 @@ class Engine(Protocol):
         """
         ...
 
+    def on_cpu(self) -> "Engine | None":
+        """The same weights on the CPU; None if that is where they are."""
+        ...
+
 
 def open_engine(weights: Path | None, engine: EngineName | None, device: str) -> Engine:
     """Load `weights` (default: the shipped ones) with the engine asked for, or the one that fits.

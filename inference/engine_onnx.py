@@ -12,6 +12,7 @@ from aurora.errors import DeviceError, WeightsError
 from aurora.tasks import TaskType, of_type
 
 _FATAL_ONLY = 4
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxEngine:
@@ -32,14 +33,16 @@ class OnnxEngine:
         try:
             self.session = ort.InferenceSession(path, options, providers=providers)
         except Exception as error:  # ONNX Runtime's errors share no class of their own
-            raise WeightsError(f"ONNX Runtime can't load {path} ({str(error).strip()}); export it again") from error
-        used = self.session.get_providers()[0]
+            # What stands before the last "failed:" are codes and the path again.
+            reason = str(error).strip().rpartition("failed:")[2].rstrip(".")
+            raise WeightsError(f"{path} is not a whole ONNX model ({reason}); export it again") from error
+        self.provider = self.session.get_providers()[0]
         # A CUDA provider that fails to start is otherwise replaced by the CPU without a word.
-        if device.startswith("cuda") and used != "CUDAExecutionProvider":
-            raise DeviceError(f"device {device!r} was asked for, but ONNX Runtime could only start {used}")
+        if device.startswith("cuda") and self.provider != _CUDA:
+            raise DeviceError(f"device {device!r} was asked for, but ONNX Runtime could only start {self.provider}")
         self.spec = spec_from_metadata(self.session.get_modelmeta().custom_metadata_map, path)
         self.kinds = [kind for kind in TaskType if of_type(self.spec.tasks, kind)]
-        self.name = f"ONNX Runtime {ort.__version__} on {used.removesuffix('ExecutionProvider')}"
+        self.name = f"ONNX Runtime {ort.__version__} on {self.provider.removesuffix('ExecutionProvider')}"
         self.wanted_only = ort.RunOptions()
         self.wanted_only.only_execute_path_to_fetches = True
 
@@ -51,6 +54,10 @@ class OnnxEngine:
         outputs = self.session.run([str(kind) for kind in rows], feed, self.wanted_only)
         return dict(zip(rows, outputs, strict=True))
 
+    def on_cpu(self) -> "OnnxEngine | None":
+        """See `inference.engine.Engine.on_cpu`."""
+        return None if self.provider == _CPU else OnnxEngine(self.path, "cpu")
+
 
 def _processors() -> int:
     """How many processors this process may use; macOS can't say more than how many there are."""
@@ -59,10 +66,10 @@ def _processors() -> int:
 
 def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
     if device == "cpu":
-        return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return [_CPU]
+    if _CUDA not in ort.get_available_providers():
         if device == "auto":
-            return ["CPUExecutionProvider"]
+            return [_CPU]
         raise DeviceError(f"device {device!r} was asked for, but this onnxruntime has no CUDA; install onnxruntime-gpu")
     index = device.partition(":")[2] or "0"
-    return [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
+    return [(_CUDA, {"device_id": index}), _CPU]

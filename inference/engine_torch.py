@@ -31,3 +31,7 @@ class TorchEngine:
         indices = {kind: torch.from_numpy(index).to(self.device) for kind, index in rows.items()}
         outputs = self.model(torch.from_numpy(images).to(self.device), indices)
         return {kind: output.cpu().numpy() for kind, output in outputs.items()}
+
+    def on_cpu(self) -> "TorchEngine | None":
+        """See `inference.engine.Engine.on_cpu`."""
+        return None if self.device.type == "cpu" else TorchEngine(self.path, "cpu")

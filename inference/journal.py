@@ -9,16 +9,17 @@ order they were written in; so a line is believed only if its checksum holds and
 with the checksum it states. What comes after the first line that isn't believed is done again.
 """
 
+import fcntl
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from aurora import __version__
-from aurora.rows import Row
+from aurora.errors import OutputError
 from inference.output import PART, OutputFolder
 
 JOURNAL = f".aurora-run{PART}"
@@ -40,13 +41,9 @@ class Outcome(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def fingerprint(rows: Iterable[Row], *facts: object) -> str:
-    """A digest of the rows in order and of whatever else decides a run's answers."""
-    digest = hashlib.sha256(repr((FORMAT, __version__, *map(str, facts))).encode())
-    for row in rows:
-        stated = (row.task_id, row.type.value, row.num_classes, row.image_path, row.mask_path, row.source)
-        digest.update(repr(stated).encode())
-    return digest.hexdigest()
+def fingerprint(*facts: object) -> str:
+    """A digest of whatever decides a run's answers."""
+    return hashlib.sha256(repr((FORMAT, __version__, *map(str, facts))).encode()).hexdigest()
 
 
 class Journal:
@@ -79,21 +76,34 @@ class Journal:
         return self
 
     def _open(self) -> BinaryIO:
-        if self.path.exists():
+        self.path.touch()
+        file = self.path.open("r+b")
+        self._lock(file)
+        found = file.readline()
+        if found:
             self.folder.sweep()
-            if self.resume:
-                file = self.path.open("r+b")
-                found = file.readline()
-                if found == self.mark:
-                    return file
-                file.close()
-                if found.endswith(b"\n"):
-                    print("what is left in the output folder is of another run; this one begins anew", flush=True)
-        file = self.path.open("w+b")
+            if self.resume and found == self.mark:
+                return file
+            if self.resume and found.endswith(b"\n"):
+                print("what is left in the output folder is of another run; this one begins anew", flush=True)
         self.folder.own(self.path)
+        file.seek(0)
+        file.truncate()
         file.write(self.mark)
         file.flush()
         return file
+
+    def _lock(self, file: BinaryIO) -> None:
+        """Keep other runs out until the file is closed; where the file system has no locks, nothing does."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise OutputError(
+                f"another run is writing to {self.folder.root}; wait for it, or name another folder with --output"
+            ) from None
+        except OSError:
+            pass
 
     def replay(self) -> Iterator[list[Outcome]]:
         """The outcomes of every batch that is believed; the rest is cut off once they are through."""

@@ -15,6 +15,7 @@ PART = ".part"
 _MASK_PART = f".mask{PART}"
 # What a name can be at fault for, as opposed to a full or broken disk.
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class OutputFolder:
@@ -79,10 +80,12 @@ class OutputFolder:
 
     def failure(self, error: OSError) -> OutputError:
         """The error to end with when writing fails in mid-run."""
-        free = shutil.disk_usage(self.root).free // 2**20
+        cure = "mend that"
+        if error.errno in _NO_ROOM:
+            cure = f"make room ({shutil.disk_usage(self.root).free // 2**20} MiB are free)"
         return OutputError(
-            f"can't write to {self.root}: {error.strerror} ({free} MiB free); "
-            "masks written so far are whole; make room and go on with --resume, or name another folder with --output"
+            f"can't write to {self.root}: {error.strerror}; answers written so far are whole; "
+            f"{cure} and go on with --resume, or name another folder with --output"
         )
 
     def _make(self, folder: Path) -> None:

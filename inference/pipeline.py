@@ -1,6 +1,6 @@
 """The run's main line: images in, mixed batches through the engine, one answer per row out."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from aurora.requests import Request
 from aurora.rows import Row
 from aurora.tasks import TaskType, channel_slices
 from inference.engine import Engine
+from inference.infer import Portions
 from inference.plan import Job
 from inference.prefetch import Loaded, prefetch
 
@@ -32,26 +33,27 @@ class Answered:
 
 
 def answers(
-    engine: Engine, jobs: Sequence[Job], root: Path, batch_size: int, stop: Callable[[], bool]
+    engine: Engine, jobs: Iterable[Job], root: Path, batch_size: int, stop: Callable[[], bool]
 ) -> Iterator[Answered]:
     """The answer to every request of every job, in order; no new batch is begun once `stop` is true."""
     loaded = prefetch(jobs, root, engine.spec.config.image_size, limit=2 * batch_size)
     slices = {kind: channel_slices(engine.spec.tasks, kind) for kind in TaskType}
+    portions = Portions(engine)
     for batch in _batches(loaded, batch_size):
-        outputs, places = _infer(engine, batch)
-        requests = [(request, item.image) for item in batch for request in item.job.requests]
-        for number, (request, image) in enumerate(requests, start=1):
-            raw = None
-            if id(request) in places:
-                kind, place = places[id(request)]
-                raw = outputs[kind][place, slices[kind][request.row.task_id.strip()]]
-            yield _answered(request, image, raw, last=number == len(requests))
+        last = batch[-1].job.requests[-1]
+        for inferred in portions.infer(batch):
+            for item in inferred.items:
+                for request in item.job.requests:
+                    raw = inferred.of(request)
+                    if raw is not None:
+                        raw = raw[slices[request.row.type][request.row.task_id.strip()]]
+                    yield _answered(request, item.image, raw, inferred.reason, last=request is last)
         if stop():
             return
 
 
-def _answered(request: Request, image: Framed, raw: np.ndarray | None, last: bool) -> Answered:
-    row, reason = request.row, request.refusal or image.reason
+def _answered(request: Request, image: Framed, raw: np.ndarray | None, reason: str | None, last: bool) -> Answered:
+    row, reason = request.row, request.refusal or image.reason or reason
     warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
     if raw is not None and image.size is not None:
         try:
@@ -59,27 +61,6 @@ def _answered(request: Request, image: Framed, raw: np.ndarray | None, last: boo
         except ValueError as error:
             reason = str(error)
     return Answered(row, fallback(row, row.type, request.count, image.size), reason, warnings, last)
-
-
-def _infer(
-    engine: Engine, batch: Sequence[Loaded]
-) -> tuple[dict[TaskType, np.ndarray], dict[int, tuple[TaskType, int]]]:
-    """The engine's output for a batch, and where in it each request's part lies."""
-    rows: dict[TaskType, list[int]] = {}
-    places: dict[int, tuple[TaskType, int]] = {}
-    frames: list[np.ndarray] = []
-    for item in batch:
-        if item.image.pixels is None:
-            continue
-        for request in item.job.requests:
-            if request.refusal is None:
-                of_kind = rows.setdefault(request.row.type, [])
-                places[id(request)] = request.row.type, len(of_kind)
-                of_kind.append(len(frames))
-        frames.append(item.image.pixels)
-    if not frames:
-        return {}, {}
-    return engine.run(np.stack(frames), {kind: np.array(index) for kind, index in rows.items()}), places
 
 
 def _batches(items: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:

@@ -1,6 +1,6 @@
 """Images read in threads ahead of the model, in order, with a bounded number on their way."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ class Loaded:
     image: Framed
 
 
-def prefetch(jobs: Sequence[Job], root: Path, frame: tuple[int, int], limit: int) -> Iterator[Loaded]:
+def prefetch(jobs: Iterable[Job], root: Path, frame: tuple[int, int], limit: int) -> Iterator[Loaded]:
     """The jobs in order with their images; at most `limit` are held beyond the one that is given."""
     return ahead(partial(load, root=root, frame=frame), jobs, limit, THREADS)
 

@@ -8,7 +8,7 @@ from inference.summary import EXAMPLES, Summary
 
 
 def as_text(summary: Summary, output: Path, preview: Path | None, *, total: int, seconds: float) -> str:
-    """The summary as lines; the last one says how many rows were answered, and where the answers are."""
+    """The summary as lines; the last one says how many rows were answered, what is amiss, and where the answers are."""
     width = max([len("task"), *map(len, summary.tasks)]) + 2
     lines = [f"{'task':<{width}}{'type':<16}{'rows':>7}{'fallbacks':>11}"]
     for name, count in summary.tasks.items():
@@ -21,6 +21,7 @@ def as_text(summary: Summary, output: Path, preview: Path | None, *, total: int,
     lines.append(
         f"answered {summary.rows} of {total} rows"
         + (f", {fallbacks} of them by a fallback" if fallbacks else "")
+        + ("" if summary.complete else ", and left out what the warnings name")
         + f" in {seconds:.1f} s ({summary.rows / max(seconds, 1e-9):.0f} rows/s); answers: {output}"
     )
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from inference.engine import Engine, EngineName, open_engine
 from inference.journal import Journal, Outcome, fingerprint
 from inference.output import OutputFolder
 from inference.pipeline import answers
-from inference.plan import Job, plan
+from inference.plan import Plan
 from inference.preview import Preview
 from inference.progress import progress
 from inference.report import as_text
@@ -52,36 +52,34 @@ def run(settings: RunSettings) -> int:
     engine = open_engine(settings.weights, settings.engine, settings.device)
     print(f"{len(found.rows)} rows, {engine.name}", flush=True)
     summary = Summary()
-    summary.input_problems(found.problems)
-    rows = found.rows[: settings.limit]
+    summary.input_problems(found)
+    plan = Plan(found.rows, engine.spec.tasks, settings.limit)
+    total = plan.row_count
     preview = Preview(settings.preview, settings.input) if settings.preview else None
-    mark = fingerprint(rows, settings.input.resolve(), engine.name, sha256(engine.path), settings.batch_size)
+    place, weights = settings.input.resolve(), sha256(engine.path)
+    mark = fingerprint(found.digest, total, place, engine.name, weights, settings.batch_size)
     with stop_signals() as stop, Journal(folder, mark, settings.resume) as journal:
         with AnswerWriter(folder) as writer:
-            jobs = plan(rows, engine.spec.tasks)
-            before = _taken_over(jobs, journal, writer, preview)
-            now = _answered(engine, jobs, settings, journal, writer, preview, stop)
-            for row, outcome in progress(chain(before, now), total=len(rows)):
+            before = _taken_over(plan, journal, writer, preview)
+            now = _answered(engine, plan, settings, journal, writer, preview, stop)
+            for row, outcome in progress(chain(before, now), total=total):
                 summary.take(row, outcome)
         # A run that is killed before this line makes its lists again from the journal.
-        if journal.rows == len(rows):
+        if journal.rows == total:
             journal.finish()
     picture = preview.write() if preview else None
-    print(as_text(summary, settings.output, picture, total=len(rows), seconds=time.monotonic() - start), flush=True)
-    if journal.rows < len(rows):
-        print(
-            f"stopped by a signal; {summary.rows} of {len(rows)} rows are answered; go on with --resume",
-            file=sys.stderr,
-        )
+    print(as_text(summary, settings.output, picture, total=total, seconds=time.monotonic() - start), flush=True)
+    if journal.rows < total:
+        print(f"stopped by a signal; {summary.rows} of {total} rows are answered; go on with --resume", file=sys.stderr)
         return EXIT_STOPPED
-    return EXIT_FALLBACKS if settings.strict and (summary.fallbacks or summary.unwritten) else 0
+    return EXIT_FALLBACKS if settings.strict and not summary.flawless else 0
 
 
 def _taken_over(
-    jobs: Sequence[Job], journal: Journal, writer: AnswerWriter, preview: Preview | None
+    plan: Plan, journal: Journal, writer: AnswerWriter, preview: Preview | None
 ) -> Iterator[tuple[Row, Outcome]]:
     """What an interrupted run has answered already."""
-    requests = chain.from_iterable(job.requests for job in jobs)
+    requests = chain.from_iterable(job.requests for job in plan.jobs())
     for outcome in chain.from_iterable(journal.replay()):
         row = next(requests).row
         writer.take_over(row, outcome)
@@ -96,7 +94,7 @@ def _taken_over(
 
 def _answered(
     engine: Engine,
-    jobs: Sequence[Job],
+    plan: Plan,
     settings: RunSettings,
     journal: Journal,
     writer: AnswerWriter,
@@ -104,7 +102,7 @@ def _answered(
     stop: Stop,
 ) -> Iterator[tuple[Row, Outcome]]:
     """The rows of every batch that the journal doesn't hold yet, answered and written."""
-    left = jobs[journal.batches * settings.batch_size :]
+    left = plan.jobs(journal.batches * settings.batch_size)
     for item in answers(engine, left, settings.input, settings.batch_size, stop=lambda: stop.wanted):
         outcome = writer.write(item.row, item.answer)
         outcome = outcome._replace(fallback=item.fallback, warnings=(*item.warnings, *outcome.warnings))

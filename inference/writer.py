@@ -36,7 +36,8 @@ class AnswerWriter:
 
     def __init__(self, folder: OutputFolder) -> None:
         self.folder = folder
-        self.masks: set[str] = set()
+        # Hashes of their names, which many long paths would take far more memory than.
+        self.masks: set[int] = set()
         self.lists: dict[TaskType, BinaryIO] = {}
 
     def __enter__(self) -> Self:
@@ -73,7 +74,7 @@ class AnswerWriter:
             OutputError: writing failed.
         """
         if outcome.mask is not None:
-            self.masks.add(outcome.mask)
+            self.masks.add(hash(outcome.mask))
         if outcome.record is None:
             return
         file = self.lists[row.type]
@@ -94,7 +95,7 @@ class AnswerWriter:
         name = answer_mask_path(row)
         if name.partition("/")[0] in JSON_FILES.values() or name.endswith(PART):
             raise ValueError(f"mask_path names {name}, which is kept for other answers")
-        if name in self.masks:
+        if hash(name) in self.masks:
             return Outcome(warnings=("another row names the same mask; the first one's is kept",))
         odd = () if name.lower().endswith(".png") else (ODD_NAME,)
         encoded, pixels = cv2.imencode(".png", mask)
@@ -102,19 +103,20 @@ class AnswerWriter:
             raise ValueError(f"no PNG can hold a mask of {mask.shape[1]}x{mask.shape[0]} pixels")
         content = pixels.tobytes()
         self.folder.write(name, content)
-        self.masks.add(name)
+        self.masks.add(hash(name))
         return Outcome(mask=name, checksum=zlib.crc32(content), warnings=odd)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            for task_type, file in self.lists.items():
-                if kind is None:
+            if kind is None:
+                # All are whole before the first gets its name: a disk that fills up here leaves none.
+                for file in self.lists.values():
                     file.write(b"]\n" if file.tell() == 1 else b"\n]\n")
                     file.close()
-                    target = self.folder.root / JSON_FILES[task_type]
-                    self.folder.finish(target.with_name(f".{target.name}{PART}"), target)
+                for name in JSON_FILES.values():
+                    self.folder.finish(self.folder.root / f".{name}{PART}", self.folder.root / name)
         except OSError as failure:
             raise self.folder.failure(failure) from failure
         finally:

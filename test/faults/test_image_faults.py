@@ -1,9 +1,7 @@
 """Image files that are damaged, dangerous or of another kind."""
 
-import io
 import os
 import struct
-import zlib
 from pathlib import Path
 
 import cv2
@@ -12,39 +10,16 @@ import PIL.Image
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header
 
 from aurora.errors import ImageError
 from aurora.headers import MAX_BYTES
 from aurora.images import image_size, read_image, read_mask
 
-RAMP = np.arange(24 * 40).reshape(24, 40)
-
-
-def encoded(ending: str, **options: object) -> bytes:
-    pixels = np.repeat((RAMP[..., None] // 4).astype(np.uint8), 3, axis=2)
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(buffer, ending, **options)
-    return buffer.getvalue()
-
 
 def write(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
-
-
-def patched(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png_header(width: int, height: int) -> bytes:
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-
-
-PNG, JPEG = encoded("PNG"), encoded("JPEG")
 
 
 @pytest.mark.parametrize(
@@ -138,8 +113,7 @@ def test_a_few_bright_pixels_on_a_flat_ground_are_seen(tmp_path: Path) -> None:
 
 def test_a_bomb_is_refused_from_its_header_and_its_size_is_known(tmp_path: Path) -> None:
     side = 20000
-    pixels = zlib.compress(bytes(side * 4000), 1)
-    path = write(tmp_path / "i.png", png_header(side, side) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
+    path = write(tmp_path / "i.png", bomb(side))
     with pytest.raises(ImageError, match="20000x20000"):
         read_image(path, tmp_path)
     with pytest.raises(ImageError, match="20000x20000"):

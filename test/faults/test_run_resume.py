@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,9 +89,10 @@ def test_done_batches_are_not_inferred_again(again: RunSettings, monkeypatch: py
     begun: list[int] = []
     real = inference.run.answers
 
-    def answers(engine: object, jobs: list[object], *rest: object, **more: object) -> object:
-        begun.append(len(jobs))
-        return real(engine, jobs, *rest, **more)  # type: ignore[arg-type]
+    def answers(engine: object, jobs: Iterable[object], *rest: object, **more: object) -> object:
+        left = list(jobs)
+        begun.append(len(left))
+        return real(engine, left, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(inference.run, "answers", answers)
     run(again)

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from support.listed import Listed
 
 from aurora.checkpoint import Spec
 from aurora.images import Image, read_image
@@ -15,7 +16,7 @@ from aurora.rows import Row
 from aurora.tasks import Task, TaskType, of_type, registry
 from aurora.transform import to_frame
 from inference.pipeline import Answered, answers
-from inference.plan import plan
+from inference.plan import Plan
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 TASKS = registry(
@@ -78,7 +79,7 @@ def root(tmp_path: Path) -> Path:
 
 def answered(rows: list[Row], root: Path, engine: FakeEngine | None = None, batch_size: int = 4) -> list[Answered]:
     engine = engine or FakeEngine()
-    return list(answers(engine, plan(rows, engine.spec.tasks), root, batch_size, stop=lambda: False))
+    return list(answers(engine, Plan(Listed(rows), engine.spec.tasks).jobs(), root, batch_size, stop=lambda: False))
 
 
 def mask(item: Answered) -> np.ndarray:
@@ -182,7 +183,7 @@ def test_what_is_odd_about_an_image_or_a_row_is_passed_on(root: Path) -> None:
 
 def test_no_batch_is_begun_after_the_one_in_which_it_is_stopped(root: Path) -> None:
     engine = FakeEngine()
-    jobs = plan(mixed(9), TASKS)
+    jobs = Plan(Listed(mixed(9)), TASKS).jobs()
     found = list(answers(engine, jobs, root, 2, stop=lambda: len(engine.encoded) == 2))
     assert engine.encoded == [2, 2]
     assert len(found) == 4 * len(TASKS)

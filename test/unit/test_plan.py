@@ -1,12 +1,13 @@
 """Which image answers which rows, and what is known of a row before its image is opened."""
 
 import pytest
+from support.listed import Listed
 
 from aurora.answers import DEFAULT_CLASSES
 from aurora.requests import Request
 from aurora.rows import Row
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
-from inference.plan import plan
+from inference.plan import Job, Plan
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 WEIGHTS = registry([Task("cls", CLASSIFICATION, 3), Task("seg", SEGMENTATION, 4), Task("det", DETECTION, 1)])
@@ -16,21 +17,25 @@ def row(task_id: str, kind: TaskType, count: int | None = None, image: str = "..
     return Row(task_id, kind, count, image, None, "a.csv:2", {})
 
 
+def plan(rows: list[Row], limit: int | None = None) -> list[Job]:
+    return list(Plan(Listed(rows), WEIGHTS, limit).jobs())
+
+
 def request(task_id: str, kind: TaskType, count: int | None = None) -> Request:
-    (job,) = plan([row(task_id, kind, count)], WEIGHTS)
+    (job,) = plan([row(task_id, kind, count)])
     return job.requests[0]
 
 
 def test_an_image_is_one_job_in_the_order_in_which_it_first_occurs() -> None:
     rows = [row("cls", CLASSIFICATION, image=image) for image in ("../b.png", "../a.png", "../b.png", "../c.png")]
-    jobs = plan(rows, WEIGHTS)
+    jobs = plan(rows)
     assert [job.requests[0].row.image_path for job in jobs] == ["../b.png", "../a.png", "../c.png"]
     assert [request.row for request in jobs[0].requests] == [rows[0], rows[2]]
 
 
 def test_no_row_is_lost_whatever_the_order() -> None:
     rows = [row(f"{n}", CLASSIFICATION, image=f"../{n % 7}.png") for n in range(50)]
-    assert sorted(int(r.row.task_id) for job in plan(rows, WEIGHTS) for r in job.requests) == list(range(50))
+    assert sorted(int(r.row.task_id) for job in plan(rows) for r in job.requests) == list(range(50))
 
 
 @pytest.mark.parametrize(("stated", "count"), [(None, 3), (3, 3), (2, 2), (9, 9)])
@@ -76,5 +81,20 @@ def test_a_task_of_another_type_is_refused_with_both() -> None:
 
 
 def test_a_job_needs_the_model_if_any_of_its_rows_does() -> None:
-    jobs = plan([row("new", DETECTION), row("cls", CLASSIFICATION), row("new", DETECTION, image="../2.png")], WEIGHTS)
+    jobs = plan([row("new", DETECTION), row("cls", CLASSIFICATION), row("new", DETECTION, image="../2.png")])
     assert [job.answerable for job in jobs] == [True, False]
+
+
+@pytest.mark.parametrize("start", [0, 1, 6, 7, 99])
+def test_jobs_may_be_taken_from_any_one_on(start: int) -> None:
+    rows = [row("cls", CLASSIFICATION, image=f"../{n % 7}.png") for n in range(50)]
+    whole = plan(rows)
+    found = Plan(Listed(rows), WEIGHTS)
+    assert len(found) == len(whole) == 7
+    assert list(found.jobs(start)) == whole[start:]
+
+
+def test_only_the_first_rows_are_planned_where_there_is_a_limit() -> None:
+    rows = [row(f"{n}", CLASSIFICATION, image=f"../{n % 3}.png") for n in range(50)]
+    assert [[r.row.task_id for r in job.requests] for job in plan(rows, limit=5)] == [["0", "3"], ["1", "4"], ["2"]]
+    assert len(plan(rows, limit=99)) == 3

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from aurora.rows import Problem, Row
+from aurora.rows import Problem, Row, RowList, Rows
 from aurora.tasks import TaskType
 from inference.journal import Outcome
 from inference.report import as_text
-from inference.summary import EXAMPLES, Summary
+from inference.summary import EXAMPLES, OTHERS, TEXTS, Summary
 
 
 def row(number: int, task_id: str = "a_rather_long_task", kind: TaskType = TaskType.SEGMENTATION) -> Row:
@@ -39,7 +39,7 @@ def test_the_last_line_tells_how_many_rows_are_answered_and_where() -> None:
 def test_a_row_that_was_not_written_is_named_and_not_counted_as_answered() -> None:
     summary = Summary()
     summary.not_written(row(5), "mask_path is blank")
-    assert "unwritten (1): mask_path is blank [a.csv:5]" in text(summary)
+    assert "unwritten (1): mask_path is blank [a.csv:5 ../1.png]" in text(summary)
     assert text(summary)[-1].startswith("answered 0 of 9 rows in")
 
 
@@ -57,15 +57,34 @@ def test_many_of_a_kind_are_one_line_with_a_few_examples(count: int, more: str) 
     for number in range(count):
         summary.answered(row(number), "no image")
     (line,) = [line for line in text(summary) if line.startswith("fallbacks")]
-    assert line == f"fallbacks ({count}): no image [a.csv:0, a.csv:1, a.csv:2, a.csv:3, a.csv:4{more}]"
+    named = ", ".join(f"a.csv:{number} ../1.png" for number in range(EXAMPLES))
+    assert line == f"fallbacks ({count}): no image [{named}{more}]"
+
+
+def test_too_many_different_texts_are_one_line() -> None:
+    summary = Summary()
+    for number in range(3 * TEXTS):
+        summary.warn(f"odd in its own way, {number}", "a.csv")
+    assert len(text(summary)) == TEXTS + 3
+    assert f"warnings ({2 * TEXTS}): {OTHERS} [a.csv, a.csv, a.csv, a.csv, a.csv, ...]" in text(summary)
 
 
 def test_what_is_most_frequent_comes_first() -> None:
     summary = Summary()
-    summary.input_problems([Problem("a.csv:2", "rare"), Problem("a.csv:3", "common"), Problem("b.csv", "common")])
+    for source, message in (("a.csv:2", "rare"), ("a.csv:3", "common"), ("b.csv", "common")):
+        summary.warn(message, source)
     assert text(summary)[1:3] == ["warnings (2): common [a.csv:3, b.csv]", "warnings (1): rare [a.csv:2]"]
 
 
 def test_the_preview_is_named_where_there_is_one() -> None:
     assert "preview: p/preview.png" in text(Summary(), preview=Path("p/preview.png"))
     assert not any("preview" in line for line in text(Summary()))
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_reading_found_is_taken_over_and_the_last_line_tells_of_rows_left_out(complete: bool) -> None:
+    summary = Summary()
+    summary.input_problems(Rows(RowList(), [Problem("a.csv:2", "odd")], 0, complete, ""))
+    assert summary.flawless == complete
+    assert "warnings (1): odd [a.csv:2]" in text(summary)
+    assert ("left out what the warnings name" in text(summary)[-1]) != complete

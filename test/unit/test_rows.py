@@ -43,7 +43,7 @@ def folder(root: Path, **files: str) -> Path:
 def test_a_row_carries_every_column_and_its_line(tmp_path: Path) -> None:
     text = "task_id,task_name,num_classes,image_path,mask_path\nlung,segmentation,2,../S/i.png,../S/m.png\n"
     found = read_rows(folder(tmp_path, a=text))
-    assert found.rows == [Row("lung", TaskType.SEGMENTATION, 2, "../S/i.png", "../S/m.png", "a.csv:2", {})]
+    assert list(found.rows) == [Row("lung", TaskType.SEGMENTATION, 2, "../S/i.png", "../S/m.png", "a.csv:2", {})]
     assert found.problems == []
 
 

@@ -193,7 +193,7 @@ def test_a_mask_that_no_png_can_hold_is_refused(tmp_path: Path, writer: AnswerWr
 def test_a_full_disk_ends_the_run_and_keeps_whole_masks_only(small_disk: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
     writer = AnswerWriter(OutputFolder(small_disk))
-    with pytest.raises(OutputError, match=r"No space left.*MiB free.*--output"):
+    with pytest.raises(OutputError, match=r"No space left.*MiB are free.*--output"):
         write_all(writer, [(masked(f"../S/{number}.png"), noise) for number in range(9)])
     assert names(small_disk) == {"S/0.png"}
     np.testing.assert_array_equal(pixels(small_disk / "S/0.png"), noise)

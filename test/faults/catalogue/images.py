@@ -1,0 +1,230 @@
+"""Image files that are damaged, dangerous, odd or not there."""
+
+import os
+import pickle
+import stat
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import PIL.Image
+import SimpleITK as sitk
+from faults.catalogue.bench import ROOT, Bench, Ended, fault, needs
+from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header
+
+from aurora.headers import MAX_BYTES
+
+SECTION = "Images"
+FRAMES = [PIL.Image.fromarray(np.full((8, 9, 3), value, np.uint8)) for value in (40, 200, 90)]
+
+
+def in_frames(ending: str) -> Callable[[Bench], Ended]:
+    def make(bench: Bench) -> Ended:
+        path = bench.image(b"")
+        FRAMES[0].save(path, ending, save_all=True, append_images=FRAMES[1:])
+        return bench.run()
+
+    return make
+
+
+def in_volume(name: str) -> Callable[[Bench], Ended]:
+    def make(bench: Bench) -> Ended:
+        path = bench.image(b"", name)
+        sitk.WriteImage(sitk.GetImageFromArray(np.stack([RAMP, RAMP, RAMP]).astype(np.uint8)), str(path))
+        return bench.run()
+
+    return make
+
+
+def holding(content: bytes | np.ndarray, name: str = "bad.png") -> Callable[[Bench], Ended]:
+    def make(bench: Bench) -> Ended:
+        bench.image(content, name)
+        return bench.run()
+
+    return make
+
+
+def nan_image() -> np.ndarray:
+    values = RAMP.astype(np.float32)
+    values[0] = np.nan
+    return values
+
+
+def turned(orientation: int) -> bytes:
+    exif = PIL.Image.Exif()
+    exif[0x112] = orientation
+    return encoded("JPEG", exif=exif)
+
+
+FILES: dict[str, Callable[[Bench], Ended]] = {
+    "an empty file": holding(b""),
+    "an HTML page named .png": holding(b"<html><body>404 not found</body></html>"),
+    "a pickle named .png": holding(pickle.dumps({"a": 1})),
+    "an SVG drawing named .png": holding(b'<svg xmlns="http://www.w3.org/2000/svg"/>'),
+    "a PNG cut in its header": holding(PNG[:20]),
+    "a PNG cut in its pixels": holding(PNG[: len(PNG) // 2]),
+    "a PNG whose last chunk has a wrong checksum": holding(patched(PNG, PNG.index(b"IEND") - 8)),
+    "a PNG with one damaged byte of pixels": holding(patched(PNG, PNG.index(b"IDAT") + 20)),
+    "a PNG of no width": holding(png_header(0, 5)),
+    "a JPEG cut in its header": holding(JPEG[:100], "bad.jpg"),
+    "a JPEG cut in its pixels": holding(JPEG[:-25], "bad.jpg"),
+    "a BMP cut in its pixels": holding(encoded("BMP")[:200], "bad.bmp"),
+    "a TIFF cut in its pixels": holding(encoded("TIFF")[:200], "bad.tiff"),
+    "a 16-bit PNG": holding(RAMP.astype(np.uint16)),
+    "a TIFF of floats, some not a number": holding(nan_image(), "bad.tiff"),
+    "a TIFF of signed numbers": holding((RAMP - 500).astype(np.int16), "bad.tiff"),
+    "an image of one grey value": holding(np.full((20, 20), 7, np.uint8)),
+    "a PNG with transparency": holding(encoded("PNG", "RGBA")),
+    "a grey PNG with transparency": holding(encoded("PNG", "LA")),
+    "a PNG with a palette": holding(encoded("PNG", "P")),
+    "a PNG of one bit": holding(encoded("PNG", "1")),
+    "a CMYK JPEG": holding(encoded("JPEG", "CMYK"), "bad.jpg"),
+    "a grey JPEG": holding(encoded("JPEG", "L"), "bad.jpg"),
+    "a WebP": holding(encoded("WEBP"), "bad.webp"),
+    "a JPEG named .png": holding(JPEG),
+    "a JPEG with an EXIF orientation": holding(turned(6), "bad.jpg"),
+    "an image of 1x1": holding(np.zeros((1, 1), np.uint8)),
+    "an image of 1x4000": holding(np.zeros((4000, 1), np.uint8)),
+    "an image of 4000x1": holding(np.zeros((1, 4000), np.uint8)),
+    "a bomb: 20000x20000 pixels in 80 kB": holding(bomb(20000)),
+    "a header that states 2147483647x2147483647 pixels": holding(png_header(2**31 - 1, 2**31 - 1)),
+    "an animated GIF": in_frames("GIF"),
+    "an animated PNG": in_frames("PNG"),
+    "a TIFF of several pages": in_frames("TIFF"),
+    "a MetaImage volume": in_volume("bad.mha"),
+    "a NIfTI volume": in_volume("bad.nii.gz"),
+    "a DICOM volume": in_volume("bad.dcm"),
+}
+for name, make in FILES.items():
+    fault(SECTION, name)(make)
+
+
+@fault(SECTION, "a MetaImage whose pixels lie in another file")
+def pixels_elsewhere(bench: Bench) -> Ended:
+    path = bench.image(b"", "bad.mha")
+    sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint8)), str(path.with_suffix(".mhd")))
+    path.with_suffix(".mhd").rename(path)
+    return bench.run()
+
+
+@fault(SECTION, "a NIfTI file cut short")
+def cut_volume(bench: Bench) -> Ended:
+    path = bench.image(b"", "bad.nii")
+    sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint8)), str(path))
+    path.write_bytes(path.read_bytes()[:400])
+    return bench.run()
+
+
+@fault(SECTION, "a MetaImage cut short")
+def cut_metaimage(bench: Bench) -> Ended:
+    path = bench.image(b"", "bad.mha")
+    sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint8)), str(path))
+    path.write_bytes(path.read_bytes()[:-100])
+    return bench.run()
+
+
+@fault(SECTION, "a DICOM file with an element longer than the file")
+def long_element(bench: Bench) -> Ended:
+    bench.image((ROOT / "test" / "faults" / "corpus" / "element.dcm").read_bytes(), "bad.dcm")
+    return bench.run()
+
+
+@fault(SECTION, "no such file")
+def missing(bench: Bench) -> Ended:
+    bench.image(PNG).unlink()
+    return bench.run()
+
+
+@fault(SECTION, "a folder with the image's name")
+def folder(bench: Bench) -> Ended:
+    path = bench.image(PNG)
+    path.unlink()
+    path.mkdir()
+    return bench.run()
+
+
+@fault(SECTION, "a FIFO with the image's name")
+def fifo(bench: Bench) -> Ended:
+    path = bench.image(PNG)
+    path.unlink()
+    os.mkfifo(path)
+    return bench.run()
+
+
+@fault(SECTION, "a device with the image's name")
+def device(bench: Bench) -> Ended:
+    needs(os.geteuid() == 0, "only root can make a device")
+    path = bench.image(PNG)
+    path.unlink()
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    except PermissionError:
+        needs(False, "no device can be made here")
+    return bench.run()
+
+
+@fault(SECTION, "a link out of the input folder")
+def link_out(bench: Bench) -> Ended:
+    path = bench.image(PNG)
+    path.rename(bench.folder / "outside.png")
+    path.symlink_to(bench.folder / "outside.png")
+    return bench.run()
+
+
+@fault(SECTION, "a link to itself")
+def link_loop(bench: Bench) -> Ended:
+    path = bench.image(PNG)
+    path.unlink()
+    path.symlink_to(path)
+    return bench.run()
+
+
+@fault(SECTION, "a file larger than 1 GiB")
+def huge(bench: Bench) -> Ended:
+    os.truncate(bench.image(PNG), MAX_BYTES + 1)
+    return bench.run()
+
+
+@fault(SECTION, "a file that the user may not read")
+def forbidden(bench: Bench) -> Ended:
+    bench.image(PNG).chmod(0)
+    bench.out.mkdir()
+    bench.out.chmod(0o777)
+    return bench.as_nobody()
+
+
+PATHS = {
+    "an image_path that climbs out of the input folder": "../../etc/passwd",
+    "an absolute image_path": "/etc/passwd",
+    "an image_path that is a URL": "http://127.0.0.1:9/x.png",
+    "a blank image_path": "",
+    "an image_path that says nan": "nan",
+    "an image_path with a NUL byte": "../images/0\0.png",
+    "an image_path with a name of 300 letters": f"../images/{'x' * 300}.png",
+}
+
+
+def at(path: str) -> Callable[[Bench], Ended]:
+    def make(bench: Bench) -> Ended:
+        bench.rows(f"lung,segmentation,2,{path},../masks/bad.png")
+        return bench.run()
+
+    return make
+
+
+for name, path in PATHS.items():
+    fault(SECTION, name)(at(path))
+
+
+@fault(SECTION, "a file that a decoder gives up on with an error of its own")
+def broken_decoder(bench: Bench) -> Ended:
+    bench.image(PNG)
+    real = cv2.imdecode
+
+    def imdecode(data: np.ndarray, flags: int) -> np.ndarray:
+        if len(data) == len(PNG):
+            raise MemoryError("no room")
+        return real(data, flags)
+
+    bench.patch.setattr(cv2, "imdecode", imdecode)
+    return bench.run()

@@ -1,0 +1,89 @@
+"""Output folders that can't be written, or hold something already."""
+
+import fcntl
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from faults.catalogue.bench import Bench, Ended, fault, needs
+from faults.catalogue.stopping import stopped
+
+SECTION = "The output folder"
+
+
+@contextmanager
+def mounted(place: Path, options: str) -> Iterator[None]:
+    """A small file system in memory; skipped where none can be mounted."""
+    place.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", options, "aurora", str(place)]
+    works = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    needs(works, "no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@fault(SECTION, "an output folder mounted read-only")
+def read_only(bench: Bench) -> Ended:
+    with mounted(bench.out, "ro"):
+        return bench.run()
+
+
+@fault(SECTION, "an output folder below a file")
+def below_a_file(bench: Bench) -> Ended:
+    (bench.folder / "file").touch()
+    return bench.run(output=bench.folder / "file" / "out")
+
+
+@fault(SECTION, "an output folder where none can be made")
+def in_proc(bench: Bench) -> Ended:
+    return bench.run(output=Path("/proc/aurora"))
+
+
+@fault(SECTION, "an output folder of somebody else")
+def somebody_elses(bench: Bench) -> Ended:
+    bench.out.mkdir()
+    return bench.as_nobody()
+
+
+@fault(SECTION, "a folder with the name of an answer file")
+def folder_for_a_file(bench: Bench) -> Ended:
+    (bench.out / "detection_predictions.json").mkdir(parents=True)
+    return bench.run()
+
+
+@fault(SECTION, "a disk that fills up during the run")
+def full(bench: Bench) -> Ended:
+    with mounted(bench.out, "size=12k"):
+        ended = bench.run()
+        assert not list(bench.out.glob("*.json")), ended
+        subprocess.run(["mount", "-o", "remount,size=1m", str(bench.out)], check=True)
+        again = bench.run("--resume")
+        assert again.code == 0, again
+        assert bench.answers() == 4
+    return ended
+
+
+@fault(SECTION, "another run into the same folder at the same time")
+def another_run(bench: Bench) -> Ended:
+    bench.out.mkdir()
+    with (bench.out / ".aurora-run.part").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return bench.run()
+
+
+@fault(SECTION, "what a run with other flags left")
+def other_flags(bench: Bench) -> Ended:
+    stopped(bench, signal.SIGKILL)
+    return bench.run("--resume", "--batch-size", 2)
+
+
+@fault(SECTION, "old answers of another set")
+def old_answers(bench: Bench) -> Ended:
+    bench.out.mkdir()
+    (bench.out / "detection_predictions.json").write_text('[{"image_path": "old"}]')
+    return bench.run()

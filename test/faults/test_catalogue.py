@@ -1,0 +1,54 @@
+"""Every fault in docs/faults.md is made for real; the run ends with the page's exit code, in the page's words."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faults.catalogue import images, masks, outputs, runs, tables, weights  # noqa: F401  each enters its faults
+from faults.catalogue.bench import FAULTS, Bench, Ended
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+ROW = re.compile(r"^\| (?P<name>[^|]+?) \| (?P<code>\d+) \| (?P<said>.*) \|$", re.MULTILINE)
+SHARED_MASK = "another row names the same mask"
+
+
+def line_of_page(name: str, code: int, said: list[str]) -> str:
+    """A fault's line of its table."""
+    return f"| {name} | {code} | {'<br>'.join(f'`{line}`' for line in said) or 'nothing'} |"
+
+
+def lines_of_page() -> dict[str, str]:
+    return {match["name"]: match[0] for match in ROW.finditer(PAGE.read_text(encoding="utf-8"))}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_ends_as_its_line_of_the_page_says(
+    name: str,
+    bench: Bench,
+    record_property: Callable[[str, object], None],
+) -> None:
+    ended = FAULTS[name].make(bench)
+    assert "Traceback" not in ended.err
+    if ended.code in (0, 10):
+        assert_every_row_is_answered(bench, ended)
+    record_property("fault", "survived" if ended.code in (0, 10, 143) else "refused")
+    assert line_of_page(name, ended.code, ended.said) == lines_of_page().get(name)
+
+
+def assert_every_row_is_answered(bench: Bench, ended: Ended) -> None:
+    """All rows but those that have no place for their mask have an answer, and what is printed counts them right."""
+    found = re.search(r"^answered (\d+) of (\d+) rows", ended.out, re.MULTILINE)
+    if not found:  # the log was lost, and the fault has counted them itself
+        return
+    unwritten = re.findall(r"^unwritten \((\d+)\)", ended.out, re.MULTILINE)
+    shared = re.findall(rf"^warnings \((\d+)\): {SHARED_MASK}", ended.out, re.MULTILINE)
+    assert int(found[1]) + sum(map(int, unwritten)) == int(found[2])
+    assert bench.answers() + sum(map(int, shared)) == int(found[1])
+
+
+def test_the_page_has_every_fault_under_its_section_and_no_other() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    sections = {part.splitlines()[0]: ROW.findall(part) for part in text.split("\n## ")[1:]}
+    page = {name: section for section, rows in sections.items() for name, *_ in rows}
+    assert page == {name: fault.section for name, fault in FAULTS.items()}
