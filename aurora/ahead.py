@@ -5,20 +5,32 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from aurora.errors import DeviceError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], limit: int, threads: int) -> Iterator[Result]:
-    """`function` of each item, in order, computed in threads; at most `limit` are held beyond the one that is given."""
+    """`function` of each item, in order, computed in threads; at most `limit` are held beyond the one that is given.
+
+    Raises `DeviceError` where no thread can be started.
+    """
     with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
+                waiting.append(_submit(pool, function, item))
                 if len(waiting) > limit:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ThreadPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    try:
+        return pool.submit(function, item)
+    except RuntimeError as error:
+        raise DeviceError(f"{error}; let this process have more threads or more memory") from error

@@ -7,6 +7,7 @@ three JSON files; a value that isn't finite can't become a record.
 from collections.abc import Mapping
 from typing import Annotated
 
+import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -103,6 +104,14 @@ def fallback(row: Row, kind: TaskType, count: int, size: tuple[int, int] | None)
     if kind is TaskType.DETECTION:
         return detection(row, np.array([0.25, 0.25, 0.75, 0.75]), size)
     return regression(row, np.full((count, 2), 0.5), size)
+
+
+def encode_mask(answer: Answer) -> bytes:
+    """The PNG file that a mask becomes; empty for another answer, and for a mask that no PNG can hold."""
+    if not isinstance(answer, np.ndarray):
+        return b""
+    encoded, pixels = cv2.imencode(".png", answer)
+    return pixels.tobytes() if encoded else b""
 
 
 def classification(row: Row, probabilities: np.ndarray) -> ClassificationAnswer:

@@ -25,7 +25,7 @@ def main() -> None:
 @click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
 @click.option("--engine", type=click.Choice(["torch", "onnx"]), help="Default: onnx on a CPU, torch on a GPU.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images at once.")
+@click.option("--batch-size", type=click.IntRange(1), help="Images at once. Default: 8 on a CPU, 32 on a GPU.")
 @click.option("--limit", type=click.IntRange(1), help="Answer only the first N rows.")
 @click.option("--resume", is_flag=True, help="Go on from where a run with the same flags was interrupted.")
 @click.option("--strict", is_flag=True, help="Exit with 10 if any row got a fallback or none.")

@@ -16,6 +16,10 @@ DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "aurora-t
 # Either is there when a container or host shows an NVIDIA driver; asking PyTorch would mean importing it.
 _NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
+# On two CPU cores 8 images at once are as fast as any number, and 16 take half as much memory again; a GPU has more
+# processors to fill.
+CPU_BATCH, GPU_BATCH = 8, 32
+
 
 class Engine(Protocol):
     """A loaded model."""
@@ -25,6 +29,8 @@ class Engine(Protocol):
     #: What the run says of it, such as "ONNX Runtime 1.31.1 on CPU".
     name: str
     spec: Spec
+    #: How many images at once are best unless the user knows better.
+    batch_size: int
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         """The raw answers of a batch of mixed tasks.

@@ -1,6 +1,5 @@
 """Answers with ONNX Runtime; needs no PyTorch."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import onnxruntime as ort
 from aurora.checkpoint import spec_from_metadata, verify
 from aurora.errors import DeviceError, WeightsError
 from aurora.tasks import TaskType, of_type
+from inference.engine import CPU_BATCH, GPU_BATCH
+from inference.processors import processors
 
 _FATAL_ONLY = 4
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -29,7 +30,7 @@ class OnnxEngine:
         providers = _providers(device)
         options = ort.SessionOptions()
         options.log_severity_level = _FATAL_ONLY
-        options.intra_op_num_threads = _processors()
+        options.intra_op_num_threads = processors()
         try:
             self.session = ort.InferenceSession(path, options, providers=providers)
         except Exception as error:  # ONNX Runtime's errors share no class of their own
@@ -43,6 +44,7 @@ class OnnxEngine:
         self.spec = spec_from_metadata(self.session.get_modelmeta().custom_metadata_map, path)
         self.kinds = [kind for kind in TaskType if of_type(self.spec.tasks, kind)]
         self.name = f"ONNX Runtime {ort.__version__} on {self.provider.removesuffix('ExecutionProvider')}"
+        self.batch_size = CPU_BATCH if self.provider == _CPU else GPU_BATCH
         self.wanted_only = ort.RunOptions()
         self.wanted_only.only_execute_path_to_fetches = True
 
@@ -57,11 +59,6 @@ class OnnxEngine:
     def on_cpu(self) -> "OnnxEngine | None":
         """See `inference.engine.Engine.on_cpu`."""
         return None if self.provider == _CPU else OnnxEngine(self.path, "cpu")
-
-
-def _processors() -> int:
-    """How many processors this process may use; macOS can't say more than how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:

@@ -9,6 +9,7 @@ import torch
 from aurora import checkpoint
 from aurora.device import open_device
 from aurora.tasks import TaskType
+from inference.engine import CPU_BATCH, GPU_BATCH
 
 
 class TorchEngine:
@@ -23,6 +24,7 @@ class TorchEngine:
         self.path, self.device = path, open_device(device)
         model, self.spec = checkpoint.load(path)
         self.model = model.to(self.device)
+        self.batch_size = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
         self.name = f"PyTorch {torch.__version__} on {self.device}"
 
     @torch.inference_mode()

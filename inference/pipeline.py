@@ -1,69 +1,107 @@
-"""The run's main line: images in, mixed batches through the engine, one answer per row out."""
+"""The run's main line: images in, mixed batches through the engine, one answer per row out.
+
+Reading, the model and the making of answers each have threads of their own, so that they overlap; what is on its way
+between them is bounded, and everything comes out in order.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from aurora.answers import Answer, answer, fallback
+from aurora.ahead import ahead
+from aurora.answers import Answer, answer, encode_mask, fallback
 from aurora.frames import Framed
 from aurora.requests import Request
 from aurora.rows import Row
 from aurora.tasks import TaskType, channel_slices
 from inference.engine import Engine
-from inference.infer import Portions
+from inference.infer import Inferred, Portions
 from inference.plan import Job
-from inference.prefetch import Loaded, prefetch
+from inference.prefetch import Loaded, load
+from inference.stages import Stages
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A row's answer; `fallback` says why it is only a neutral one, `warnings` what else is odd.
 
-    `last` tells that it is the last one of its batch.
+    `content` is the file that a mask becomes, empty if there is none. `last` tells that the row is the last one of its
+    batch.
     """
 
     row: Row
     answer: Answer
+    content: bytes
     fallback: str | None
     warnings: tuple[str, ...]
     last: bool
 
 
 def answers(
-    engine: Engine, jobs: Iterable[Job], root: Path, batch_size: int, stop: Callable[[], bool]
+    engine: Engine, jobs: Iterable[Job], root: Path, batch_size: int, stages: Stages, stop: Callable[[], bool]
 ) -> Iterator[Answered]:
-    """The answer to every request of every job, in order; no new batch is begun once `stop` is true."""
-    loaded = prefetch(jobs, root, engine.spec.config.image_size, limit=2 * batch_size)
-    slices = {kind: channel_slices(engine.spec.tasks, kind) for kind in TaskType}
-    portions = Portions(engine)
-    for batch in _batches(loaded, batch_size):
-        last = batch[-1].job.requests[-1]
-        for inferred in portions.infer(batch):
-            for item in inferred.items:
-                for request in item.job.requests:
-                    raw = inferred.of(request)
-                    if raw is not None:
-                        raw = raw[slices[request.row.type][request.row.task_id.strip()]]
-                    yield _answered(request, item.image, raw, inferred.reason, last=request is last)
-        if stop():
-            return
-
-
-def _answered(request: Request, image: Framed, raw: np.ndarray | None, reason: str | None, last: bool) -> Answered:
-    row, reason = request.row, request.refusal or image.reason or reason
-    warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
-    if raw is not None and image.size is not None:
-        try:
-            return Answered(row, answer(row, row.type, request.count, raw, image.size), None, warnings, last)
-        except ValueError as error:
-            reason = str(error)
-    return Answered(row, fallback(row, row.type, request.count, image.size), reason, warnings, last)
+    """The answer to every request of every job, in order; once `stop` is true no other batch is answered."""
+    read = stages.timed("reading", partial(load, root=root, frame=engine.spec.config.image_size))
+    model = stages.timed("model", partial(_inferred, Portions(engine)))
+    make = stages.timed("answers", _answered)
+    loaded = ahead(read, jobs, 2 * batch_size, stages.threads)
+    inferred = ahead(model, _batches(loaded, batch_size), 1, 1)
+    # Few, because a mask of a large image is large.
+    return ahead(make, _asked(engine, inferred, stop), 2 * stages.threads, stages.threads)
 
 
 def _batches(items: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def _inferred(portions: Portions, batch: list[Loaded]) -> list[Inferred]:
+    return list(portions.infer(batch))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request with all that its answer is made of; `raw` is the model's output for it, None if there is none."""
+
+    request: Request
+    image: Framed
+    raw: np.ndarray | None
+    reason: str | None
+    last: bool
+
+
+def _asked(engine: Engine, batches: Iterable[list[Inferred]], stop: Callable[[], bool]) -> Iterator[_Asked]:
+    slices = {kind: channel_slices(engine.spec.tasks, kind) for kind in TaskType}
+    for batch in batches:
+        last = batch[-1].items[-1].job.requests[-1]
+        for inferred in batch:
+            for item in inferred.items:
+                for request in item.job.requests:
+                    raw = inferred.of(request)
+                    if raw is not None:
+                        raw = raw[slices[request.row.type][request.row.task_id.strip()]]
+                    yield _Asked(request, item.image, raw, inferred.reason, last=request is last)
+        if stop():
+            return
+
+
+def _answered(asked: _Asked) -> Answered:
+    request, image = asked.request, asked.image
+    row, reason = request.row, request.refusal or image.reason or asked.reason
+    found = None
+    if asked.raw is not None and image.size is not None:
+        try:
+            found = answer(row, row.type, request.count, asked.raw, image.size)
+        except ValueError as error:
+            reason = str(error)
+    if found is None:
+        found = fallback(row, row.type, request.count, image.size)
+    else:
+        reason = None
+    warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
+    return Answered(row, found, encode_mask(found), reason, warnings, asked.last)

@@ -1,15 +1,10 @@
-"""Images read in threads ahead of the model, in order, with a bounded number on their way."""
+"""A job with its image, read for the model."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from aurora.ahead import ahead
 from aurora.frames import Framed, read_frame, read_size
 from inference.plan import Job
-
-THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +13,6 @@ class Loaded:
 
     job: Job
     image: Framed
-
-
-def prefetch(jobs: Iterable[Job], root: Path, frame: tuple[int, int], limit: int) -> Iterator[Loaded]:
-    """The jobs in order with their images; at most `limit` are held beyond the one that is given."""
-    return ahead(partial(load, root=root, frame=frame), jobs, limit, THREADS)
 
 
 def load(job: Job, root: Path, frame: tuple[int, int]) -> Loaded:

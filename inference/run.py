@@ -18,6 +18,7 @@ from inference.plan import Plan
 from inference.preview import Preview
 from inference.progress import progress
 from inference.report import as_text
+from inference.stages import Stages
 from inference.summary import Summary
 from inference.writer import AnswerWriter
 
@@ -34,7 +35,7 @@ class RunSettings:
     weights: Path | None = None
     engine: EngineName | None = None
     device: str = "auto"
-    batch_size: int = 16
+    batch_size: int | None = None
     limit: int | None = None
     resume: bool = False
     strict: bool = False
@@ -51,23 +52,25 @@ def run(settings: RunSettings) -> int:
     found = read_rows(settings.input)
     engine = open_engine(settings.weights, settings.engine, settings.device)
     print(f"{len(found.rows)} rows, {engine.name}", flush=True)
-    summary = Summary()
+    summary, stages = Summary(), Stages()
     summary.input_problems(found)
     plan = Plan(found.rows, engine.spec.tasks, settings.limit)
     total = plan.row_count
     preview = Preview(settings.preview, settings.input) if settings.preview else None
+    batch_size = settings.batch_size or engine.batch_size
     place, weights = settings.input.resolve(), sha256(engine.path)
-    mark = fingerprint(found.digest, total, place, engine.name, weights, settings.batch_size)
+    mark = fingerprint(found.digest, total, place, engine.name, weights, batch_size)
     with stop_signals() as stop, Journal(folder, mark, settings.resume) as journal:
         with AnswerWriter(folder) as writer:
             before = _taken_over(plan, journal, writer, preview)
-            now = _answered(engine, plan, settings, journal, writer, preview, stop)
+            now = _answered(engine, plan, settings.input, batch_size, journal, writer, preview, stages, stop)
             for row, outcome in progress(chain(before, now), total=total):
                 summary.take(row, outcome)
         # A run that is killed before this line makes its lists again from the journal.
         if journal.rows == total:
             journal.finish()
     picture = preview.write() if preview else None
+    print(stages)
     print(as_text(summary, settings.output, picture, total=total, seconds=time.monotonic() - start), flush=True)
     if journal.rows < total:
         print(f"stopped by a signal; {summary.rows} of {total} rows are answered; go on with --resume", file=sys.stderr)
@@ -95,16 +98,19 @@ def _taken_over(
 def _answered(
     engine: Engine,
     plan: Plan,
-    settings: RunSettings,
+    root: Path,
+    batch_size: int,
     journal: Journal,
     writer: AnswerWriter,
     preview: Preview | None,
+    stages: Stages,
     stop: Stop,
 ) -> Iterator[tuple[Row, Outcome]]:
     """The rows of every batch that the journal doesn't hold yet, answered and written."""
-    left = plan.jobs(journal.batches * settings.batch_size)
-    for item in answers(engine, left, settings.input, settings.batch_size, stop=lambda: stop.wanted):
-        outcome = writer.write(item.row, item.answer)
+    left = plan.jobs(journal.batches * batch_size)
+    write = stages.timed("writing", writer.write)
+    for item in answers(engine, left, root, batch_size, stages, stop=lambda: stop.wanted):
+        outcome = write(item.row, item.answer, item.content)
         outcome = outcome._replace(fallback=item.fallback, warnings=(*item.warnings, *outcome.warnings))
         journal.add(outcome, item.last)
         if preview:

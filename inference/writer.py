@@ -52,15 +52,17 @@ class AnswerWriter:
             raise self.folder.failure(error) from error
         return self
 
-    def write(self, row: Row, answer: Answer) -> Outcome:
+    def write(self, row: Row, answer: Answer, content: bytes) -> Outcome:
         """Write the answer to one row; the outcome says why if there is no place that it may be written at.
+
+        `content` is what `aurora.answers.encode_mask` makes of the answer.
 
         Raises:
             OutputError: writing failed.
         """
         try:
             if isinstance(answer, np.ndarray):
-                return self._write_mask(row, answer)
+                return self._write_mask(row, answer, content)
             outcome = Outcome(record=answer.model_dump_json())
         except ValueError as error:
             return Outcome(unwritten=str(error))
@@ -91,17 +93,15 @@ class AnswerWriter:
             return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         return RECORDS[row.type].model_validate_json(outcome.record) if outcome.record else None
 
-    def _write_mask(self, row: Row, mask: np.ndarray) -> Outcome:
+    def _write_mask(self, row: Row, mask: np.ndarray, content: bytes) -> Outcome:
         name = answer_mask_path(row)
         if name.partition("/")[0] in JSON_FILES.values() or name.endswith(PART):
             raise ValueError(f"mask_path names {name}, which is kept for other answers")
         if hash(name) in self.masks:
             return Outcome(warnings=("another row names the same mask; the first one's is kept",))
         odd = () if name.lower().endswith(".png") else (ODD_NAME,)
-        encoded, pixels = cv2.imencode(".png", mask)
-        if not encoded:
+        if not content:
             raise ValueError(f"no PNG can hold a mask of {mask.shape[1]}x{mask.shape[0]} pixels")
-        content = pixels.tobytes()
         self.folder.write(name, content)
         self.masks.add(hash(name))
         return Outcome(mask=name, checksum=zlib.crc32(content), warnings=odd)

@@ -85,6 +85,7 @@ class Remembering:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.path, self.name, self.spec = engine, engine.path, engine.name, engine.spec
+        self.batch_size = engine.batch_size
         self.known: dict[bytes, dict[TaskType, np.ndarray]] = {}
 
     def at(self, path: Path) -> Self:

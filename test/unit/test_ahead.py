@@ -1,11 +1,12 @@
 """Work ahead of its taker: in order, bounded, and its failures are not lost."""
 
 from collections.abc import Iterator
-from threading import Lock
+from threading import Lock, Thread
 
 import pytest
 
 from aurora.ahead import ahead
+from aurora.errors import DeviceError
 
 
 def test_reading_is_ahead_by_a_bounded_number_and_in_order() -> None:
@@ -26,3 +27,12 @@ def test_reading_is_ahead_by_a_bounded_number_and_in_order() -> None:
 def test_a_failure_ahead_reaches_the_reader() -> None:
     with pytest.raises(ZeroDivisionError):
         list(ahead(lambda number: 1 // number, [2, 1, 0, 1], limit=2, threads=4))
+
+
+def test_where_no_thread_can_be_started_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", start)
+    with pytest.raises(DeviceError, match="can't start new thread; let this process have more"):
+        list(ahead(str, [1], limit=1, threads=1))

@@ -17,6 +17,7 @@ from aurora.tasks import Task, TaskType, of_type, registry
 from aurora.transform import to_frame
 from inference.pipeline import Answered, answers
 from inference.plan import Plan
+from inference.stages import Stages
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 TASKS = registry(
@@ -79,7 +80,9 @@ def root(tmp_path: Path) -> Path:
 
 def answered(rows: list[Row], root: Path, engine: FakeEngine | None = None, batch_size: int = 4) -> list[Answered]:
     engine = engine or FakeEngine()
-    return list(answers(engine, Plan(Listed(rows), engine.spec.tasks).jobs(), root, batch_size, stop=lambda: False))
+    return list(
+        answers(engine, Plan(Listed(rows), engine.spec.tasks).jobs(), root, batch_size, Stages(), stop=lambda: False)
+    )
 
 
 def mask(item: Answered) -> np.ndarray:
@@ -181,12 +184,14 @@ def test_what_is_odd_about_an_image_or_a_row_is_passed_on(root: Path) -> None:
     assert ["percentile" in item.warnings[0], "num_classes is 5" in item.warnings[1]] == [True, True]
 
 
-def test_no_batch_is_begun_after_the_one_in_which_it_is_stopped(root: Path) -> None:
-    engine = FakeEngine()
+def test_after_a_stop_the_batch_in_hand_is_finished_and_soon_no_other_is_begun(root: Path) -> None:
+    engine, found = FakeEngine(), list[Answered]()
     jobs = Plan(Listed(mixed(9)), TASKS).jobs()
-    found = list(answers(engine, jobs, root, 2, stop=lambda: len(engine.encoded) == 2))
-    assert engine.encoded == [2, 2]
-    assert len(found) == 4 * len(TASKS)
+    for item in answers(engine, jobs, root, 1, Stages(), stop=lambda: bool(found)):
+        found.append(item)
+    assert found[-1].last
+    assert 0 < len(found) < 9 * len(TASKS)
+    assert len(found) % len(TASKS) == 0
 
 
 def test_the_last_row_of_every_batch_is_marked(root: Path) -> None:

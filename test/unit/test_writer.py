@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aurora.answers import JSON_FILES, fallback
+from aurora.answers import JSON_FILES, Answer, encode_mask, fallback
 from aurora.errors import OutputError
 from aurora.rows import Row
 from aurora.tasks import TaskType
@@ -22,6 +22,10 @@ from inference.writer import AnswerWriter
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 MASK = np.arange(200, dtype=np.uint8).reshape(10, 20)
 BOX = fallback(Row("task", DETECTION, 1, "../i.png", None, "a.csv:2", {}), DETECTION, 1, (9, 9))
+
+
+def put(writer: AnswerWriter, row: Row, answer: Answer) -> Outcome:
+    return writer.write(row, answer, encode_mask(answer))
 
 
 def row(kind: TaskType, mask_path: str | None = None, number: int = 2) -> Row:
@@ -47,7 +51,7 @@ def lists(root: Path) -> dict[TaskType, list[dict]]:
 def write_all(writer: AnswerWriter, pairs: list[tuple[Row, Any]]) -> None:
     with writer:
         for case, answer in pairs:
-            writer.write(case, answer)
+            put(writer, case, answer)
 
 
 @pytest.fixture
@@ -71,7 +75,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_masks_keep_their_pixels_and_their_place(tmp_path: Path, writer: AnswerWriter) -> None:
     with writer:
-        writer.write(masked("../S/Two/a set/MASKS/1.png"), MASK)
+        put(writer, masked("../S/Two/a set/MASKS/1.png"), MASK)
     found = pixels(tmp_path / "S/Two/a set/MASKS/1.png")
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, MASK)
@@ -84,7 +88,7 @@ def test_lists_are_valid_json_in_the_order_written(
 ) -> None:
     with writer:
         for number in range(count):
-            writer.write(row(kind, number=number), fallback(row(kind, number=number), kind, 2, (9, 9)))
+            put(writer, row(kind, number=number), fallback(row(kind, number=number), kind, 2, (9, 9)))
     found = lists(tmp_path)
     assert [entry["image_path"] for entry in found.pop(kind)] == [f"../i/ü {number}.png" for number in range(count)]
     assert list(found.values()) == [[], []]
@@ -92,7 +96,7 @@ def test_lists_are_valid_json_in_the_order_written(
 
 def test_a_finished_run_leaves_only_the_answers(tmp_path: Path, writer: AnswerWriter) -> None:
     with writer:
-        writer.write(masked("../S/1.png"), MASK)
+        put(writer, masked("../S/1.png"), MASK)
         assert not names(tmp_path) & set(JSON_FILES.values())
     assert names(tmp_path) == {"S/1.png", *JSON_FILES.values()}
 
@@ -119,8 +123,8 @@ def test_a_folder_in_a_lists_place_is_noticed_at_once(tmp_path: Path, writer: An
 
 def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: AnswerWriter) -> None:
     with writer:
-        writer.write(masked("../S/1.png", 2), MASK)
-        second = writer.write(masked("../S/./1.png", 3), MASK + 1)
+        put(writer, masked("../S/1.png", 2), MASK)
+        second = put(writer, masked("../S/./1.png", 3), MASK + 1)
     np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
     assert second == Outcome(warnings=("another row names the same mask; the first one's is kept",))
 
@@ -128,7 +132,7 @@ def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: Ans
 @pytest.mark.parametrize("name", ["1.jpg", "1", "1.PNG", "1.bmp"])
 def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: AnswerWriter, name: str) -> None:
     with writer:
-        outcome = writer.write(masked(f"../S/{name}"), MASK)
+        outcome = put(writer, masked(f"../S/{name}"), MASK)
     assert (tmp_path / "S" / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert any("doesn't end in .png" in text for text in outcome.warnings) == (not name.lower().endswith(".png"))
 
@@ -147,8 +151,8 @@ def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: AnswerWriter,
 )
 def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: AnswerWriter, path: str) -> None:
     with writer:
-        refused = writer.write(masked(path), MASK)
-        writer.write(row(CLASSIFICATION), fallback(row(CLASSIFICATION), CLASSIFICATION, 2, (9, 9)))
+        refused = put(writer, masked(path), MASK)
+        put(writer, row(CLASSIFICATION), fallback(row(CLASSIFICATION), CLASSIFICATION, 2, (9, 9)))
     assert "kept for other answers" in (refused.unwritten or "")
     assert [len(entries) for entries in lists(tmp_path).values()] == [1, 0, 0]
     assert names(tmp_path) == set(JSON_FILES.values())
@@ -159,7 +163,7 @@ def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: A
 )
 def test_a_mask_without_a_safe_place_is_refused(tmp_path: Path, writer: AnswerWriter, path: str | None) -> None:
     with writer:
-        assert "mask_path" in (writer.write(masked(path), MASK).unwritten or "")
+        assert "mask_path" in (put(writer, masked(path), MASK).unwritten or "")
     assert names(tmp_path) == set(JSON_FILES.values())
 
 
@@ -168,25 +172,25 @@ def test_what_was_written_is_read_back(writer: AnswerWriter, kind: TaskType) -> 
     case = row(kind, "../S/1.jpg")
     answer = MASK if kind is SEGMENTATION else fallback(case, kind, 2, (9, 9))
     with writer:
-        found = writer.read_back(case, writer.write(case, answer))
+        found = writer.read_back(case, put(writer, case, answer))
     np.testing.assert_equal(found, answer)
 
 
 def test_what_is_taken_over_stands_in_the_lists_and_keeps_its_mask(tmp_path: Path, writer: AnswerWriter) -> None:
     with writer:
-        outcomes = [writer.write(row(DETECTION), BOX), writer.write(masked("../S/1.png"), MASK)]
+        outcomes = [put(writer, row(DETECTION), BOX), put(writer, masked("../S/1.png"), MASK)]
     before = (tmp_path / JSON_FILES[DETECTION]).read_bytes()
     with AnswerWriter(OutputFolder(tmp_path)) as again:
         for case, outcome in zip([row(DETECTION), masked("../S/1.png")], outcomes, strict=True):
             again.take_over(case, outcome)
-        again.write(masked("../S/1.png", 3), MASK + 1)
+        put(again, masked("../S/1.png", 3), MASK + 1)
     assert (tmp_path / JSON_FILES[DETECTION]).read_bytes() == before
     np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
 
 
 def test_a_mask_that_no_png_can_hold_is_refused(tmp_path: Path, writer: AnswerWriter) -> None:
     with writer:
-        assert "1000001x1" in (writer.write(masked("../S/1.png"), np.zeros((1, 1_000_001), np.uint8)).unwritten or "")
+        assert "1000001x1" in (put(writer, masked("../S/1.png"), np.zeros((1, 1_000_001), np.uint8)).unwritten or "")
     assert not (tmp_path / "S").exists()
 
 
@@ -211,5 +215,5 @@ def test_a_disk_filled_by_records_leaves_no_half_list(small_disk: Path) -> None:
 def test_what_root_answers_belongs_to_the_folders_owner(tmp_path: Path) -> None:
     os.chown(tmp_path, 4343, 4343)
     with AnswerWriter(OutputFolder(tmp_path)) as writer:
-        writer.write(masked("../S/1.png"), MASK)
+        put(writer, masked("../S/1.png"), MASK)
     assert {place.stat().st_uid for place in tmp_path.rglob("*")} == {4343}

@@ -41,6 +41,7 @@ class Changed:
     def __init__(self, engine: Engine, change: Callable[[np.ndarray], None]) -> None:
         self.engine, self.change = engine, change
         self.path, self.name, self.spec = engine.path, engine.name, engine.spec
+        self.batch_size = engine.batch_size
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         outputs = self.engine.run(images, rows)
@@ -60,18 +61,27 @@ def with_outputs(change: Callable[[np.ndarray], None]) -> Callable[[Bench], Ende
 fault(RUN, "a model that answers NaN")(with_outputs(lambda output: output.fill(np.nan)))
 fault(RUN, "a model that answers infinity")(with_outputs(lambda output: output.fill(np.inf)))
 
-# The address space is bounded to what is in use when the engine first runs, and a little more.
+# The first batch is computed image by image. When the second one comes, all threads are there, and the address space is
+# bounded to what is in use and a little more.
 LIMITED = """
 import resource, runpy, sys
+import numpy as np
 import inference.engine_onnx as engine
-real, room = engine.OnnxEngine.run, int(sys.argv.pop(1)) << 20
+real, room, calls = engine.OnnxEngine.run, int(sys.argv.pop(1)) << 20, []
+def one_by_one(self, images, rows):
+    parts = {kind: [] for kind in rows}
+    for number in range(len(images)):
+        wanted = {kind: index[index == number] * 0 for kind, index in rows.items() if (index == number).any()}
+        for kind, output in real(self, images[number:number + 1], wanted).items():
+            parts[kind].append(output)
+    return {kind: np.concatenate(outputs) for kind, outputs in parts.items()}
 def run(self, images, rows):
-    global room
-    if room:
-        real(self, images[:1], {kind: index[:1] * 0 for kind, index in rows.items()})
+    calls.append(len(images))
+    if len(calls) == 1:
+        return one_by_one(self, images, rows)
+    if len(calls) == 2:
         status = dict(line.split(":") for line in open("/proc/self/status"))
         resource.setrlimit(resource.RLIMIT_AS, (int(status["VmSize"].split()[0]) * 1024 + room, -1))
-        room = 0
     return real(self, images, rows)
 engine.OnnxEngine.run = run
 sys.argv[0] = "inference"
@@ -85,7 +95,8 @@ def little_memory(bench: Bench) -> Ended:
     many(bench)
     words = bench.flags("--batch-size", 32)
     command = [sys.executable, "-c", LIMITED, "40", *words]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    few_arenas = os.environ | {"MALLOC_ARENA_MAX": "1"}
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=few_arenas)
     assert ended.returncode == 0, ended
     assert bench.answers() == COPIES + 4
     return bench.ended(ended.returncode, ended.stdout, ended.stderr)

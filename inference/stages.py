@@ -1,0 +1,45 @@
+"""Where a run's time goes: the seconds that each stage is at work, in however many threads."""
+
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import ParamSpec, TypeVar
+
+from inference.processors import processors
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+#: More than this many threads per stage have never been seen to help, and each holds an image.
+MOST_THREADS = 16
+
+
+class Stages:
+    """Counts while a run goes on.
+
+    `threads` is how many the stages around the model may use each.
+    """
+
+    def __init__(self) -> None:
+        self.threads = min(processors(), MOST_THREADS)
+        self.seconds: dict[str, float] = {}
+        self._lock = Lock()
+
+    def timed(self, name: str, function: Callable[Args, Result]) -> Callable[Args, Result]:
+        """The function, counting the time it takes for the stage `name`."""
+        self.seconds[name] = 0.0
+
+        def counted(*args: Args.args, **kwargs: Args.kwargs) -> Result:
+            begun = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent = time.perf_counter() - begun
+                with self._lock:
+                    self.seconds[name] += spent
+
+        return counted
+
+    def __str__(self) -> str:
+        spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        return f"at work: {spent}; reading and answers in {self.threads} threads each"
