@@ -38,6 +38,8 @@ class FitConfig(BaseModel):
     #: What a case whose image or label can't be used does: end the run, or be left out and counted.
     bad_cases: Literal["error", "skip"] = "error"
     loader_threads: Count = 2
+    #: How much a task's moving loss counts when tasks are drawn, as its exponent; 0 draws by numbers of cases alone.
+    loss_exponent: NotNegative = 1.0
 
     # The steps
     seed: int = 0

@@ -8,6 +8,7 @@ from aurora.model.config import ModelConfig
 from aurora.model.encoder import Encoder
 from aurora.model.heads import HEADS
 from aurora.model.pyramid import Pyramid
+from aurora.model.stem import Stem
 from aurora.tasks import Registry, TaskType, of_type
 
 
@@ -17,7 +18,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 class Aurora(nn.Module):
-    """Encoder, pyramid and the heads of the types that the registry holds.
+    """Stem, encoder, pyramid and the heads of the types that the registry holds.
 
     Example:
         >>> model = Aurora(PRESETS["tiny"], OFFICIAL)
@@ -30,6 +31,7 @@ class Aurora(nn.Module):
         self.tasks = dict(tasks)
         self.encoder = Encoder(config.encoder)
         self.pyramid = Pyramid(config)
+        self.stem = Stem(config) if config.stem_width else None
         self.heads = nn.ModuleDict()
         for kind in TaskType:
             channels = sum(task.channels for task in of_type(tasks, kind))
@@ -46,7 +48,9 @@ class Aurora(nn.Module):
         Returns:
             For each type in `rows`, (R, channels, ...) with the channels of all of the type's tasks.
         """
-        levels = self.pyramid(self.encoder(normalise(images)))
+        pixels = normalise(images)
+        details, extra = self.stem(pixels) if self.stem else ([], None)
+        levels = self.pyramid(self.encoder(pixels, extra), details)
         return {
             kind: self.heads[kind.value]([level.index_select(0, index) for level in levels])
             for kind, index in rows.items()

@@ -5,6 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 STRIDES = (4, 8, 16, 32)
+#: The coarsest stride of the stem, which is that of the tokens.
+STEM_PATCH = 16
+#: Groups of channels that the convolutions' norms take together.
+NORM_GROUPS = 8
 #: Base of the rotary embedding's frequencies.
 ROPE_THETA = 10_000.0
 
@@ -38,17 +42,22 @@ class ModelConfig:
     """Everything that fixes the network's shape, apart from the task registry.
 
     `image_size` is height and width in pixels of the image that the model sees, each a multiple of twice the
-    patch size.
+    patch size. `stem_width` is the number of channels with which the convolutional stem begins; 0 is no stem.
     """
 
     encoder: EncoderConfig
     pyramid_width: int
     image_size: tuple[int, int]
+    stem_width: int = 0
 
     def __post_init__(self) -> None:
         step = 2 * self.encoder.patch_size
         if any(side <= 0 or side % step for side in self.image_size):
             raise ValueError(f"image_size must be multiples of {step}, found {self.image_size}")
+        if self.stem_width and self.encoder.patch_size != STEM_PATCH:
+            raise ValueError(f"a stem needs patches of {STEM_PATCH} pixels, found {self.encoder.patch_size}")
+        if self.stem_width < 0 or self.stem_width % NORM_GROUPS:
+            raise ValueError(f"stem_width must be a multiple of {NORM_GROUPS}, found {self.stem_width}")
 
     def to_record(self) -> dict[str, Any]:
         """The configuration as a JSON-ready record."""
@@ -70,7 +79,7 @@ _8B = EncoderConfig(27, 1152, 4304, 16)
 
 #: Shapes by name. Those of Qwen3-VL are what the published config.json files say; `import-encoder` reads them anew.
 PRESETS = {
-    "tiny": ModelConfig(EncoderConfig(6, 192, 768, 3), pyramid_width=64, image_size=(256, 256)),
+    "tiny": ModelConfig(EncoderConfig(6, 192, 768, 3), pyramid_width=64, image_size=(256, 256), stem_width=16),
     "small": ModelConfig(EncoderConfig(12, 256, 1024, 4), pyramid_width=96, image_size=(256, 256)),
     "qwen3-vl-2b": ModelConfig(_2B, pyramid_width=256, image_size=(448, 448)),
     "qwen3-vl-4b": ModelConfig(_2B, pyramid_width=256, image_size=(448, 448)),

@@ -1,13 +1,13 @@
 """From four token maps of one resolution to a feature pyramid of four."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aurora.model.config import STRIDES, ModelConfig
+from aurora.model.config import NORM_GROUPS, STRIDES, ModelConfig
 from aurora.model.encoder import NORM_EPS
-
-NORM_GROUPS = 8
 
 
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
@@ -16,11 +16,11 @@ def upsample(x: Tensor, factor: int = 2) -> Tensor:
 
 
 class ConvBlock(nn.Sequential):
-    """3x3 convolution, GroupNorm, SiLU: (B, inputs, H, W) to (B, outputs, H, W)."""
+    """3x3 convolution, GroupNorm, SiLU: (B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(NORM_GROUPS, outputs), nn.SiLU()
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.GroupNorm(NORM_GROUPS, outputs), nn.SiLU()
         )
 
 
@@ -40,13 +40,15 @@ class Lateral(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.project(self.norm(tokens.permute(0, 2, 3, 1)))
-        return self.resample(x.permute(0, 3, 1, 2).contiguous())
+        # Left in channels-last order, in which convolutions and above all upsampling are faster on a CPU.
+        return self.resample(x.permute(0, 3, 1, 2))
 
 
 class Pyramid(nn.Module):
     """Four maps (B, C, rows, columns) to four levels (B, width, H/stride, W/stride), fine to coarse.
 
-    The shallow taps feed the fine levels. Each level takes the sum of all coarser ones.
+    The shallow taps feed the fine levels, to which `details`, fine to coarse, are added. Each level takes the sum of
+    all coarser ones.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -55,8 +57,10 @@ class Pyramid(nn.Module):
         self.laterals = nn.ModuleList(Lateral(encoder.hidden_size, width, encoder.patch_size, s) for s in STRIDES)
         self.smooth = nn.ModuleList(ConvBlock(width, width) for _ in STRIDES)
 
-    def forward(self, taps: list[Tensor]) -> list[Tensor]:
+    def forward(self, taps: list[Tensor], details: Sequence[Tensor] = ()) -> list[Tensor]:
         levels = [lateral(tap) for lateral, tap in zip(self.laterals, taps, strict=True)]
+        for fine, detail in enumerate(details):
+            levels[fine] = levels[fine] + detail
         for fine in reversed(range(len(levels) - 1)):
             levels[fine] = levels[fine] + upsample(levels[fine + 1])
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]

@@ -102,15 +102,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
-def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("size", "stem_width"), [((64, 64), 0), ((64, 96), 8)])
+def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int], stem_width: int) -> None:
     from inference.engine_onnx import OnnxEngine
     from inference.engine_torch import TorchEngine
     from training.export import export
 
     torch.manual_seed(0)
     saved = tmp_path / "model.safetensors"
-    checkpoint.save(saved, Aurora(replace(CONFIG, image_size=size), OFFICIAL), {"seed": 7})
+    checkpoint.save(saved, Aurora(replace(CONFIG, image_size=size, stem_width=stem_width), OFFICIAL), {"seed": 7})
     export(saved, tmp_path / "model.onnx")
     onnx, torch_engine = OnnxEngine(tmp_path / "model.onnx", "cpu"), TorchEngine(saved, "cpu")
     assert onnx.spec == torch_engine.spec

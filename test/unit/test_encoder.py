@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aurora.model.aurora import normalise
 from aurora.model.config import PRESETS, EncoderConfig
-from aurora.model.encoder import Encoder
+from aurora.model.encoder import Encoder, attend
 
 CONFIG = EncoderConfig(depth=4, hidden_size=96, intermediate_size=192, num_heads=3)
 BLOCK_2B = replace(PRESETS["qwen3-vl-2b"].encoder, depth=1)
@@ -39,6 +39,14 @@ def test_every_tap_equals_the_librarys(library_tower, size) -> None:  # type: ig
         maps = ours_from(library_tower, CONFIG)(pixels)
     for tap, found in zip(CONFIG.taps, maps, strict=True):
         assert relative_error(found, blocks[tap]) < 1e-5
+
+
+def test_attention_in_bfloat16_is_the_fused_kernels() -> None:
+    query, key, value = torch.randn(3, 2, 3, 20, 16).unbind(0)
+    found = attend(query.bfloat16(), key.bfloat16(), value.bfloat16())
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    assert found.dtype is torch.bfloat16
+    assert relative_error(found.float(), expected) < 1e-2
 
 
 @pytest.mark.parametrize("config", [BLOCK_2B, BLOCK_8B], ids=["2b", "8b"])

@@ -15,6 +15,13 @@ def test_probabilities_by_hand() -> None:
     np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum())
 
 
+def test_the_exponent_says_how_much_the_loss_counts() -> None:
+    sampler = TaskSampler({"hard": 100, "easy": 100}, exponent=0.5)
+    sampler.losses = {"hard": 4.0, "easy": 0.25}
+    weights = np.array([21.0, 6.0]) ** (1 / 0.7)
+    np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum())
+
+
 def test_visits_follow_the_probabilities() -> None:
     sampler = TaskSampler({"a": 7400, "b": 180, "c": 900})
     drawn = sampler.draw(20_000, np.random.default_rng(0))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from aurora.device import open_device
 from aurora.errors import DeviceError, UsageError
 from aurora.model.aurora import Aurora
-from aurora.model.config import PRESETS, ModelConfig
+from aurora.model.config import PRESETS
 from aurora.tasks import Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
 from training.fit.balance import LossBalance
@@ -45,7 +46,7 @@ class Trainer:
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.balance = LossBalance().to(self.device)
         self.optimizer = make_optimizer(self.model, self.balance, config)
-        self.sampler = TaskSampler(sizes)
+        self.sampler = TaskSampler(sizes, config.loss_exponent)
         self.bad_steps = 0
 
     @property
@@ -144,7 +145,7 @@ def _build(config: FitConfig, tasks: Registry) -> tuple[Aurora, dict[str, Any]]:
     file = read_encoder(config.encoder) if config.encoder else None
     shape = file.config if file else preset.encoder
     try:
-        model = Aurora(ModelConfig(shape, preset.pyramid_width, config.image_size), tasks)
+        model = Aurora(replace(preset, encoder=shape, image_size=config.image_size), tasks)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if file:
