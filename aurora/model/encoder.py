@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from aurora.model.config import ROPE_THETA, EncoderConfig
 
 NORM_EPS = 1e-6
+# From so many tokens on, plain attention's maps of tokens x tokens are too much to keep for the way back.
+FUSED_TOKENS = 256
 
 
 def rotary_tables(grid: tuple[int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -38,7 +40,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Softmax attention: (..., tokens, head_dim) three times to the same."""
-    if value.device.type == "cpu" and value.dtype is torch.bfloat16:
+    if value.device.type == "cpu" and value.dtype is torch.bfloat16 and value.shape[-2] < FUSED_TOKENS:
         # PyTorch's fused kernel takes twice the time of plain products here, backward included.
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         return scores.softmax(-1) @ value

@@ -66,7 +66,7 @@ class Bench:
             cv2.imwrite(str(self.root / "images" / f"{number}.png"), pixels)
         user, uid = _user(), os.geteuid()
         self.names = {
-            **{str(self.root): "/input", str(self.out): "/output", str(self.folder): "/work", str(ROOT): "."},
+            **{str(self.root): "/input", str(self.out): "/output", str(self.folder): "/data", str(ROOT): "."},
             **{f"{user} (uid {uid})": "root (uid 0)", f"uid {uid} with": "uid 0 with"},
             f"--user {uid}:{os.getegid()}": "--user 0:0",
         }
