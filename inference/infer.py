@@ -9,7 +9,7 @@ import numpy as np
 from aurora.requests import Request
 from aurora.tasks import TaskType
 from inference.engine import Engine
-from inference.prefetch import Loaded
+from inference.loading import Loaded
 
 # Neither ONNX Runtime nor PyTorch's CPU allocator has a class of its own for it.
 _NO_MEMORY = re.compile(r"out of memory|allocate memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE)

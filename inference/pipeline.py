@@ -20,8 +20,8 @@ from aurora.rows import Row
 from aurora.tasks import TaskType, channel_slices
 from inference.engine import Engine
 from inference.infer import Inferred, Portions
+from inference.loading import Loaded, load
 from inference.plan import Job
-from inference.prefetch import Loaded, load
 from inference.stages import Stages
 
 

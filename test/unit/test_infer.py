@@ -11,8 +11,8 @@ from aurora.requests import Request
 from aurora.rows import Row
 from aurora.tasks import TaskType
 from inference.infer import Portions, is_out_of_memory
+from inference.loading import Loaded
 from inference.plan import Job
-from inference.prefetch import Loaded
 
 CLASSIFICATION, DETECTION = TaskType.CLASSIFICATION, TaskType.DETECTION
 
