@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 from typing import TypeVar
 
 from aurora.errors import DeviceError
@@ -17,10 +18,11 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], limit: int,
     Raises `DeviceError` where no thread can be started.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
+        _start_all(pool, threads)
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
-                waiting.append(_submit(pool, function, item))
+                waiting.append(pool.submit(function, item))
                 if len(waiting) > limit:
                     yield waiting.popleft().result()
             while waiting:
@@ -29,8 +31,13 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], limit: int,
             pool.shutdown(cancel_futures=True)
 
 
-def _submit(pool: ThreadPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+def _start_all(pool: ThreadPoolExecutor, threads: int) -> None:
+    """Start the pool's threads now: later the memory may be too full for them."""
+    begin = Event()
     try:
-        return pool.submit(function, item)
+        for _ in range(threads):
+            pool.submit(begin.wait)
     except RuntimeError as error:
         raise DeviceError(f"{error}; let this process have more threads or more memory") from error
+    finally:
+        begin.set()

@@ -1,5 +1,6 @@
 """What the command lines of both stages share: how flags are read, and how a failure ends."""
 
+import os
 import sys
 import traceback
 from contextlib import suppress
@@ -23,10 +24,11 @@ ENVIRONMENT = {"auto_envvar_prefix": "AURORA"}
 class Unfailing:
     """A text stream for what is said: where it can't be written, that costs no answer, and no letter is too odd."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    def __init__(self, stream: TextIO | None) -> None:
+        # None is what Python gives where the caller has closed it.
+        self._stream = stream or Path(os.devnull).open("w")  # noqa: SIM115  it stays open to the end
+        if isinstance(self._stream, TextIOWrapper):
+            self._stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
         with suppress(OSError):

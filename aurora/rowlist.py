@@ -12,7 +12,7 @@ from aurora.tables import Line
 
 
 class RowList:
-    """Rows in the order they were appended; 36 bytes each, whatever their length.
+    """Rows in the order they were appended; 32 bytes each, whatever their length.
 
     `images` holds a number per row that is the same where, and only where, the `image_path` is (but for a chance of
     2^-64 per pair).

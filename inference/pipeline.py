@@ -92,16 +92,18 @@ def _asked(engine: Engine, batches: Iterable[list[Inferred]], stop: Callable[[],
 
 def _answered(asked: _Asked) -> Answered:
     request, image = asked.request, asked.image
-    row, reason = request.row, request.refusal or image.reason or asked.reason
-    found = None
+    found, reason = _answer(asked)
+    warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
+    return Answered(request.row, found, encode_mask(found), reason, warnings, asked.last)
+
+
+def _answer(asked: _Asked) -> tuple[Answer, str | None]:
+    """The answer, and why it is only a neutral one, if so."""
+    request, image, row = asked.request, asked.image, asked.request.row
+    reason = request.refusal or image.reason or asked.reason
     if asked.raw is not None and image.size is not None:
         try:
-            found = answer(row, row.type, request.count, asked.raw, image.size)
+            return answer(row, row.type, request.count, asked.raw, image.size), None
         except ValueError as error:
             reason = str(error)
-    if found is None:
-        found = fallback(row, row.type, request.count, image.size)
-    else:
-        reason = None
-    warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
-    return Answered(row, found, encode_mask(found), reason, warnings, asked.last)
+    return fallback(row, row.type, request.count, image.size), reason

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def processors() -> int:
@@ -12,8 +12,15 @@ def processors() -> int:
     Threads beyond them only wait for each other. macOS can't say more than how many processors there are.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = _QUOTA.read_text().split()
-        return max(1, min(allowed, int(quota) // int(period)))
-    except (OSError, ValueError):  # another system, or no quota: "max 100000"
-        return allowed
+    return max(1, min(allowed, int(_quota() or allowed)))
+
+
+def _quota() -> float | None:
+    """The processors' worth of time that control groups allow, by version 2 or 1; None if they say nothing."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        try:
+            quota, period = " ".join((CGROUPS / file).read_text() for file in files).split()
+            return int(quota) / int(period) if int(quota) > 0 else None
+        except (OSError, ValueError):  # another version or system, or no quota: "max 100000"
+            continue
+    return None

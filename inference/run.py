@@ -108,8 +108,9 @@ def _answered(
 ) -> Iterator[tuple[Row, Outcome]]:
     """The rows of every batch that the journal doesn't hold yet, answered and written."""
     left = plan.jobs(journal.batches * batch_size)
+    items = answers(engine, left, root, batch_size, stages, stop=lambda: stop.wanted)
     write = stages.timed("writing", writer.write)
-    for item in answers(engine, left, root, batch_size, stages, stop=lambda: stop.wanted):
+    for item in items:
         outcome = write(item.row, item.answer, item.content)
         outcome = outcome._replace(fallback=item.fallback, warnings=(*item.warnings, *outcome.warnings))
         journal.add(outcome, item.last)

@@ -107,20 +107,20 @@ def pixels_elsewhere(bench: Bench) -> Ended:
     return bench.run()
 
 
-@fault(SECTION, "a NIfTI file cut short")
-def cut_volume(bench: Bench) -> Ended:
-    path = bench.image(b"", "bad.nii")
-    sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint8)), str(path))
-    path.write_bytes(path.read_bytes()[:400])
-    return bench.run()
+def cut(name: str, kept: int) -> Callable[[Bench], Ended]:
+    """The first bytes of a volume."""
+
+    def make(bench: Bench) -> Ended:
+        path = bench.image(b"", name)
+        sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint8)), str(path))
+        path.write_bytes(path.read_bytes()[:kept])
+        return bench.run()
+
+    return make
 
 
-@fault(SECTION, "a MetaImage cut short")
-def cut_metaimage(bench: Bench) -> Ended:
-    path = bench.image(b"", "bad.mha")
-    sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint8)), str(path))
-    path.write_bytes(path.read_bytes()[:-100])
-    return bench.run()
+fault(SECTION, "a NIfTI file cut short")(cut("bad.nii", 400))
+fault(SECTION, "a MetaImage cut short")(cut("bad.mha", -100))
 
 
 @fault(SECTION, "a DICOM file with an element longer than the file")

@@ -171,6 +171,13 @@ def broken_pipe(bench: Bench) -> Ended:
     return bench.ended(process.returncode, "", err)
 
 
+@fault(RUN, "a log that is closed from the beginning")
+def closed_log(bench: Bench) -> Ended:
+    ended = bench.process(before=("sh", "-c", 'exec "$@" >&- 2>&-', "sh"))
+    assert bench.answers() == 4
+    return ended
+
+
 @fault(RUN, "a terminal that knows ASCII only")
 def ascii_only(bench: Bench) -> Ended:
     bench.rows("läsion,classification,2,../images/ä.png,")

@@ -1,0 +1,47 @@
+"""As many threads as the container has processors, whichever way it says so."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from inference import processors as module
+from inference.processors import processors
+from inference.stages import Stages
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 1),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "9900000 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+        ({}, 8),
+    ],
+    ids=str,
+)
+def test_the_quota_of_the_container_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(module, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert processors() == expected
+
+
+def test_stages_add_up_what_their_work_takes_also_where_it_fails() -> None:
+    stages = Stages()
+    work = stages.timed("work", lambda number: 1 // number)
+    assert (work(1), stages.seconds["work"] > 0) == (1, True)
+    before = stages.seconds["work"]
+    with pytest.raises(ZeroDivisionError):
+        work(0)
+    assert stages.seconds["work"] > before
+    assert str(stages).startswith("at work: work 0.0 s; ")
