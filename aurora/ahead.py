@@ -1,9 +1,11 @@
 """Work done in threads ahead of whoever takes the results, in order and with a bound."""
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from threading import Event, get_native_id
 from typing import TypeVar
 
 from aurora.errors import DeviceError
@@ -12,12 +14,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item], limit: int, threads: int) -> Iterator[Result]:
+#: How much the threads that give way are behind the others, in steps of the scheduler.
+NICENESS = 10
+
+
+def ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], limit: int, threads: int, *, gives_way: bool = False
+) -> Iterator[Result]:
     """`function` of each item, in order, computed in threads; at most `limit` are held beyond the one that is given.
 
+    With `gives_way` the threads take, on Linux, what the others leave of the processors, as far as they are short.
     Raises `DeviceError` where no thread can be started.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="ahead") as pool:
+    start = _give_way if gives_way and sys.platform == "linux" else None
+    with ThreadPoolExecutor(threads, thread_name_prefix="ahead", initializer=start) as pool:
         _start_all(pool, threads)
         waiting: deque[Future[Result]] = deque()
         try:
@@ -29,6 +39,11 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], limit: int,
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _give_way() -> None:
+    thread = get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
 
 
 def _start_all(pool: ThreadPoolExecutor, threads: int) -> None:

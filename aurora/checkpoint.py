@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 KEY = "aurora"
 FORMAT = 1
+#: The version of an ONNX export's inputs and outputs; 2: a type without rows may be given none.
+ONNX_VERSION = 2
 CHECKSUMS = "SHA256SUMS"
 
 
@@ -68,10 +71,22 @@ def spec_from_metadata(metadata: Mapping[str, str], path: Path) -> Spec:
         ) from error
 
 
-def verify(path: Path) -> None:
-    """Raise `WeightsError` unless `path` is a file whose SHA-256 agrees with a `SHA256SUMS` beside it, if any."""
+def verify(path: Path) -> str:
+    """The SHA-256 of `path`, and of its tensors if those lie in a file of their own, as hexadecimal text.
+
+    Raises `WeightsError` unless each is a file whose checksum agrees with a `SHA256SUMS` beside it, if any.
+    """
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; name one with --weights")
+    return " ".join(_verified(file) for file in (path, tensors_beside(path)) if file == path or file.is_file())
+
+
+def tensors_beside(path: Path) -> Path:
+    """Where the tensors of an ONNX file lie that is too large to hold them itself."""
+    return path.with_name(path.name + ".data")
+
+
+def _verified(path: Path) -> str:
     listing = path.with_name(CHECKSUMS)
     expected = _checksums(listing).get(path.name)
     try:
@@ -80,10 +95,18 @@ def verify(path: Path) -> None:
         raise WeightsError(f"{path} can't be read ({error.strerror}); let user {os.geteuid()} read it") from None
     if expected not in (None, found):
         raise WeightsError(f"{path} is damaged: its SHA-256 is not the one in {listing}; fetch the file again")
+    return found
 
 
 def sha256(path: Path) -> str:
     """The file's SHA-256 as hexadecimal text."""
+    state = path.stat()
+    return _sha256(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(8)
+def _sha256(path: Path, *state: int) -> str:
+    """Remembered for as long as the file is the same one, since a run wants it several times."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -184,16 +207,12 @@ def load(path: Path) -> "tuple[Aurora, Spec]":
     Raises:
         WeightsError: missing, damaged, of another format, or tensors that don't fit the description.
     """
-    import torch
-
-    from aurora.model.aurora import Aurora
+    from aurora.model.empty import empty_model
 
     spec = read_spec(path)
-    with torch.device("meta"):  # no time goes into random weights that are replaced at once
-        model = Aurora(spec.config, spec.tasks)
-    model.to_empty(device="cpu")
+    model = empty_model(spec.config, spec.tasks)
     load_into(model, path)
-    return model.eval(), spec
+    return model, spec
 
 
 def load_into(module: "Module", path: Path) -> None:

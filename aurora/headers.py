@@ -25,7 +25,7 @@ class Header:
     """Size in pixels of the stored frame, and how the default `cv2.imread` turns it.
 
     `orientation` is EXIF's 1..8, `frames` how many images the file holds, `deep` whether a channel may have
-    more than 8 bits, `truncated` whether the file's end is missing.
+    more than 8 bits, `truncated` whether the file's end is missing, `grey` that it is known to hold no colours.
     """
 
     stored_height: int
@@ -34,6 +34,7 @@ class Header:
     frames: int = 1
     deep: bool = False
     truncated: bool = False
+    grey: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -123,7 +124,7 @@ def read_header(data: bytes, path: Path) -> Header:
 def _png(data: bytes) -> Header | None:
     if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR":
         return None
-    width, height, depth = struct.unpack_from(">IIB", data, 16)
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     orientation = frames = 1
     kind, at = b"", 8
     while kind != b"IEND" and at + 8 <= len(data):
@@ -133,7 +134,8 @@ def _png(data: bytes) -> Header | None:
         elif kind == b"acTL":
             (frames,) = struct.unpack_from(">I", data, at + 8)
         at += 12 + length
-    return Header(height, width, orientation, frames, deep=depth == 16, truncated=kind != b"IEND" or length > len(data))
+    truncated = kind != b"IEND" or length > len(data)
+    return Header(height, width, orientation, frames, deep=depth == 16, truncated=truncated, grey=colour == 0)
 
 
 def _jpeg(data: bytes) -> Header | None:
@@ -151,9 +153,9 @@ def _jpeg(data: bytes) -> Header | None:
         at = data.find(b"\xff", at)
         if at < 0:
             raise IndexError("no frame")
-    height, width = struct.unpack_from(">HH", data, at + 5)
+    height, width, channels = struct.unpack_from(">HHB", data, at + 5)
     whole = data.endswith(b"\xff\xd9") or data.find(b"\xff\xd9", at) > 0
-    return Header(height, width, orientation, truncated=not whole)
+    return Header(height, width, orientation, truncated=not whole, grey=channels == 1)
 
 
 def _bmp(data: bytes) -> Header | None:

@@ -22,7 +22,10 @@ _PERCENTILE_SAMPLES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """`pixels` (H, W, 3) uint8 RGB, and what was unusual about the file, in plain words."""
+    """`pixels` (H, W, 3) uint8 RGB, and what was unusual about the file, in plain words.
+
+    Of a grey image `pixels` is a view that shows one channel three times and can't be written to.
+    """
 
     pixels: np.ndarray
     warnings: tuple[str, ...] = ()
@@ -39,7 +42,8 @@ def read_image(path: Path, root: Path) -> Image:
         return _from_slice(read_slice(path, source.volume_reader), path)
     header = read_header(source.data, path)
     if not header.deep:
-        return Image(_decode(source.data, cv2.IMREAD_COLOR_RGB, header, path), header.warnings)
+        flags = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR_RGB
+        return Image(_rgb(_decode(source.data, flags, header, path)), header.warnings)
     pixels = _decode(source.data, _ANY_DEPTH, header, path)
     if pixels.dtype == np.uint8:
         return Image(_decode(source.data, cv2.IMREAD_COLOR_RGB, header, path), header.warnings)
@@ -124,5 +128,5 @@ def _stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _rgb(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
+        return np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
     return np.ascontiguousarray(pixels)

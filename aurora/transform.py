@@ -12,10 +12,18 @@ import numpy as np
 
 def to_frame(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize (H, W, 3) 8-bit to a frame of `size` (height, width), averaging areas where a side shrinks."""
+    if pixels.strides[2] == 0:  # one channel that is shown three times
+        return cv2.cvtColor(_resized(pixels[..., 0], size), cv2.COLOR_GRAY2RGB)
+    return _resized(pixels, size)
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = pixels.shape[:2]
     # In two steps, because OpenCV averages areas only where neither side grows; else it shifts the picture.
-    small = cv2.resize(pixels, (min(width, size[1]), min(height, size[0])), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, size[::-1], interpolation=cv2.INTER_LINEAR)
+    small = (min(height, size[0]), min(width, size[1]))
+    if small != (height, width):
+        pixels = cv2.resize(pixels, small[::-1], interpolation=cv2.INTER_AREA)
+    return pixels if small == size else cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def to_fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

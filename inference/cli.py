@@ -9,6 +9,8 @@ import click
 from aurora import __version__
 from aurora.command import ENVIRONMENT, FILE, FOLDER, GROUP
 
+ENGINES = click.Choice(["torch", "onnx", "tensorrt"])
+
 
 @click.group(context_settings=GROUP)
 @click.version_option(__version__, prog_name="aurora")
@@ -23,7 +25,7 @@ def main() -> None:
 @click.option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
 @click.option("--output", type=FOLDER, required=True, help="Folder for the answers; made if absent.")
 @click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
-@click.option("--engine", type=click.Choice(["torch", "onnx"]), help="Default: onnx on a CPU, torch on a GPU.")
+@click.option("--engine", type=ENGINES, help="Default: onnx on a CPU, torch on a GPU.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
 @click.option("--batch-size", type=click.IntRange(1), help="Images at once. Default: 8 on a CPU, 32 on a GPU.")
 @click.option("--limit", type=click.IntRange(1), help="Answer only the first N rows.")
@@ -77,8 +79,8 @@ def score(truth: Path, predictions: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 def tasks(weights: Path | None, as_json: bool) -> None:
     """List the tasks that a checkpoint answers."""
+    from aurora.engine.engine import read_spec
     from aurora.tasks import to_records
-    from inference.engine import read_spec
 
     records = to_records(read_spec(weights).tasks)
     if as_json:

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
+from aurora.engine.engine import Engine
 from aurora.requests import Request
 from aurora.tasks import TaskType
-from inference.engine import Engine
 from inference.loading import Loaded
 
 # Neither ONNX Runtime nor PyTorch's CPU allocator has a class of its own for it.
@@ -45,6 +46,7 @@ class Portions:
         self.engine = engine
         self.most: int | None = None
         self.cpu: Engine | None = None
+        self._lock = Lock()
 
     def infer(self, batch: Sequence[Loaded]) -> Iterator[Inferred]:
         """The batch's images in order."""
@@ -67,16 +69,19 @@ class Portions:
             yield inferred
 
     def _halve(self, size: int) -> None:
+        # Several threads may find this out at once, of batches of one size.
         if self.most is None:
             print(f"the memory doesn't hold {size} images at once; going on with fewer", flush=True)
         self.most = size // 2
 
     def _alone(self, part: Sequence[Loaded]) -> Inferred:
         """One image that the engine has no memory for."""
-        if self.cpu is None:
-            self.cpu = self.engine.on_cpu()
-            if self.cpu:
-                print("the GPU's memory doesn't even hold one image; such images are computed on the CPU", flush=True)
+        with self._lock:
+            if self.cpu is None:
+                self.cpu = self.engine.on_cpu()
+                if self.cpu:
+                    text = "the GPU's memory doesn't even hold one image; such images are computed on the CPU"
+                    print(text, flush=True)
         try:
             if self.cpu:
                 return infer(self.cpu, part)

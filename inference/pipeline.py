@@ -14,11 +14,11 @@ import numpy as np
 
 from aurora.ahead import ahead
 from aurora.answers import Answer, answer, encode_mask, fallback
+from aurora.engine.engine import Engine
 from aurora.frames import Framed
 from aurora.requests import Request
 from aurora.rows import Row
 from aurora.tasks import TaskType, channel_slices
-from inference.engine import Engine
 from inference.infer import Inferred, Portions
 from inference.loading import Loaded, load
 from inference.plan import Job
@@ -48,10 +48,11 @@ def answers(
     read = stages.timed("reading", partial(load, root=root, frame=engine.spec.config.image_size))
     model = stages.timed("model", partial(_inferred, Portions(engine)))
     make = stages.timed("answers", _answered)
-    loaded = ahead(read, jobs, 2 * batch_size, stages.threads)
-    inferred = ahead(model, _batches(loaded, batch_size), 1, 1)
+    # The threads of the model wait for each other, so that one held up by a reader would hold up all.
+    loaded = ahead(read, jobs, 2 * batch_size, stages.threads, gives_way=True)
+    inferred = ahead(model, _batches(loaded, batch_size), engine.lanes, engine.lanes)
     # Few, because a mask of a large image is large.
-    return ahead(make, _asked(engine, inferred, stop), 2 * stages.threads, stages.threads)
+    return ahead(make, _asked(engine, inferred, stop), 2 * stages.threads, stages.threads, gives_way=True)
 
 
 def _batches(items: Iterable[Loaded], size: int) -> Iterator[list[Loaded]]:

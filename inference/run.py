@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from aurora.checkpoint import sha256
+from aurora.engine.engine import Engine, EngineName, open_engine
 from aurora.rows import Row, read_rows
 from aurora.stopping import Stop, stop_signals
-from inference.engine import Engine, EngineName, open_engine
 from inference.journal import Journal, Outcome, fingerprint
 from inference.output import OutputFolder
 from inference.pipeline import answers
@@ -58,8 +57,7 @@ def run(settings: RunSettings) -> int:
     total = plan.row_count
     preview = Preview(settings.preview, settings.input) if settings.preview else None
     batch_size = settings.batch_size or engine.batch_size
-    place, weights = settings.input.resolve(), sha256(engine.path)
-    mark = fingerprint(found.digest, total, place, engine.name, weights, batch_size)
+    mark = fingerprint(found.digest, total, settings.input.resolve(), engine.name, engine.checksum, batch_size)
     with stop_signals() as stop, Journal(folder, mark, settings.resume) as journal:
         with AnswerWriter(folder) as writer:
             before = _taken_over(plan, journal, writer, preview)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
-from inference.processors import processors
+from aurora.processors import processors
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -24,6 +24,7 @@ class Stages:
         self.threads = min(processors(), MOST_THREADS)
         self.seconds: dict[str, float] = {}
         self._lock = Lock()
+        self._begun = self._ended = 0.0
 
     def timed(self, name: str, function: Callable[Args, Result]) -> Callable[Args, Result]:
         """The function, counting the time it takes for the stage `name`."""
@@ -34,12 +35,15 @@ class Stages:
             try:
                 return function(*args, **kwargs)
             finally:
-                spent = time.perf_counter() - begun
+                ended = time.perf_counter()
                 with self._lock:
-                    self.seconds[name] += spent
+                    self.seconds[name] += ended - begun
+                    self._begun = min(self._begun or begun, begun)
+                    self._ended = max(self._ended, ended)
 
         return counted
 
     def __str__(self) -> str:
-        spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
-        return f"at work: {spent}; reading and answers in {self.threads} threads each"
+        spent = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.seconds.items())
+        whole = self._ended - self._begun
+        return f"at work for {whole:.2f} s: {spent}; reading and answers in {self.threads} threads each"

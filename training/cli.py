@@ -138,6 +138,36 @@ def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_
 
 
 @main.command(context_settings=ENVIRONMENT)
+@click.option("--weights", type=FILE, default=Path("weights/aurora-tiny.safetensors"), show_default=True)
+@click.option("--engine", "engines", type=click.Choice(["onnx", "torch", "tensorrt"]), multiple=True)
+@click.option("--device", default="cpu", metavar="cpu|cuda[:N]", show_default=True, help="Where to compute.")
+@click.option("--data", type=FOLDER, help="Input root all of whose images can be read. Default: phantoms.")
+@click.option("--rows", "sizes", type=click.IntRange(1), multiple=True, help="Make so many rows of the data's images.")
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print every measurement as JSON.")
+def bench(
+    weights: Path,
+    engines: tuple[str, ...],
+    device: str,
+    data: Path | None,
+    sizes: tuple[int, ...],
+    repeats: int,
+    as_json: bool,
+) -> None:
+    """Measure how fast 'inference run' is, and how fast it could be: the model alone.
+
+    --engine and --rows may be repeated; both engines and 1,000 rows unless given, or the data as it is.
+    """
+    from training.bench import bench as command
+    from training.bench.runs import Subject
+
+    subjects = [Subject(engine, device, weights) for engine in engines or ("onnx", "torch")]
+    wanted = sizes if sizes or data else (1000,)
+    found = command.bench(subjects, data, wanted, repeats, tell=lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(command.as_json(found)) if as_json else command.as_text(found))
+
+
+@main.command(context_settings=ENVIRONMENT)
 @click.option("--train", type=FOLDER, required=True, help="Labelled input root.")
 @click.option("--data", type=FOLDER, required=True, help="Input root whose rows are answered.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the answers.")

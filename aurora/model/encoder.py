@@ -40,8 +40,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Softmax attention: (..., tokens, head_dim) three times to the same."""
-    if value.device.type == "cpu" and value.dtype is torch.bfloat16 and value.shape[-2] < FUSED_TOKENS:
-        # PyTorch's fused kernel takes twice the time of plain products here, backward included.
+    few_on_cpu = value.device.type == "cpu" and value.dtype is torch.bfloat16 and value.shape[-2] < FUSED_TOKENS
+    # PyTorch's fused kernel takes twice the time of plain products there, backward included, and in a graph it becomes
+    # plain products with more transpositions than these need.
+    if few_on_cpu or torch.compiler.is_exporting():
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         return scores.softmax(-1) @ value
     return F.scaled_dot_product_attention(query, key, value)
@@ -147,7 +149,8 @@ class Encoder(nn.Module):
             else:
                 x = block(x, cos, sin)
             outputs[index] = x
-        return [outputs[tap].transpose(1, 2).unflatten(2, grid) for tap in self.config.taps]
+        # In this order, so that ONNX Runtime cancels the permutation with the pyramid's.
+        return [outputs[tap].unflatten(1, grid).permute(0, 3, 1, 2) for tap in self.config.taps]
 
 
 def _initialise(module: nn.Module) -> None:

@@ -57,8 +57,8 @@ class DetectionHead(nn.Module):
         super().__init__()
         self.trunk = nn.Sequential(ConvBlock(width, width), ConvBlock(width, width))
         self.last = nn.Conv2d(width, channels, 1)
-        bias = torch.tensor([OBJECTNESS_PRIOR_LOGIT, *[DISTANCE_PRIOR] * (DETECTION_CHANNELS - 1)])
-        self.last.bias = nn.Parameter(bias.repeat(channels // DETECTION_CHANNELS))
+        priors = [OBJECTNESS_PRIOR_LOGIT, *[DISTANCE_PRIOR] * (DETECTION_CHANNELS - 1)]
+        self.last.bias = nn.Parameter(torch.tensor(priors * (channels // DETECTION_CHANNELS)))
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         maps = self.last(self.trunk(fuse(levels[1:]))).unflatten(1, (-1, DETECTION_CHANNELS))

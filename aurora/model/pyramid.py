@@ -33,15 +33,21 @@ class Lateral(nn.Module):
 
     def __init__(self, channels: int, width: int, patch_size: int, stride: int) -> None:
         super().__init__()
-        finer = max(patch_size // stride, 1)
+        self.finer, self.coarser = max(patch_size // stride, 1), max(stride // patch_size, 1)
         self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
-        self.project = nn.Linear(channels, width * finer * finer)
-        self.resample = nn.PixelShuffle(finer) if finer > 1 else nn.AvgPool2d(max(stride // patch_size, 1))
+        # Of the outputs the cells of one channel stand together, as `nn.PixelShuffle` has them.
+        self.project = nn.Linear(channels, width * self.finer**2)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.project(self.norm(tokens.permute(0, 2, 3, 1)))
+        # Put channels last first: whole pixels are moved instead of single numbers, several times faster on a CPU.
+        cells = self.finer**2
+        weight = self.project.weight.unflatten(0, (-1, cells)).transpose(0, 1).flatten(0, 1)
+        bias = self.project.bias.unflatten(0, (-1, cells)).T.flatten()
+        x = F.linear(self.norm(tokens.permute(0, 2, 3, 1)), weight, bias)
+        x = x.unflatten(3, (self.finer, self.finer, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         # Left in channels-last order, in which convolutions and above all upsampling are faster on a CPU.
-        return self.resample(x.permute(0, 3, 1, 2))
+        x = x.permute(0, 3, 1, 2)
+        return F.avg_pool2d(x, self.coarser) if self.coarser > 1 else x
 
 
 class Pyramid(nn.Module):

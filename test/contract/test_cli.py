@@ -92,7 +92,7 @@ def test_the_version_is_told() -> None:
         ["run"],
         ["run", "--input", "i"],
         ["run", "--input", "i", "--output", "o", "--batch-size", "0"],
-        ["run", "--input", "i", "--output", "o", "--engine", "tensorrt"],
+        ["run", "--input", "i", "--output", "o", "--engine", "abacus"],
         ["run", "--input", "i", "--output", "o", "--device", "gpu"],
         ["run", "--input", "i", "--output", "o", "--device", "cuda:x"],
         ["run", "--input", "i", "--output", "o", "--device", "cpu:1"],

@@ -1,7 +1,9 @@
 """Whole runs: the sample cases with both engines, read back by an independent reader of the contract."""
 
 import csv
+import json
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from aurora.answers import JSON_FILES
+from aurora.engine import onnx_runtime, pytorch
 from aurora.scoring import score
 from aurora.tasks import OFFICIAL
+from inference import stages
 from inference.run import RunSettings, run
 from training.trivial import write_trivial_answers
 
@@ -63,8 +68,35 @@ def test_torch_gives_the_same_answers(sample_cases: Path, onnx_answers: Path, tm
     assert differences(onnx_answers, answer(sample_cases, tmp_path, "torch", batch_size=5)) == []
 
 
-def test_batch_size_does_not_matter(sample_cases: Path, onnx_answers: Path, tmp_path: Path) -> None:
-    assert differences(onnx_answers, answer(sample_cases, tmp_path, "onnx", batch_size=1)) == []
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 2), (32, 2), (5, 1), (5, 3)])
+def test_neither_batches_nor_threads_matter(
+    sample_cases: Path,
+    onnx_answers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    batch_size: int,
+    threads: int,
+) -> None:
+    for module in (onnx_runtime, pytorch, stages):
+        monkeypatch.setattr(module, "processors", lambda: threads)
+    assert differences(onnx_answers, answer(sample_cases, tmp_path, engine, batch_size=batch_size)) == []
+
+
+def test_the_order_of_the_rows_does_not_matter(sample_cases: Path, onnx_answers: Path, tmp_path: Path) -> None:
+    shutil.copytree(sample_cases, tmp_path / "in")
+    for path in tmp_path.glob("in/csv_files/*.csv"):
+        header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text(header + "".join(reversed(rows)), encoding="utf-8")
+    out = answer(tmp_path / "in", tmp_path / "out", "onnx", batch_size=3)
+    for name in JSON_FILES.values():
+        records = json.loads((onnx_answers / name).read_text(encoding="utf-8"))
+        place = {(record["task_id"], record["image_path"]): number for number, record in enumerate(records)}
+        found = json.loads((out / name).read_text(encoding="utf-8"))
+        found.sort(key=lambda record: place[record["task_id"], record["image_path"]])
+        (out / name).write_text(json.dumps(found), encoding="utf-8")
+    assert differences(onnx_answers, out) == []
 
 
 def test_the_preview_is_a_picture_of_every_task(sample_cases: Path, tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from support.interrupted import (
 
 import inference.run
 from aurora.answers import JSON_FILES
+from aurora.engine.engine import open_engine
 from aurora.errors import OutputError
-from inference.engine import open_engine
 from inference.journal import JOURNAL
 from inference.output import OutputFolder
 from inference.run import RunSettings, run

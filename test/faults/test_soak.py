@@ -1,11 +1,8 @@
 """A run over a hundred thousand rows holds no more memory, files or threads at its end than near its beginning."""
 
-import csv
-import os
 import subprocess
 import sys
 import time
-from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +12,7 @@ from aurora.checkpoint import save
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.tasks import OFFICIAL
+from training.bench.inputs import many_rows
 from training.export import export
 
 ROWS = 100_000
@@ -29,39 +27,6 @@ class Moment(NamedTuple):
     megabytes: float
     files: int
     threads: int
-
-
-def many_rows(cases: Path, root: Path, count: int) -> None:
-    """`count` rows on as many images, which are the same few files under different names; one in fifty is missing."""
-    tables: dict[str, list[dict[str, str]]] = {}
-    for path in sorted(cases.glob("csv_files/*.csv")):
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            tables[path.name] = list(csv.DictReader(file))
-    (root / "csv_files").mkdir(parents=True)
-    each = count // len(tables) + 1
-    for name, rows in tables.items():
-        with (root / "csv_files" / name).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            for number, row in enumerate(islice(cycle(rows), min(each, count))):
-                folder = f"{name.removesuffix('.csv')}/{number // 1000}"
-                image = f"../{folder}/{number}{Path(row['image_path']).suffix}"
-                mask = {"mask_path": f"../masks/{folder}/{number}.png"} if row.get("mask_path") else {}
-                writer.writerow(row | {"image_path": image} | mask)
-                if number % 50:
-                    _link(root, cases / "csv_files" / row["image_path"], root / "csv_files" / image)
-        count -= min(each, count)
-
-
-def _link(root: Path, image: Path, place: Path) -> None:
-    """Give the image another name; it is stored once, since a file system may allow links within itself only."""
-    once = root / "once" / image.name
-    if not once.exists():
-        once.parent.mkdir(exist_ok=True)
-        once.write_bytes(image.read_bytes())
-    target = Path(os.path.normpath(place))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.hardlink_to(once)
 
 
 def watch(process: subprocess.Popen[str], began: float) -> Moment | None:
@@ -81,7 +46,7 @@ def watch(process: subprocess.Popen[str], began: float) -> Moment | None:
 def test_memory_files_and_threads_stay_flat(sample_cases: Path, tmp_path: Path) -> None:
     save(tmp_path / "w.safetensors", Aurora(SMALL, OFFICIAL), {})
     export(tmp_path / "w.safetensors", tmp_path / "w.onnx")
-    many_rows(sample_cases, tmp_path / "in", ROWS)
+    many_rows(sample_cases, tmp_path / "in", ROWS, missing_each=50)
     places = ("--input", tmp_path / "in", "--output", tmp_path / "out", "--weights", tmp_path / "w.onnx")
     command = [sys.executable, "-m", "inference", "run", *map(str, places)]
     moments = []

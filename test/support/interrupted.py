@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 import inference.run
+from aurora.checkpoint import verify
+from aurora.engine.engine import Engine
 from aurora.tasks import TaskType
-from inference.engine import Engine
 from inference.journal import JOURNAL
 from inference.run import RunSettings, run
 
@@ -85,12 +86,12 @@ class Remembering:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.path, self.name, self.spec = engine, engine.path, engine.name, engine.spec
-        self.batch_size = engine.batch_size
+        self.batch_size, self.lanes, self.checksum = engine.batch_size, engine.lanes, engine.checksum
         self.known: dict[bytes, dict[TaskType, np.ndarray]] = {}
 
     def at(self, path: Path) -> Self:
         """The same engine, as if it had been loaded from `path`."""
-        self.path = path
+        self.path, self.checksum = path, verify(path)
         return self
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:

@@ -1,11 +1,13 @@
 """Work ahead of its taker: in order, bounded, and its failures are not lost."""
 
+import os
+import sys
 from collections.abc import Iterator
-from threading import Lock, Thread
+from threading import Lock, Thread, get_native_id
 
 import pytest
 
-from aurora.ahead import ahead
+from aurora.ahead import NICENESS, ahead
 from aurora.errors import DeviceError
 
 
@@ -36,3 +38,14 @@ def test_where_no_thread_can_be_started_the_error_says_so(monkeypatch: pytest.Mo
     monkeypatch.setattr(Thread, "start", start)
     with pytest.raises(DeviceError, match="can't start new thread; let this process have more"):
         list(ahead(str, [1], limit=1, threads=1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ranks single threads")
+def test_threads_that_give_way_leave_the_others_as_they_are() -> None:
+    def rank(_: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, get_native_id())
+
+    before = rank(0)
+    assert list(ahead(rank, range(4), limit=2, threads=2, gives_way=True)) == [min(before + NICENESS, 19)] * 4
+    assert list(ahead(rank, range(4), limit=2, threads=2)) == [before] * 4
+    assert rank(0) == before

@@ -104,8 +104,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "stem_width"), [((64, 64), 0), ((64, 96), 8)])
 def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int], stem_width: int) -> None:
-    from inference.engine_onnx import OnnxEngine
-    from inference.engine_torch import TorchEngine
+    from aurora.engine.onnx_runtime import OnnxEngine
+    from aurora.engine.pytorch import TorchEngine
     from training.export import export
 
     torch.manual_seed(0)

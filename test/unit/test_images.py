@@ -44,7 +44,7 @@ def test_every_8_bit_kind_reads_as_imread_does(tmp_path: Path, name: str, mode: 
     image = read_image(path, tmp_path)
     assert np.array_equal(image.pixels, imread(path))
     assert image.warnings == ()
-    assert image.pixels.flags.c_contiguous
+    assert image.pixels.flags.c_contiguous or image.pixels.strides[2] == 0
     assert image_size(path, tmp_path) == (24, 40)
 
 

@@ -38,7 +38,8 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int = 1) -> None:
+        self.lanes = lanes
         self.spec = Spec(ModelConfig(EncoderConfig(4, 64, 64, 4), 8, image_size=FRAME), TASKS, {})
         self.encoded: list[int] = []
 
@@ -121,6 +122,10 @@ def _frame(root: Path, number: int) -> np.ndarray:
 def test_masks_have_the_size_of_their_own_image(root: Path) -> None:
     found = answered([row("seg4", number, number) for number in range(9)], root)
     assert [mask(item).shape for item in found] == [(20 + 9 * number, 90) for number in range(9)]
+
+
+def test_batches_computed_side_by_side_come_out_in_order(root: Path) -> None:
+    assert plain(answered(mixed(9), root, FakeEngine(lanes=3), batch_size=1)) == plain(answered(mixed(9), root))
 
 
 def test_an_image_that_several_rows_use_is_encoded_once(root: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from inference import processors as module
-from inference.processors import processors
+from aurora import processors as module
+from aurora.processors import processors
 from inference.stages import Stages
 
 
@@ -44,4 +44,4 @@ def test_stages_add_up_what_their_work_takes_also_where_it_fails() -> None:
     with pytest.raises(ZeroDivisionError):
         work(0)
     assert stages.seconds["work"] > before
-    assert str(stages).startswith("at work: work 0.0 s; ")
+    assert str(stages).startswith("at work for 0.00 s: work 0.00 s; ")

@@ -62,3 +62,10 @@ def test_the_frame_shows_each_place_of_the_image_where_its_fraction_says(
     expected = to_fractions(np.stack([x, y], axis=-1), frame)
     inner = slice(4, -4)  # nothing lies beyond the edge that the outermost cells could be mixed with
     assert (np.abs(shown - expected)[inner, inner] * frame[::-1]).max() < 0.1
+
+
+@pytest.mark.parametrize("size", [(40, 60), (200, 30), (96, 64), (64, 96), (300, 300)])
+def test_a_grey_image_needs_one_channel_only(size: tuple[int, int]) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    shown = np.broadcast_to(grey[..., None], (*size, 3))
+    assert np.array_equal(to_frame(shown, (64, 96)), to_frame(np.ascontiguousarray(shown), (64, 96)))

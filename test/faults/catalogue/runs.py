@@ -13,8 +13,8 @@ from faults.catalogue.bench import ROOT, Bench, Ended, fault, needs
 from faults.catalogue.stopping import COPIES, goes_on, many, stopped
 
 import inference.run
+from aurora.engine.engine import Engine, open_engine
 from aurora.tasks import TaskType
-from inference.engine import Engine, open_engine
 
 RUN, FLAGS = "The run and the machine", "Flags"
 
@@ -41,7 +41,7 @@ class Changed:
     def __init__(self, engine: Engine, change: Callable[[np.ndarray], None]) -> None:
         self.engine, self.change = engine, change
         self.path, self.name, self.spec = engine.path, engine.name, engine.spec
-        self.batch_size = engine.batch_size
+        self.batch_size, self.lanes, self.checksum = engine.batch_size, engine.lanes, engine.checksum
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         outputs = self.engine.run(images, rows)
@@ -66,7 +66,7 @@ fault(RUN, "a model that answers infinity")(with_outputs(lambda output: output.f
 LIMITED = """
 import resource, runpy, sys
 import numpy as np
-import inference.engine_onnx as engine
+import aurora.engine.onnx_runtime as engine
 real, room, calls = engine.OnnxEngine.run, int(sys.argv.pop(1)) << 20, []
 def one_by_one(self, images, rows):
     parts = {kind: [] for kind in rows}

@@ -11,8 +11,8 @@ from aurora.checkpoint import Spec
 from aurora.errors import UsageError, WeightsError
 from aurora.tasks import TaskType
 
-EngineName = Literal["torch", "onnx"]
-DEFAULT_WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "aurora-tiny.safetensors"
+EngineName = Literal["torch", "onnx", "tensorrt"]
+DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "aurora-tiny.safetensors"
 # Either is there when a container or host shows an NVIDIA driver; asking PyTorch would mean importing it.
 _NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
@@ -29,15 +29,19 @@ class Engine(Protocol):
     #: What the run says of it, such as "ONNX Runtime 1.31.1 on CPU".
     name: str
     spec: Spec
+    #: The SHA-256 of its files.
+    checksum: str
     #: How many images at once are best unless the user knows better.
     batch_size: int
+    #: How many threads should give it batches.
+    lanes: int
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         """The raw answers of a batch of mixed tasks.
 
         Args:
             images: (B, H, W, 3) 8-bit RGB in the model's frame.
-            rows: the image of every row, (R,) int64, R > 0, for each type wanted.
+            rows: the image of every row, (R,) int64, R > 0, for each type wanted; other heads compute nothing.
 
         Returns:
             (R, channels, ...) float32 for each type in `rows`.
@@ -62,15 +66,15 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
     """
     path = weights or DEFAULT_WEIGHTS
     name = engine or _fitting(path, device)
-    if name == "onnx":
+    if name != "torch":
         if find_spec("onnxruntime") is None:
             raise UsageError("the onnx engine needs onnxruntime, which isn't installed: pip install onnxruntime")
-        from inference.engine_onnx import OnnxEngine
+        from aurora.engine.onnx_runtime import OnnxEngine
 
-        return OnnxEngine(_onnx_of(path), device)
+        return OnnxEngine(_onnx_of(path), device, tensorrt=name == "tensorrt")
     if find_spec("torch") is None:
         raise UsageError("the torch engine needs PyTorch, which isn't installed: pip install torch safetensors")
-    from inference.engine_torch import TorchEngine
+    from aurora.engine.pytorch import TorchEngine
 
     return TorchEngine(path, device)
 
@@ -82,7 +86,7 @@ def read_spec(weights: Path | None) -> Spec:
         from aurora import checkpoint
 
         return checkpoint.read_spec(path)
-    from inference.engine_onnx import OnnxEngine
+    from aurora.engine.onnx_runtime import OnnxEngine
 
     return OnnxEngine(_onnx_of(path), "cpu").spec
 

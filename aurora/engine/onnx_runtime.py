@@ -1,0 +1,95 @@
+"""Answers with ONNX Runtime; needs no PyTorch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from aurora.checkpoint import ONNX_VERSION, spec_from_metadata, verify
+from aurora.engine.engine import CPU_BATCH, GPU_BATCH
+from aurora.errors import DeviceError, WeightsError
+from aurora.processors import processors
+from aurora.tasks import TaskType, of_type
+
+_FATAL_ONLY = 4
+_SUFFIX = "ExecutionProvider"
+_CPU, _CUDA, _TENSORRT = (name + _SUFFIX for name in ("CPU", "CUDA", "Tensorrt"))
+
+
+class OnnxEngine:
+    """An ONNX export of a checkpoint in an ONNX Runtime session.
+
+    Args:
+        path: the `.onnx` file.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        tensorrt: compute with NVIDIA's TensorRT, which takes minutes to start.
+    """
+
+    def __init__(self, path: Path, device: str, *, tensorrt: bool = False) -> None:
+        self.checksum = verify(path)
+        self.path = path
+        wanted = _providers(device, tensorrt)
+        options = ort.SessionOptions()
+        options.log_severity_level = _FATAL_ONLY
+        options.intra_op_num_threads = processors()
+        # Threads that wait for each other in a loop take the processors that images are read with.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self.session = ort.InferenceSession(path, options, providers=wanted)
+        except Exception as error:  # ONNX Runtime's errors share no class of their own
+            # What stands before the last "failed:" are codes and the path again.
+            reason = str(error).strip().rpartition("failed:")[2].rstrip(".")
+            raise WeightsError(f"{path} is not a whole ONNX model ({reason}); export it again") from error
+        self.provider = self.session.get_providers()[0]
+        # A provider that fails to start is otherwise replaced by the next one without a word.
+        if (tensorrt or device.startswith("cuda")) and self.provider != wanted[0][0]:
+            raise DeviceError(
+                f"{wanted[0][0]} was asked for, but ONNX Runtime could only start {self.provider}; "
+                "install what it needs, or use another --engine or --device"
+            )
+        description = self.session.get_modelmeta()
+        self.spec = spec_from_metadata(description.custom_metadata_map, path)
+        if description.version != ONNX_VERSION:
+            raise WeightsError(
+                f"{path} is an export of version {description.version}, expected {ONNX_VERSION}; "
+                "make it again with 'python -m training export'"
+            )
+        self.kinds = [kind for kind in TaskType if of_type(self.spec.tasks, kind)]
+        self.name = f"ONNX Runtime {ort.__version__} on {self.provider.removesuffix(_SUFFIX)}"
+        self.batch_size = CPU_BATCH if self.provider == _CPU else GPU_BATCH
+        self.lanes = 1
+
+    def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
+        """See `aurora.engine.engine.Engine.run`."""
+        outputs = self.session.run([str(kind) for kind in rows], self.feed(images, rows))
+        return dict(zip(rows, outputs, strict=True))
+
+    def feed(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[str, np.ndarray]:
+        """The session's inputs; every type must have some, so those that nobody wants get as little as can be."""
+        # Without rows a head computes nothing. That GPUs bear this too has not been tried: there it is one row.
+        none = np.zeros(0 if self.provider == _CPU else 1, dtype=np.int64)
+        return {"images": images} | {f"{kind}_rows": rows.get(kind, none) for kind in self.kinds}
+
+    def on_cpu(self) -> "OnnxEngine | None":
+        """See `aurora.engine.engine.Engine.on_cpu`."""
+        return None if self.provider == _CPU else OnnxEngine(self.path, "cpu")
+
+
+def _providers(device: str, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
+    """The provider wanted, and those that take over what it can't compute, with their options."""
+    if tensorrt and device == "cpu":
+        raise DeviceError("TensorRT needs a GPU, and the device asked for is cpu; use --engine onnx")
+    if device == "cpu":
+        return [(_CPU, {})]
+    wanted = [_TENSORRT, _CUDA] if tensorrt else [_CUDA]
+    if missing := [name for name in wanted if name not in ort.get_available_providers()]:
+        if device == "auto" and not tensorrt:
+            return [(_CPU, {})]
+        lacks = missing[0].removesuffix(_SUFFIX)
+        raise DeviceError(
+            f"device {device!r} was asked for, but this onnxruntime has no {lacks}; install onnxruntime-gpu"
+        )
+    index = device.partition(":")[2] or "0"
+    return [*((name, {"device_id": index}) for name in wanted), (_CPU, {})]

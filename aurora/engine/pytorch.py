@@ -1,0 +1,67 @@
+"""Answers with PyTorch, on a CPU or a CUDA device."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from threading import local
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aurora import checkpoint
+from aurora.device import open_device
+from aurora.engine.engine import CPU_BATCH, GPU_BATCH
+from aurora.processors import processors
+from aurora.tasks import TaskType
+
+
+class TorchEngine:
+    """A checkpoint as a PyTorch model.
+
+    On a CUDA device it computes in bfloat16 where that is safe (autocast), and batches given from several threads
+    overlap: one is copied while another is computed.
+
+    Args:
+        path: the `.safetensors` file.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    """
+
+    def __init__(self, path: Path, device: str) -> None:
+        self.path, self.device = path, open_device(device)
+        model, self.spec = checkpoint.load(path)
+        self.checksum = checkpoint.verify(path)
+        self.cuda = self.device.type == "cuda"
+        self.model = model.to(self.device)
+        if not self.cuda:
+            torch.set_num_threads(processors())
+        self.half = self.cuda
+        self.batch_size = GPU_BATCH if self.cuda else CPU_BATCH
+        self.lanes = 2 if self.cuda else 1
+        self.own = local()
+        self.name = f"PyTorch {torch.__version__} on {self.device}"
+
+    def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
+        """See `aurora.engine.engine.Engine.run`."""
+        if not self.cuda:
+            return self._run(images, rows)
+        # A stream for each thread, so that only what belongs to one batch waits for each other.
+        if not hasattr(self.own, "stream"):
+            self.own.stream = torch.cuda.Stream(self.device)
+        with torch.cuda.stream(self.own.stream):
+            return self._run(images, rows)
+
+    @torch.inference_mode()
+    def _run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
+        indices = {kind: self._there(index) for kind, index in rows.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            outputs = self.model(self._there(images), indices)
+        return {kind: output.float().cpu().numpy() for kind, output in outputs.items()}
+
+    def _there(self, array: np.ndarray) -> Tensor:
+        """The array on the device; a copy from pinned memory doesn't stop the thread."""
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.cuda else tensor
+
+    def on_cpu(self) -> "TorchEngine | None":
+        """See `aurora.engine.engine.Engine.on_cpu`."""
+        return TorchEngine(self.path, "cpu") if self.cuda else None

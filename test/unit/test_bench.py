@@ -1,0 +1,60 @@
+"""The bench measures real runs, in turns, and prints what it measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from aurora.errors import DeviceError
+from aurora.rows import read_rows
+from training.bench import bench
+from training.bench.inputs import many_rows
+from training.bench.runs import Run, Subject, answer
+from training.cli import main
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "aurora-tiny.safetensors"
+
+
+def test_rows_are_as_many_as_asked_for_with_shares_for_every_table(sample_cases: Path, tmp_path: Path) -> None:
+    many_rows(sample_cases, tmp_path / "in", 100, missing_each=10)
+    found = read_rows(tmp_path / "in")
+    assert (len(found.rows), found.duplicates, found.problems) == (100, 0, [])
+    images = {row.image_path for row in found.rows}
+    assert len(images) == 100
+    absent = [image for image in images if not (tmp_path / "in" / "csv_files" / image).exists()]
+    assert len(absent) == len(list(sample_cases.glob("csv_files/*.csv")))
+    assert len({row.task_id for row in found.rows}) == len({row.task_id for row in read_rows(sample_cases).rows})
+
+
+@pytest.mark.slow
+def test_one_round_measures_the_model_the_start_and_whole_runs(sample_cases: Path) -> None:
+    words = ["bench", "--data", str(sample_cases), "--engine", "onnx", "--rows", "30", "--repeats", "1", "--json"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["measured"]["onnx"]
+    (run,) = found["runs"]["30"]
+    assert run["rows"] == 30
+    assert set(run["stages"]) == {"reading", "model", "answers", "writing"}
+    assert 0 < run["stages"]["model"] <= run["at_work"] < run["seconds"]
+    assert 30e6 < run["peak_memory"] < 2e9
+    assert found["first"][0]["rows"] == 1
+    assert found["model"][0]["images_per_second"] > 0
+
+
+def test_the_table_gives_medians_and_ranges() -> None:
+    runs = [Run(100, seconds, 2 * seconds, 200_000_000, seconds - 1, {"model": seconds - 1}) for seconds in (2, 5, 3)]
+    alone = [{"images_per_second": 60.0, "rows_per_second": rate} for rate in (40.0, 50.0, 80.0)]
+    found = bench.Bench("here", "phantoms", 3, {"onnx": bench.Measured(alone, runs, {100: runs})})
+    lines = dict(line.strip("| ").split(" | ") for line in bench.as_text(found).splitlines()[5:])
+    assert lines["model alone, rows/s"] == "50 [40, 80]"
+    assert lines["time to the first answer, whole process, s"] == "3.00 [2.00, 5.00]"
+    assert lines["100 rows: rows/s, whole process"] == "33 [20, 50]"
+    assert lines["100 rows: that, of the model alone"] == "100%"
+    assert lines["100 rows: model at work"] == "100%"
+    assert lines["100 rows: peak memory, MB"] == "200 [200, 200]"
+
+
+def test_a_run_that_fails_is_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="ended with 3"):
+        answer(Subject("onnx", "cpu", WEIGHTS), tmp_path)

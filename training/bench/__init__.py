@@ -1,0 +1,1 @@
+"""How fast the shipped commands are: whole runs, each a process of its own, and the model alone."""
