@@ -1,43 +1,106 @@
+# One file, several images: docker build --target NAME .
+#   full             PyTorch and ONNX Runtime, the default; with CUDA where pip's PyTorch has it
+#   slim             ONNX Runtime on a CPU, no PyTorch, no `score`
+#   slim-gpu         ONNX Runtime with CUDA, no PyTorch, no `score`
+#   grand-challenge  full, not as root, weights taken from /opt/ml/model if there are any
+#   dev              training and the tests
+#   slim-checked, full-checked   slim and full, built only if nothing is in them that doesn't belong there
+# There is no USER on purpose, but in grand-challenge: a container started as root writes as the owner of /output, and
+# one started with --user stays that user.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
-# The libraries of both engines: the slowest layer and the one that changes least.
 FROM ${BASE_IMAGE} AS base
 WORKDIR /opt/app
-COPY requirements.txt requirements-torch.txt ./
-RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
-    pip install --no-cache-dir -r requirements.txt -r requirements-torch.txt
 # The root may be read-only, the log is followed live, and nothing here reports to anyone.
-ENV PYTHONDONTWRITEBYTECODE=1 \
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1
+RUN python -m venv --without-pip /opt/venv
 
-# Training and tests; built only when it is asked for: docker build --target dev
-FROM base AS dev
+# The libraries, the slowest layers and the ones that change least: without their tests and C headers, and compiled so
+# that Python neither compares times nor has to write anything.
+FROM base AS slim-libraries
+COPY deploy/install.sh requirements-slim.txt ./
+RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    sh install.sh -r requirements-slim.txt
+
+FROM slim-libraries AS full-libraries
+COPY requirements.txt requirements-torch.txt ./
+RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    sh install.sh -r requirements.txt -r requirements-torch.txt
+
+FROM base AS slim-gpu-libraries
+COPY deploy/install.sh requirements-slim.txt ./
+RUN sed -i 's/^onnxruntime==/onnxruntime-gpu[cuda,cudnn]==/' requirements-slim.txt
+RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    sh install.sh -r requirements-slim.txt
+
+# What runs at the challenge: no training and no tests.
+FROM base AS code
+COPY LICENSE ./
+COPY aurora/ aurora/
+COPY inference/ inference/
+RUN python -m compileall -q --invalidation-mode unchecked-hash aurora inference
+
+FROM base AS runtime
+ARG SOURCE=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="aurora-ultrasound" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      aurora.weights.sha256="4468131d17061642bb2696438389fd62f545fabad7ece175ee8801a6275b7d86"
+# What is mounted here is what every command takes unless it is told otherwise.
+ENV AURORA_INPUT=/input \
+    AURORA_OUTPUT=/output
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "inference"]
+CMD ["run", "--input", "/input", "--output", "/output"]
+
+FROM runtime AS slim
+COPY --from=slim-libraries /opt/venv /opt/venv
+COPY --from=code /opt/app ./
+COPY weights/ weights/
+
+FROM runtime AS slim-gpu
+COPY --from=slim-gpu-libraries /opt/venv /opt/venv
+COPY --from=code /opt/app ./
+COPY weights/ weights/
+
+FROM runtime AS grand-challenge
+RUN useradd --uid 1000 --no-create-home --shell /usr/sbin/nologin user
+ENV AURORA_MODEL_FOLDER=/opt/ml/model
+COPY --from=full-libraries /opt/venv /opt/venv
+COPY --from=code /opt/app ./
+COPY weights/ weights/
+USER user
+
+FROM full-libraries AS dev
 COPY requirements-dev.txt ./
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
-    pip install --no-cache-dir -r requirements-dev.txt
+    pip --python /opt/venv/bin/python install --no-cache-dir -r requirements-dev.txt
 COPY pyproject.toml Dockerfile ./
 COPY aurora/ aurora/
 COPY inference/ inference/
 COPY training/ training/
+COPY deploy/ deploy/
 COPY docs/ docs/
 COPY test/ test/
 COPY weights/ weights/
 ENTRYPOINT ["python", "-m"]
 CMD ["pytest", "-p", "no:cacheprovider"]
 
-# What runs at the challenge: no training, no tests, the weights last. There is no USER on purpose: a container
-# started as root writes as the owner of /output, and one started with --user stays that user.
-FROM base AS runtime
-LABEL org.opencontainers.image.title="aurora-ultrasound" \
-      org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.licenses="Apache-2.0"
-# What is mounted here is what every command takes unless it is told otherwise.
-ENV AURORA_INPUT=/input \
-    AURORA_OUTPUT=/output
-COPY LICENSE ./
-COPY aurora/ aurora/
-COPY inference/ inference/
+FROM slim AS slim-checked
+RUN --mount=type=bind,source=deploy/inventory.py,target=/tmp/inventory.py python /tmp/inventory.py
+
+FROM runtime AS full-image
+COPY --from=full-libraries /opt/venv /opt/venv
+COPY --from=code /opt/app ./
 COPY weights/ weights/
-ENTRYPOINT ["python", "-m", "inference"]
-CMD ["run", "--input", "/input", "--output", "/output"]
+
+FROM full-image AS full-checked
+RUN --mount=type=bind,source=deploy/inventory.py,target=/tmp/inventory.py python /tmp/inventory.py
+
+FROM full-image AS full

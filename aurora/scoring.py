@@ -7,6 +7,7 @@ and so does every task of a type whose JSON file is missing.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from aurora import metrics
 from aurora.answers import JSON_FILES
 from aurora.cases import Cases, Entry, Key, read_answers
-from aurora.errors import InputError
+from aurora.errors import InputError, UsageError
 from aurora.rows import Row, read_rows
 from aurora.tasks import TaskType
 
@@ -51,8 +52,11 @@ class Scores:
 def score(truth: Path, predictions: Path) -> Scores:
     """Scores the answers in the folder `predictions` against the labels of the input root `truth`.
 
-    Raises `InputError` if there is no such folder, nothing is labelled, or a JSON file of answers can't be read.
+    Raises `InputError` if there is no such folder, nothing is labelled, or a JSON file of answers can't be read, and
+    `UsageError` where scikit-learn isn't installed.
     """
+    if find_spec("sklearn") is None:
+        raise UsageError("score needs scikit-learn, which isn't installed: pip install scikit-learn")
     if not predictions.is_dir():
         raise InputError(f"Expected a folder of predictions, found none at {predictions}: name the one to be scored.")
     read = read_rows(truth)

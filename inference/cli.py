@@ -32,17 +32,34 @@ def main() -> None:
 @click.option("--resume", is_flag=True, help="Go on from where a run with the same flags was interrupted.")
 @click.option("--strict", is_flag=True, help="Exit with 10 if any row got a fallback or none.")
 @click.option("--preview", type=FOLDER, help="Also draw the first answer of every task into this folder.")
+@click.option("--shard", metavar="I/N|auto", help="Answer one of N parts, from 1; auto: as torchrun or Slurm say.")
 @click.pass_context
-def run(context: click.Context, **flags: Any) -> None:
+def run(context: click.Context, shard: str | None, **flags: Any) -> None:
     """Answer every row of the CSV files under --input.
 
     Exit codes: 0 every row answered, 2 usage, 3 input, 4 weights, 5 output, 6 device or internal, 10 fallbacks under
     --strict, 143 stopped by a signal.
     """
     from inference import run as command
+    from inference.shard import Shard
 
     _check_device(flags["device"])
-    context.exit(command.run(command.RunSettings(**flags)))
+    part = Shard.parse(shard) if shard else None
+    context.exit(command.run(command.RunSettings(**flags, shard=part)))
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.argument("shards", nargs=-1, required=True, type=FOLDER, metavar="SHARD_OUTPUT...")
+@click.option("--output", type=FOLDER, required=True, help="Folder for the answers; made if absent.")
+def merge(shards: tuple[Path, ...], output: Path) -> None:
+    """Join the outputs of 'run --shard 1/N' to 'N/N': the result is that of the undivided run, byte for byte.
+
+    A shard that is missing, there twice, not finished or of another run is named, with exit code 3.
+    """
+    from inference import merge as command
+
+    rows = command.merge(shards, output)
+    click.echo(f"{rows} rows of {len(shards)} shards; answers: {output}")
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -88,6 +105,57 @@ def tasks(weights: Path | None, as_json: bool) -> None:
         return
     for record in records:
         click.echo(f"{record['id']:<28}{record['type']:<16}{record['num_classes']:>3}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--input", type=FOLDER, required=True, help="Folder that was answered.")
+@click.option("--predictions", type=FOLDER, required=True, help="Folder that 'run' has written.")
+@click.option("--out", type=FILE, required=True, help="Zip file to write.")
+def pack(input: Path, predictions: Path, out: Path) -> None:
+    """Pack answers for the upload to the challenge's validation server.
+
+    A set that is incomplete or malformed is refused, with exit code 3.
+    """
+    from inference import pack as command
+
+    count = command.pack(input, predictions, out)
+    click.echo(f"{count} files in {out}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option("--output", type=FOLDER, help="Also try whether answers can be written there.")
+@click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(context: click.Context, weights: Path | None, output: Path | None, as_json: bool) -> None:
+    """Say what this machine has, and what of it would end a run; the exit code is that run's.
+
+    Processors, memory, disk, libraries, GPUs, and the weights and their checksum.
+    """
+    from inference import doctor as command
+
+    findings = command.examine(weights, output)
+    click.echo(command.as_json(findings) if as_json else command.as_text(findings))
+    context.exit(next((found.exit_code for found in findings if found.exit_code), 0))
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--weights", type=FILE, help="Checkpoint with golden cases beside it. Default: the shipped one.")
+@click.option("--engine", type=ENGINES, help="Default: onnx on a CPU, torch on a GPU.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
+@click.pass_context
+def selftest(context: click.Context, weights: Path | None, engine: Any, device: str) -> None:
+    """Answer the golden cases that ship with the weights, and compare.
+
+    Exit codes: 0 the same within rounding, 6 other answers.
+    """
+    from aurora.errors import DeviceError
+    from inference import selftest as command
+
+    _check_device(device)
+    name, differences = command.selftest(weights, engine, device)
+    click.echo(command.as_text(name, differences))
+    context.exit(0 if all(found.tolerable for found in differences) else DeviceError.exit_code)
 
 
 def _check_device(name: str) -> None:

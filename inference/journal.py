@@ -15,12 +15,15 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from aurora import __version__
-from aurora.errors import OutputError
+from aurora.errors import AuroraError, InputError, OutputError
 from inference.output import PART, OutputFolder
+from inference.shard import Shard
 
 JOURNAL = f".aurora-run{PART}"
 FORMAT = 1
@@ -46,10 +49,45 @@ def fingerprint(*facts: object) -> str:
     return hashlib.sha256(repr((FORMAT, __version__, *map(str, facts))).encode()).hexdigest()
 
 
+def shard_mark(mark: str, shard: Shard, rows: int) -> str:
+    """The mark of one shard of a run, from which `read_shard` takes it apart."""
+    return f"{mark} {shard} {rows}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """What the journal in the folder of a shard says: the fingerprint of the whole run, and how many rows it has."""
+
+    folder: Path
+    run: str
+    shard: Shard
+    rows: int
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What became of its rows, as far as the journal is whole."""
+        with (self.folder / JOURNAL).open("rb") as file:
+            file.readline()
+            for line in file:
+                batch = _parse(line)
+                if batch is None:
+                    return
+                yield from batch
+
+
+def read_shard(folder: Path) -> ShardRecord:
+    """The record that a shard's run has left in its output folder; raises `InputError` if there is none."""
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            run, shard, rows = file.readline().decode().split()
+        return ShardRecord(folder, run, Shard.parse(shard), int(rows))
+    except (OSError, ValueError, AuroraError):
+        raise InputError(f"expected the output of 'inference run --shard' in {folder}, found none; run it") from None
+
+
 class Journal:
     """The journal of a run; used as a context.
 
-    At its end the file stays if there is something to resume: a batch, and no `finish`.
+    At its end the file stays if there is something to resume or to merge: a batch, or a shard, and no `finish`.
 
     Args:
         folder: the run's output folder.
@@ -155,7 +193,7 @@ class Journal:
 
     def _drop_if_empty(self) -> None:
         with suppress(FileNotFoundError):
-            if self.path.stat().st_size <= len(self.mark):
+            if self.path.stat().st_size <= len(self.mark) and b" " not in self.mark:
                 self.path.unlink()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from aurora.requests import Request, request_of
 from aurora.rows import RowList
 from aurora.tasks import Registry
+from inference.shard import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,17 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    def keep(self, shard: Shard, batch_size: int) -> None:
+        """Leave only the jobs of one shard: whole batches, as the undivided run would make them."""
+        batches = -(-len(self) // batch_size)
+        bounds = np.concatenate([[0], self.ends])
+        first, last = (
+            min(batches * part // shard.count * batch_size, len(self)) for part in (shard.index - 1, shard.index)
+        )
+        self.order = self.order[bounds[first] : bounds[last]]
+        self.ends = self.ends[first:last] - bounds[first]
+        self.row_count = len(self.order)
 
     def jobs(self, start: int = 0) -> Iterator[Job]:
         """The jobs from number `start` on; raises `InputError` if a CSV file was changed meanwhile."""

@@ -8,15 +8,17 @@ from itertools import chain
 from pathlib import Path
 
 from aurora.engine.engine import Engine, EngineName, open_engine
+from aurora.limits import fitting_batch
 from aurora.rows import Row, read_rows
 from aurora.stopping import Stop, stop_signals
-from inference.journal import Journal, Outcome, fingerprint
+from inference.journal import Journal, Outcome, fingerprint, shard_mark
 from inference.output import OutputFolder
 from inference.pipeline import answers
 from inference.plan import Plan
 from inference.preview import Preview
 from inference.progress import progress
 from inference.report import as_text
+from inference.shard import Shard
 from inference.stages import Stages
 from inference.summary import Summary
 from inference.writer import AnswerWriter
@@ -39,6 +41,7 @@ class RunSettings:
     resume: bool = False
     strict: bool = False
     preview: Path | None = None
+    shard: Shard | None = None
 
 
 def run(settings: RunSettings) -> int:
@@ -54,18 +57,23 @@ def run(settings: RunSettings) -> int:
     summary, stages = Summary(), Stages()
     summary.input_problems(found)
     plan = Plan(found.rows, engine.spec.tasks, settings.limit)
-    total = plan.row_count
     preview = Preview(settings.preview, settings.input) if settings.preview else None
-    batch_size = settings.batch_size or engine.batch_size
-    mark = fingerprint(found.digest, total, settings.input.resolve(), engine.name, engine.checksum, batch_size)
+    batch_size = settings.batch_size or fitting_batch(engine.batch_size)
+    facts = (found.digest, plan.row_count, settings.input.resolve(), engine.name, engine.checksum, batch_size)
+    mark = fingerprint(*facts)
+    if settings.shard:
+        plan.keep(settings.shard, batch_size)
+        mark = shard_mark(mark, settings.shard, plan.row_count)
+        print(f"shard {settings.shard}: {plan.row_count} rows", flush=True)
+    total = plan.row_count
     with stop_signals() as stop, Journal(folder, mark, settings.resume) as journal:
         with AnswerWriter(folder) as writer:
             before = _taken_over(plan, journal, writer, preview)
             now = _answered(engine, plan, settings.input, batch_size, journal, writer, preview, stages, stop)
             for row, outcome in progress(chain(before, now), total=total):
                 summary.take(row, outcome)
-        # A run that is killed before this line makes its lists again from the journal.
-        if journal.rows == total:
+        # A run that is killed before this line makes its lists again from the journal; a shard's stays for `merge`.
+        if journal.rows == total and not settings.shard:
             journal.finish()
     picture = preview.write() if preview else None
     print(stages)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
-from aurora.processors import processors
+from aurora.limits import processors
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")

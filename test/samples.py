@@ -1,4 +1,5 @@
-"""Makes `test/cases`, the sample input, and `test/golden`, the shipped weights' answers to it.
+"""Makes `test/cases`, the sample input, and the shipped weights' answers to it, `test/golden`, and to fewer and smaller
+cases that ship with them, `weights/golden`.
 
     PYTHONPATH=. python test/samples.py cases golden
 
@@ -14,10 +15,13 @@ from pathlib import Path
 
 from aurora.tasks import OFFICIAL
 from inference.run import RunSettings, run
+from inference.selftest import ANSWERS, CASES
 from training.phantom import generate
 
 HERE = Path(__file__).resolve().parent
 SEED = 2026
+SHIPPED = HERE.parent / "weights" / "golden"
+SHIPPED_TASKS = ("cardiac_multi", "cervix", "fetal_plane_cls", "organ_cls", "thyroid_nodule_det", "IUGC")
 AWKWARD = {"spinal_cord_injury_loc": "Ultrasound spinal cord dataset_2,245 – Rückenmark"}  # noqa: RUF001
 
 
@@ -40,14 +44,17 @@ def _share_first_image(folder: Path, source: str, user: str) -> None:
         csv.DictWriter(file, fieldnames=list(row)).writerow(row)
 
 
-def make_golden(out: Path) -> None:
-    """Answer the sample input with the shipped weights and ONNX Runtime, in place of what is there."""
+def make_golden(cases: Path, out: Path) -> None:
+    """Answer an input with the shipped weights and ONNX Runtime, in place of what is there."""
     shutil.rmtree(out, ignore_errors=True)
-    run(RunSettings(input=HERE / "cases", output=out, engine="onnx", device="cpu"))
+    run(RunSettings(input=cases, output=out, engine="onnx", device="cpu"))
 
 
 if __name__ == "__main__":
     if "cases" in sys.argv[1:]:
         make_cases(HERE / "cases")
     if "golden" in sys.argv[1:]:
-        make_golden(HERE / "golden")
+        make_golden(HERE / "cases", HERE / "golden")
+        shutil.rmtree(SHIPPED, ignore_errors=True)
+        generate(SHIPPED / CASES, cases=1, seed=SEED, split="test", tasks=SHIPPED_TASKS, size_scale=0.5)
+        make_golden(SHIPPED / CASES, SHIPPED / ANSWERS)

@@ -1,5 +1,6 @@
 """What both engines offer, and which one a run takes."""
 
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ from aurora.errors import UsageError, WeightsError
 from aurora.tasks import TaskType
 
 EngineName = Literal["torch", "onnx", "tensorrt"]
+#: Names, in the environment, a folder whose weights are taken instead of the shipped ones, if there are any.
+MODEL_FOLDER = "AURORA_MODEL_FOLDER"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "aurora-tiny.safetensors"
 # Either is there when a container or host shows an NVIDIA driver; asking PyTorch would mean importing it.
 _NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
@@ -53,8 +56,23 @@ class Engine(Protocol):
         ...
 
 
+def default_weights() -> Path:
+    """The one checkpoint in the folder that the environment names, or else the shipped one.
+
+    Raises `WeightsError` if that folder holds several.
+    """
+    folder = os.environ.get(MODEL_FOLDER)
+    if not folder:
+        return DEFAULT_WEIGHTS
+    found = sorted(Path(folder).glob("*.safetensors")) or sorted(Path(folder).glob("*.onnx"))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise WeightsError(f"expected one checkpoint in {folder}, found {names}; leave one, or name it with --weights")
+    return found[0] if found else DEFAULT_WEIGHTS
+
+
 def open_engine(weights: Path | None, engine: EngineName | None, device: str) -> Engine:
-    """Load `weights` (default: the shipped ones) with the engine asked for, or the one that fits.
+    """Load `weights` (see `default_weights`) with the engine asked for, or the one that fits.
 
     Unasked, an `.onnx` file or a machine without an NVIDIA driver means ONNX Runtime, which starts at once
     and is the faster one on a CPU; a machine with one means PyTorch.
@@ -64,7 +82,7 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
         WeightsError: the weights can't be used.
         DeviceError: the device isn't there.
     """
-    path = weights or DEFAULT_WEIGHTS
+    path = weights or default_weights()
     name = engine or _fitting(path, device)
     if name != "torch":
         if find_spec("onnxruntime") is None:
@@ -80,8 +98,8 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
 
 
 def read_spec(weights: Path | None) -> Spec:
-    """What a checkpoint (default: the shipped one), `.safetensors` or `.onnx`, says of itself."""
-    path = weights or DEFAULT_WEIGHTS
+    """What a checkpoint (see `default_weights`), `.safetensors` or `.onnx`, says of itself."""
+    path = weights or default_weights()
     if path.suffix != ".onnx" and find_spec("safetensors") is not None:
         from aurora import checkpoint
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from aurora.checkpoint import ONNX_VERSION, spec_from_metadata, verify
 from aurora.engine.engine import CPU_BATCH, GPU_BATCH
 from aurora.errors import DeviceError, WeightsError
-from aurora.processors import processors
+from aurora.limits import processors
 from aurora.tasks import TaskType, of_type
 
 _FATAL_ONLY = 4

@@ -11,7 +11,7 @@ from torch import Tensor
 from aurora import checkpoint
 from aurora.device import open_device
 from aurora.engine.engine import CPU_BATCH, GPU_BATCH
-from aurora.processors import processors
+from aurora.limits import processors
 from aurora.tasks import TaskType
 
 

@@ -12,6 +12,7 @@ import torch
 
 from aurora import checkpoint
 from aurora.engine import onnx_runtime
+from aurora.engine.engine import DEFAULT_WEIGHTS, MODEL_FOLDER, default_weights, open_engine
 from aurora.engine.onnx_runtime import OnnxEngine
 from aurora.engine.pytorch import TorchEngine
 from aurora.errors import DeviceError, WeightsError
@@ -113,6 +114,22 @@ def test_a_provider_that_silently_was_not_started_is_an_error(
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda path, options, providers: real(path, options, [CPU]))
     with pytest.raises(DeviceError, match=f"{TENSORRT if tensorrt else CUDA} was asked for, .* only start {CPU}"):
         OnnxEngine(saved.with_suffix(".onnx"), "cuda", tensorrt=tensorrt)
+
+
+def test_a_folder_in_the_environment_goes_before_the_shipped_weights(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert default_weights() == DEFAULT_WEIGHTS
+    monkeypatch.setenv(MODEL_FOLDER, str(tmp_path / "model"))
+    assert default_weights() == DEFAULT_WEIGHTS
+    monkeypatch.setenv(MODEL_FOLDER, str(saved.parent))
+    assert default_weights() == saved
+    assert open_engine(None, "onnx", "cpu").path == saved.with_suffix(".onnx")
+    (tmp_path / "a.onnx").touch()
+    (tmp_path / "b.onnx").touch()
+    monkeypatch.setenv(MODEL_FOLDER, str(tmp_path))
+    with pytest.raises(WeightsError, match=r"expected one checkpoint in .*, found a\.onnx, b\.onnx"):
+        open_engine(None, None, "cpu")
 
 
 def test_bfloat16_as_on_a_gpu_gives_nearly_the_same(saved: Path) -> None:

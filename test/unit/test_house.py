@@ -1,5 +1,6 @@
 """The house rules: which way imports point, how long a file is, what starts without the heavy libraries."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,8 @@ def test_tasks_rows_and_errors_start_without_heavy_libraries() -> None:
 
 def test_the_image_names_the_version_of_the_code() -> None:
     assert f'image.version="{aurora.__version__}"' in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_the_image_names_the_weights_in_it() -> None:
+    checksum = hashlib.sha256((ROOT / "weights" / "aurora-tiny.safetensors").read_bytes()).hexdigest()
+    assert f'aurora.weights.sha256="{checksum}"' in (ROOT / "Dockerfile").read_text(encoding="utf-8")

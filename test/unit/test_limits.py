@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from aurora import processors as module
-from aurora.processors import processors
+from aurora import limits as module
+from aurora.limits import fitting_batch, processors
 from inference.stages import Stages
 
 
@@ -34,6 +34,29 @@ def test_the_quota_of_the_container_counts(
     monkeypatch.setattr(module, "CGROUPS", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert processors() == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"memory.max": "max"}, 8),
+        ({"memory.max": str(2 << 30)}, 8),
+        ({"memory.max": str(400 << 20)}, 4),
+        ({"memory.max": str(100 << 20)}, 1),
+        ({"memory.max": "1"}, 1),
+        ({"memory/memory.limit_in_bytes": str(200 << 20)}, 2),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712"}, 8),
+    ],
+)
+def test_a_batch_fits_the_containers_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(module, "CGROUPS", tmp_path)
+    assert fitting_batch(8) == expected
 
 
 def test_stages_add_up_what_their_work_takes_also_where_it_fails() -> None:

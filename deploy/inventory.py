@@ -1,0 +1,46 @@
+"""Inside an image: lists what takes room, and fails on what only training, testing or building needs."""
+
+import os
+import shutil
+import sys
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+APP = Path("/opt/app")
+ELSEWHERE = {"/proc", "/sys", "/dev", "/tmp"}
+COMPILERS = ("cc", "gcc", "g++", "clang", "ld", "make", "cmake", "nvcc", "rustc")
+PACKAGES = ("training", "pytest", "hypothesis", "transformers", "tensorboard", "matplotlib", "onnx", "mypy", "ruff")
+CACHES = ("/root/.cache", "/var/cache/apt/archives/partial", "/home")
+
+
+def problems() -> list[str]:
+    """What shouldn't be here."""
+    found = [f"the compiler {path}" for path in map(shutil.which, COMPILERS) if path]
+    found += [f"the package {name}" for name in PACKAGES if find_spec(name)]
+    found += [f"{name} in {APP}" for name in ("test", "docs", "training", "deploy") if (APP / name).exists()]
+    found += [f"a cache, {place}" for place in CACHES if os.path.isdir(place) and os.listdir(place)]
+    libraries = Path("/opt/venv")
+    found += [f"tests, {path}" for path in libraries.rglob("tests") if path.is_dir()]
+    found += [f"C headers, {path}" for path in libraries.glob("lib/*/site-packages/torch/include")]
+    return found
+
+
+def sizes() -> Counter[str]:
+    """Bytes by folder: the libraries by package, the rest by the two uppermost folders."""
+    total: Counter[str] = Counter()
+    for place, folders, names in os.walk("/"):
+        folders[:] = [name for name in folders if os.path.join(place, name) not in ELSEWHERE]
+        for name in names:
+            path = os.path.join(place, name)
+            depth = 7 if "/site-packages/" in path else 3
+            total["/".join(path.split("/")[:depth])] += os.lstat(path).st_size
+    return total
+
+
+if __name__ == "__main__":
+    for folder, size in sizes().most_common(25):
+        print(f"{size / 1e6:8.1f} MB  {folder}")
+    wrong = problems()
+    print("\n".join(f"expected none in the image: {problem}" for problem in wrong))
+    sys.exit(bool(wrong))

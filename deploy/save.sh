@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# deploy/save.sh [IMAGE] [FILE]: writes an image as a compressed tar, the form in which it is sent, and its SHA-256.
+set -euo pipefail
+image=${1:-aurora} file=${2:-aurora.tar.gz}
+docker save "$image" | gzip > "$file.part"
+mv "$file.part" "$file"
+sha256sum "$file" | tee "$file.sha256"

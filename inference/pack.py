@@ -1,0 +1,138 @@
+"""A finished set of answers as the zip of a validation upload; one that is incomplete or malformed is refused."""
+
+import zipfile
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from aurora.answers import JSON_FILES, ClassificationAnswer, DetectionAnswer, RegressionAnswer
+from aurora.cases import Entry, Key, read_answers
+from aurora.errors import AuroraError, ImageError, InputError, OutputError
+from aurora.images import image_size, read_mask
+from aurora.row import plain
+from aurora.rows import Row, answer_mask_path, image_file, read_rows
+from aurora.tasks import TaskType
+from inference.journal import JOURNAL
+from inference.writer import RECORDS
+
+SHOWN = 20
+SUM_TOLERANCE = 1e-3
+# A fixed moment, so that equal answers make equal archives: the earliest that a zip can hold.
+MOMENT = (1980, 1, 1, 0, 0, 0)
+
+
+def pack(root: Path, predictions: Path, out: Path) -> int:
+    """Write the answers in `predictions` to the rows of the input root as a zip; returns how many files it holds.
+
+    Raises:
+        InputError: answers are missing, malformed or of other rows; it names the first of them.
+        OutputError: `out` can't be written.
+    """
+    rows = list(read_rows(root).rows)
+    names, problems = [], []
+    if (predictions / JOURNAL).exists():
+        problems.append("the run hasn't finished: go on with 'inference run --resume'")
+    for kind in JSON_FILES:
+        names.append(JSON_FILES[kind])
+        problems += _list_problems(kind, [row for row in rows if row.type is kind], predictions)
+    for row in rows:
+        if row.type is TaskType.SEGMENTATION:
+            try:
+                names.append(_checked_mask(row, root, predictions))
+            except (AuroraError, ValueError) as error:
+                problems.append(f"{row.source}: {error}")
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        listed = "; ".join([*problems[:SHOWN], *more])
+        raise InputError(
+            f"expected one valid answer to each of {len(rows)} rows in {predictions}, found {len(problems)} problems "
+            f"({listed}); run 'inference run' on this input again"
+        )
+    files = sorted({name for name in names if (predictions / name).exists()})
+    _write(predictions, files, out)
+    return len(files)
+
+
+def _list_problems(kind: TaskType, rows: list[Row], predictions: Path) -> Iterator[str]:
+    """What is wrong with the JSON file of one type."""
+    by_key = {(row.task_id, row.image_path): row for row in rows}
+    problems: list[str] = []
+    try:
+        found = read_answers(predictions / JSON_FILES[kind], set(by_key), problems)
+    except InputError as error:
+        return iter([str(error)])
+    if found is None:
+        return iter([f"{JSON_FILES[kind]} is missing, with {len(rows)} rows to answer"] if rows else [])
+    return chain(problems, _record_problems(kind, by_key, found))
+
+
+def _record_problems(kind: TaskType, rows: dict[Key, Row], found: dict[Key, Entry]) -> Iterator[str]:
+    for key, row in rows.items():
+        if key not in found:
+            yield f"{row.source}: {plain(row.image_path)} has no answer"
+            continue
+        try:
+            _check(RECORDS[kind].model_validate(found[key]), row)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            yield f"{row.source}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except ValueError as error:
+            yield f"{row.source}: {error}"
+
+
+def _check(record: Any, row: Row) -> None:
+    """Raise `ValueError` for what the record's own schema can't see."""
+    if isinstance(record, ClassificationAnswer):
+        probabilities, count = record.predicted_probs, row.num_classes
+        if count not in (None, len(probabilities)):
+            raise ValueError(f"expected {count} probabilities, found {len(probabilities)}")
+        if abs(sum(probabilities) - 1) > SUM_TOLERANCE:
+            raise ValueError(f"expected probabilities that sum to 1, found {sum(probabilities):.3f}")
+        if record.predicted_class >= len(probabilities):
+            raise ValueError(f"expected a class below {len(probabilities)}, found {record.predicted_class}")
+    elif isinstance(record, DetectionAnswer):
+        corners = np.array([record.bbox_normalized, record.bbox_pixels])
+        if (corners[:, :2] > corners[:, 2:]).any():
+            raise ValueError("expected x1 <= x2 and y1 <= y2")
+    elif isinstance(record, RegressionAnswer):
+        counts = len(record.predicted_points_normalized), len(record.predicted_points_pixels)
+        wanted = 2 * row.num_classes if row.num_classes else counts[0]
+        if counts != (wanted, wanted):
+            found = f"found {counts[0]} and {counts[1]}"
+            raise ValueError(f"expected {wanted} numbers for the points in each frame, {found}")
+
+
+def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
+    """The name of the row's mask; raises `ValueError` or `ImageError` unless it is one that answers the row."""
+    name = answer_mask_path(row)
+    if not (predictions / name).is_file():
+        raise ValueError(f"the mask {plain(name)} is missing")
+    mask = read_mask(predictions / name)
+    try:
+        size = image_size(image_file(root, row), root)
+    except ImageError:
+        size = mask.shape  # an image that can't be read may be answered by a mask of any size
+    if mask.shape != size:
+        raise ValueError(f"expected a mask of {size[1]}x{size[0]} pixels, found {mask.shape[1]}x{mask.shape[0]}")
+    if row.num_classes and mask.max(initial=0) >= row.num_classes:
+        raise ValueError(f"expected classes below {row.num_classes} in the mask, found {mask.max()}")
+    return name
+
+
+def _write(predictions: Path, files: list[str], out: Path) -> None:
+    beside = out.with_name(out.name + ".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(beside, "w") as archive:
+            for name in files:
+                packed = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
+                archive.writestr(zipfile.ZipInfo(name, MOMENT), (predictions / name).read_bytes(), packed)
+        beside.replace(out)
+    except OSError as error:
+        raise OutputError(f"can't write {out} ({error.strerror}); name another place with --out") from error
+    finally:
+        beside.unlink(missing_ok=True)
