@@ -75,7 +75,7 @@ ENV AURORA_MODEL_FOLDER=/opt/ml/model
 COPY --from=full-libraries /opt/venv /opt/venv
 COPY --from=code /opt/app ./
 COPY weights/ weights/
-USER user
+USER 1000:1000
 
 FROM full-libraries AS dev
 COPY requirements-dev.txt ./
