@@ -114,8 +114,12 @@ def _fitting(path: Path, device: str) -> EngineName:
         return "onnx"
     if find_spec("onnxruntime") is None or not path.with_suffix(".onnx").is_file():
         return "torch"
-    accelerated = device.startswith("cuda") or (device == "auto" and any(d.exists() for d in _NVIDIA_DEVICES))
-    return "torch" if accelerated else "onnx"
+    return "torch" if device.startswith("cuda") or (device == "auto" and nvidia_driver()) else "onnx"
+
+
+def nvidia_driver() -> bool:
+    """Whether the container or host shows an NVIDIA driver."""
+    return any(device.exists() for device in _NVIDIA_DEVICES)
 
 
 def _onnx_of(path: Path) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from aurora.checkpoint import ONNX_VERSION, spec_from_metadata, verify
-from aurora.engine.engine import CPU_BATCH, GPU_BATCH
+from aurora.engine.engine import CPU_BATCH, GPU_BATCH, nvidia_driver
 from aurora.errors import DeviceError, WeightsError
 from aurora.limits import processors
 from aurora.tasks import TaskType, of_type
@@ -31,6 +31,8 @@ class OnnxEngine:
         self.checksum = verify(path)
         self.path = path
         wanted = _providers(device, tensorrt)
+        if wanted[0][0] != _CPU:
+            ort.preload_dlls()  # finds the CUDA libraries that pip has installed
         options = ort.SessionOptions()
         options.log_severity_level = _FATAL_ONLY
         options.intra_op_num_threads = processors()
@@ -81,7 +83,7 @@ def _providers(device: str, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
     """The provider wanted, and those that take over what it can't compute, with their options."""
     if tensorrt and device == "cpu":
         raise DeviceError("TensorRT needs a GPU, and the device asked for is cpu; use --engine onnx")
-    if device == "cpu":
+    if device == "cpu" or (device == "auto" and not tensorrt and not nvidia_driver()):
         return [(_CPU, {})]
     wanted = [_TENSORRT, _CUDA] if tensorrt else [_CUDA]
     if missing := [name for name in wanted if name not in ort.get_available_providers()]:

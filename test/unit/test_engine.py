@@ -96,6 +96,7 @@ def test_the_provider_asked_for_is_the_one_requested(
     monkeypatch: pytest.MonkeyPatch, device: str, tensorrt: bool, available: list[str], wanted: list[str] | str
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    monkeypatch.setattr(onnx_runtime, "nvidia_driver", lambda: True)
     if isinstance(wanted, str):
         with pytest.raises(DeviceError, match=wanted):
             onnx_runtime._providers(device, tensorrt)
@@ -105,11 +106,19 @@ def test_the_provider_asked_for_is_the_one_requested(
     assert {options.get("device_id", "none") for _, options in found[:-1]} <= {device.partition(":")[2] or "0"}
 
 
+def test_without_a_driver_nothing_is_tried_that_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setattr(onnx_runtime, "nvidia_driver", lambda: False)
+    assert onnx_runtime._providers("auto", False) == [(CPU, {})]
+    assert [name for name, _ in onnx_runtime._providers("cuda", False)] == [CUDA, CPU]
+
+
 @pytest.mark.parametrize("tensorrt", [False, True])
 def test_a_provider_that_silently_was_not_started_is_an_error(
     saved: Path, monkeypatch: pytest.MonkeyPatch, tensorrt: bool
 ) -> None:
     real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda path, options, providers: real(path, options, [CPU]))
     with pytest.raises(DeviceError, match=f"{TENSORRT if tensorrt else CUDA} was asked for, .* only start {CPU}"):
