@@ -15,6 +15,7 @@ from aurora.errors import AuroraError, Stopped
 # Whether they can be read is found by whoever reads them, who can say more.
 FOLDER = click.Path(path_type=Path, file_okay=False, readable=False)
 FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
+ENGINE = click.Choice(["torch", "onnx", "tensorrt"])
 #: Settings of a group of commands.
 GROUP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: Settings of each command: --batch-size is AURORA_BATCH_SIZE, whatever the command.

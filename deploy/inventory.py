@@ -11,7 +11,7 @@ APP = Path("/opt/app")
 ELSEWHERE = {"/proc", "/sys", "/dev", "/tmp"}
 COMPILERS = ("cc", "gcc", "g++", "clang", "ld", "make", "cmake", "nvcc", "rustc")
 PACKAGES = ("training", "pytest", "hypothesis", "transformers", "tensorboard", "matplotlib", "onnx", "mypy", "ruff")
-CACHES = ("/root/.cache", "/var/cache/apt/archives/partial", "/home")
+CACHES = (os.path.expanduser("~/.cache"), "/var/cache/apt/archives/partial", "/home")
 
 
 def problems() -> list[str]:

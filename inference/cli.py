@@ -7,9 +7,7 @@ from typing import Any
 import click
 
 from aurora import __version__
-from aurora.command import ENVIRONMENT, FILE, FOLDER, GROUP
-
-ENGINES = click.Choice(["torch", "onnx", "tensorrt"])
+from aurora.command import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
 
 
 @click.group(context_settings=GROUP)
@@ -25,7 +23,7 @@ def main() -> None:
 @click.option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
 @click.option("--output", type=FOLDER, required=True, help="Folder for the answers; made if absent.")
 @click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
-@click.option("--engine", type=ENGINES, help="Default: onnx on a CPU, torch on a GPU.")
+@click.option("--engine", type=ENGINE, help="Default: onnx on a CPU, torch on a GPU.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
 @click.option("--batch-size", type=click.IntRange(1), help="Images at once. Default: 8 on a CPU, 32 on a GPU.")
 @click.option("--limit", type=click.IntRange(1), help="Answer only the first N rows.")
@@ -141,7 +139,7 @@ def doctor(context: click.Context, weights: Path | None, output: Path | None, as
 
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--weights", type=FILE, help="Checkpoint with golden cases beside it. Default: the shipped one.")
-@click.option("--engine", type=ENGINES, help="Default: onnx on a CPU, torch on a GPU.")
+@click.option("--engine", type=ENGINE, help="Default: onnx on a CPU, torch on a GPU.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
 @click.pass_context
 def selftest(context: click.Context, weights: Path | None, engine: Any, device: str) -> None:

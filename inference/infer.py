@@ -69,10 +69,10 @@ class Portions:
             yield inferred
 
     def _halve(self, size: int) -> None:
-        # Several threads may find this out at once, of batches of one size.
         if self.most is None:
             print(f"the memory doesn't hold {size} images at once; going on with fewer", flush=True)
-        self.most = size // 2
+        # Another thread may have found out more since this batch was begun.
+        self.most = min(size // 2, self.most or size)
 
     def _alone(self, part: Sequence[Loaded]) -> Inferred:
         """One image that the engine has no memory for."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from aurora import __version__
-from aurora.command import ENVIRONMENT, FILE, FOLDER, GROUP
+from aurora.command import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
 from aurora.errors import UsageError
 from aurora.model.config import PRESETS
 
@@ -138,15 +138,15 @@ def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_
 
 
 @main.command(context_settings=ENVIRONMENT)
-@click.option("--weights", type=FILE, default=Path("weights/aurora-tiny.safetensors"), show_default=True)
-@click.option("--engine", "engines", type=click.Choice(["onnx", "torch", "tensorrt"]), multiple=True)
+@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option("--engine", "engines", type=ENGINE, multiple=True)
 @click.option("--device", default="cpu", metavar="cpu|cuda[:N]", show_default=True, help="Where to compute.")
 @click.option("--data", type=FOLDER, help="Input root all of whose images can be read. Default: phantoms.")
 @click.option("--rows", "sizes", type=click.IntRange(1), multiple=True, help="Make so many rows of the data's images.")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print every measurement as JSON.")
 def bench(
-    weights: Path,
+    weights: Path | None,
     engines: tuple[str, ...],
     device: str,
     data: Path | None,
@@ -158,10 +158,11 @@ def bench(
 
     --engine and --rows may be repeated; both engines and 1,000 rows unless given, or the data as it is.
     """
+    from aurora.engine.engine import default_weights
     from training.bench import bench as command
     from training.bench.runs import Subject
 
-    subjects = [Subject(engine, device, weights) for engine in engines or ("onnx", "torch")]
+    subjects = [Subject(engine, device, weights or default_weights()) for engine in engines or ("onnx", "torch")]
     wanted = sizes if sizes or data else (1000,)
     found = command.bench(subjects, data, wanted, repeats, tell=lambda line: click.echo(line, err=True))
     click.echo(json.dumps(command.as_json(found)) if as_json else command.as_text(found))

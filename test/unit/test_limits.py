@@ -1,4 +1,4 @@
-"""As many threads as the container has processors, whichever way it says so."""
+"""Threads and batches follow the limits of the container, whichever way it says them."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,14 @@ import pytest
 from aurora import limits as module
 from aurora.limits import fitting_batch, processors
 from inference.stages import Stages
+
+
+def control_groups(files: dict[str, str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let these files, by name, be what the control groups say."""
+    for name, text in files.items():
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(text)
+    monkeypatch.setattr(module, "CGROUPS", place)
 
 
 @pytest.mark.parametrize(
@@ -28,10 +36,7 @@ from inference.stages import Stages
 def test_the_quota_of_the_container_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
 ) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(module, "CGROUPS", tmp_path)
+    control_groups(files, tmp_path, monkeypatch)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert processors() == expected
 
@@ -52,10 +57,7 @@ def test_the_quota_of_the_container_counts(
 def test_a_batch_fits_the_containers_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
 ) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(module, "CGROUPS", tmp_path)
+    control_groups(files, tmp_path, monkeypatch)
     assert fitting_batch(8) == expected
 
 
