@@ -65,18 +65,22 @@ def fit(
 ) -> None:
     """Train one model on all tasks of the data. KEY=VALUE changes single settings of the configuration.
 
+    Started by torchrun, several processes train it together.
+
     Without --val a part of the data chooses the weights, split so that no image and no patient stands on both sides.
     """
     from training.config import load_config
     from training.data.prepare import prepare
+    from training.fit.group import joined
     from training.fit.loop import check_run
     from training.fit.loop import fit as train
 
     settings = load_config(config, changes)
-    check_run(settings, out, resume=resume)
-    cases, validation = prepare(settings, data, val)
-    weights = train(settings, cases, validation, out, [folder.name for folder in data], resume=resume)
-    click.echo(f"weights: {weights}")
+    with joined(settings.device) as group:
+        check_run(settings, out, group, resume=resume)
+        cases, validation = prepare(settings, data, val)
+        weights = train(settings, cases, validation, out, [folder.name for folder in data], group, resume=resume)
+        click.echo(f"weights: {weights}")
 
 
 @main.command(context_settings=ENVIRONMENT)

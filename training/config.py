@@ -46,6 +46,7 @@ class FitConfig(BaseModel):
     steps: Count
     #: After so many steps come a validation and a line of the log: tasks are sampled, so data has no end of its own.
     steps_per_epoch: Count = 500
+    #: Samples in a batch; several processes have a part of it each.
     batch_size: Count = 32
     #: Batches whose gradients make one step.
     accumulate: Count = 1
@@ -68,6 +69,8 @@ class FitConfig(BaseModel):
 
     # The machine
     device: str = "auto"
+    #: How several processes share the model: each has a copy, or a piece, for encoders too large for one device.
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     precision: Literal["bf16", "fp32"] = "bf16"
     #: Computes the encoder's activations twice instead of keeping them: slower by a forward pass, far less memory.
     gradient_checkpointing: bool = False

@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from aurora.errors import ImageError, InputError, OutputError
 from training.config import FitConfig
 from training.data.cases import Case, load_cases
+from training.fit.group import Group
 from training.fit.log import read_log
 from training.fit.loop import fit
 from training.fit.state import load_state
 from training.phantom import generate
 
+ALONE = Group(torch.device("cpu"))
 CONFIG = FitConfig(
     steps=6,
     steps_per_epoch=3,
@@ -42,7 +45,7 @@ def test_an_image_that_breaks_in_training_ends_the_run_in_one_sentence(cases: li
     for case in cases:
         cut_image(case)
     with pytest.raises(ImageError) as caught:
-        fit(CONFIG, cases, [], tmp_path / "run", [])
+        fit(CONFIG, cases, [], tmp_path / "run", [], ALONE)
     assert "\n" not in str(caught.value)
 
 
@@ -51,14 +54,14 @@ def test_or_is_left_out_and_counted(cases: list[Case], tmp_path: Path) -> None:
     for case in broken:
         cut_image(case)
     config = CONFIG.model_copy(update={"bad_cases": "skip", "batch_size": 16})
-    fit(config, cases, [], tmp_path / "run", [])
+    fit(config, cases, [], tmp_path / "run", [], ALONE)
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["skipped"] == 2
 
 
 def test_a_resumed_run_wants_the_same_data(cases: list[Case], tmp_path: Path) -> None:
-    fit(CONFIG, cases, [], tmp_path / "run", [])
+    fit(CONFIG, cases, [], tmp_path / "run", [], ALONE)
     with pytest.raises(InputError, match="expected the data that the run"):
-        fit(CONFIG, cases[:-1], [], tmp_path / "run", [], resume=True)
+        fit(CONFIG, cases[:-1], [], tmp_path / "run", [], ALONE, resume=True)
 
 
 @pytest.fixture
@@ -75,11 +78,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_one_sentence_and_the_last_state_stays_valid(cases: list[Case], small_disk: Path) -> None:
     with pytest.raises(OutputError, match=r"can't write .*state-00000002\.safetensors .*space") as caught:
-        fit(CONFIG, cases, [], small_disk / "run", [])
+        fit(CONFIG, cases, [], small_disk / "run", [], ALONE)
     assert "\n" not in str(caught.value)
     found = load_state(small_disk / "run")
     assert found is not None
     assert found[1]["step"] == 1
     subprocess.run(["mount", "-o", "remount,size=400m", str(small_disk)], check=True)
-    fit(CONFIG, cases, [], small_disk / "run", [], resume=True)
+    fit(CONFIG, cases, [], small_disk / "run", [], ALONE, resume=True)
     assert [entry["step"] for entry in read_log(small_disk / "run" / "log.jsonl")] == [3, 6]

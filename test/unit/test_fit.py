@@ -17,6 +17,7 @@ from aurora.images import image_size
 from aurora.rows import image_file
 from training.config import FitConfig, load_config
 from training.data.cases import load_cases, load_sample, task_registry
+from training.fit.group import Group
 from training.fit.log import read_log
 from training.fit.loop import fit
 from training.phantom import generate
@@ -24,6 +25,7 @@ from training.qwen.importer import import_encoder
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 TASKS = ["fetal_head", "breast_2cls", "uterine_fibroid_det", "fetal_femur"]
+ALONE = Group(torch.device("cpu"))
 QUICK = FitConfig(steps=4, image_size=64, batch_size=8, warmup_steps=1, ema_decay=0.5, log_every=2, precision="fp32")
 
 
@@ -37,7 +39,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_weights_log_and_configuration(phantoms: Path, tmp_path: Path) -> None:
     cases = load_cases([phantoms])
     config = FitConfig(**{**QUICK.model_dump(), "image_size": (64, 96)})
-    weights = fit(config, cases, cases, tmp_path, ["phantoms"])
+    weights = fit(config, cases, cases, tmp_path, ["phantoms"], ALONE)
     spec = checkpoint.read_spec(weights)
     assert spec.config.image_size == (64, 96)
     assert list(spec.tasks) == TASKS
@@ -49,7 +51,7 @@ def test_a_run_leaves_weights_log_and_configuration(phantoms: Path, tmp_path: Pa
 
 def test_the_same_seed_gives_the_same_weights(phantoms: Path, tmp_path: Path) -> None:
     cases = load_cases([phantoms])
-    first, second = (fit(QUICK, cases, [], tmp_path / name, []).read_bytes() for name in ("a", "b"))
+    first, second = (fit(QUICK, cases, [], tmp_path / name, [], ALONE).read_bytes() for name in ("a", "b"))
     assert first == second
 
 
@@ -57,7 +59,7 @@ def test_training_starts_from_an_imported_encoder_and_keeps_what_is_frozen(phant
     import_encoder(str(make_checkpoint(tmp_path / "Qwen3-VL")), tmp_path / "encoder.safetensors")
     changes = {"freeze_blocks": 6, "gradient_checkpointing": True, "layer_decay": 0.8}
     config = QUICK.model_copy(update={"encoder": tmp_path / "encoder.safetensors", **changes})
-    weights = fit(config, load_cases([phantoms]), [], tmp_path / "run", [])
+    weights = fit(config, load_cases([phantoms]), [], tmp_path / "run", [], ALONE)
     trained, published = load_file(weights), load_file(tmp_path / "encoder.safetensors")
     assert all(torch.equal(trained[f"encoder.{name}"], tensor.float()) for name, tensor in published.items())
     assert checkpoint.read_spec(weights).provenance["encoder"]["source"] == "Qwen3-VL"
@@ -66,7 +68,7 @@ def test_training_starts_from_an_imported_encoder_and_keeps_what_is_frozen(phant
 def test_a_run_that_no_longer_improves_ends_early(phantoms: Path, tmp_path: Path) -> None:
     config = QUICK.model_copy(update={"steps": 50, "steps_per_epoch": 2, "learning_rate": 1e-12, "patience": 2})
     cases = load_cases([phantoms])
-    fit(config, cases, cases, tmp_path, [])
+    fit(config, cases, cases, tmp_path, [], ALONE)
     best = [entry["best"] for entry in read_log(tmp_path / "log.jsonl")]
     assert len(best) < 25
     assert best[-1] == best[-3] > (best[-4] if len(best) > 3 else 0)
@@ -75,13 +77,13 @@ def test_a_run_that_no_longer_improves_ends_early(phantoms: Path, tmp_path: Path
 def test_a_smaller_imported_encoder_replaces_the_presets(phantoms: Path, tmp_path: Path) -> None:
     import_encoder(str(make_checkpoint(tmp_path / "Qwen3-VL")), tmp_path / "encoder.safetensors", depth=4)
     config = QUICK.model_copy(update={"encoder": tmp_path / "encoder.safetensors", "preset": "small"})
-    spec = checkpoint.read_spec(fit(config, load_cases([phantoms]), [], tmp_path / "run", []))
+    spec = checkpoint.read_spec(fit(config, load_cases([phantoms]), [], tmp_path / "run", [], ALONE))
     assert (spec.config.encoder.depth, spec.config.encoder.hidden_size, spec.config.pyramid_width) == (4, 192, 96)
 
 
 def test_an_image_size_off_the_grid_is_a_usage_error(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"multiples of 32, found \(64, 100\)"):
-        fit(QUICK.model_copy(update={"image_size": (64, 100)}), load_cases([phantoms]), [], tmp_path, [])
+        fit(QUICK.model_copy(update={"image_size": (64, 100)}), load_cases([phantoms]), [], tmp_path, [], ALONE)
 
 
 @pytest.mark.slow
@@ -90,7 +92,7 @@ def test_eight_cases_of_each_type_are_fitted_to_near_perfection(tmp_path: Path) 
     cases = load_cases([tmp_path / "data"])
     changes = {"steps": 250, "steps_per_epoch": 250, "image_size": (128, 128), "batch_size": 16, "warmup_steps": 20}
     changes |= {"learning_rate": 2e-3, "ema_decay": 0.9, "augment": False, "precision": "bf16"}
-    fit(QUICK.model_copy(update=changes), cases, cases, tmp_path / "run", [])
+    fit(QUICK.model_copy(update=changes), cases, cases, tmp_path / "run", [], ALONE)
     tasks = read_log(tmp_path / "run" / "log.jsonl")[-1]["tasks"]
     diagonal = min(hypot(*image_size(image_file(c.root, c.row), c.root)) for c in cases if c.task.id == "fetal_femur")
     print(tasks)
@@ -146,4 +148,4 @@ def test_an_unreadable_training_image_is_an_error(tmp_path: Path) -> None:
 def test_a_validation_task_that_is_not_trained_is_named(phantoms: Path, tmp_path: Path) -> None:
     generate(tmp_path / "other", cases=1, seed=0, tasks=["IUGC"], size_scale=0.3)
     with pytest.raises(InputError, match=r"IUGC\.csv:2: expected a task of the training data"):
-        fit(QUICK, load_cases([phantoms]), load_cases([tmp_path / "other"]), tmp_path / "run", [])
+        fit(QUICK, load_cases([phantoms]), load_cases([tmp_path / "other"]), tmp_path / "run", [], ALONE)

@@ -59,13 +59,9 @@ def test_a_task_whose_loss_rises_is_visited_more() -> None:
 
 
 def test_only_classification_and_detection_are_rescaled() -> None:
-    averages = {"s": 1.0, "c": 4.0, "d": 0.0, "r": 3.0}
-    losses = {
-        Task("s", TaskType.SEGMENTATION, 2): (torch.tensor(1.0), 1),
-        Task("c", TaskType.CLASSIFICATION, 2): (torch.tensor(1.0), 1),
-        Task("d", TaskType.DETECTION, 1): (torch.tensor(1.0), 1),
-        Task("r", TaskType.REGRESSION, 2): (torch.tensor(1.0), 1),
-    }
+    averages = dict(zip(TaskType, (1.0, 4.0, 0.0, 3.0), strict=True))
+    one = torch.tensor(1.0), torch.tensor(0.25), torch.tensor(0.25)
+    losses = {Task(kind, kind, 2): one for kind in TaskType}
     # the mean of the averages is 2: c is scaled by (4 / 2)^0.5, d held at the lower clamp, the others left
     expected = (1 + 2**0.5 + 0.25 + 1) / 4
     assert LossBalance()(losses, averages).item() == pytest.approx(expected)
@@ -73,5 +69,6 @@ def test_only_classification_and_detection_are_rescaled() -> None:
 
 def test_the_learned_uncertainty_receives_a_gradient() -> None:
     balance = LossBalance()
-    balance({Task("c", TaskType.CLASSIFICATION, 2): (torch.tensor(2.0), 3)}, {"c": 1.0}).backward()
+    one = torch.tensor(1.0)
+    balance({Task("c", TaskType.CLASSIFICATION, 2): (torch.tensor(2.0), one, one)}, {"c": 1.0}).backward()
     assert balance.log_variance["classification"].grad == pytest.approx(-1.0)

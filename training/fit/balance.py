@@ -29,13 +29,16 @@ class LossBalance(nn.Module):
         mean = sum(averages.values()) / len(averages)
         return min(max((averages[name] / max(mean, 1e-8)) ** EXPONENT, CLAMP[0]), CLAMP[1])
 
-    def forward(self, losses: Mapping[Task, tuple[Tensor, int]], averages: Mapping[str, float]) -> Tensor:
-        """One scalar from each task's mean loss and its number of samples in the batch."""
-        total = sum(count for _, count in losses.values())
+    def forward(self, losses: Mapping[Task, tuple[Tensor, Tensor, Tensor]], averages: Mapping[str, float]) -> Tensor:
+        """One scalar from each task's loss, what that counts for in the whole, and the task's share of the samples.
+
+        Where several processes have parts of a batch, the parts' scalars add up to the batch's.
+        """
         terms = []
-        for task, (loss, count) in losses.items():
+        for task, (loss, weight, share) in losses.items():
             if task.type in BALANCED:
                 s = self.log_variance[task.type.value]
-                loss = torch.exp(-s) * self.scale(task.id, averages) * loss + s
-            terms.append(loss * (count / total))
+                terms.append(torch.exp(-s) * self.scale(task.id, averages) * loss * weight + s * share)
+            else:
+                terms.append(loss * weight)
         return torch.stack(terms).sum()

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from aurora.errors import AuroraError
 from aurora.tasks import Task, TaskType
 from training.config import FitConfig
 from training.data.cases import Case, Sample, load_sample
+from training.fit.group import Group
 from training.fit.sampler import TaskSampler
 
 # Batches on their way while one is computed; fixed, because the sampler draws that far ahead.
@@ -26,7 +27,8 @@ class Batch:
     """Samples as the network and the losses want them.
 
     `images` (B, H, W, 3) uint8; `rows` the image of every row by type, (R,) int64; `targets` by task: which
-    of its type's rows are the task's, a slice of n, and their targets, (n, ...).
+    of its type's rows are the task's, a slice of n, and their targets, (n, ...). A type in `rows` of which there is no
+    target is one that other processes have samples of.
     """
 
     images: Tensor
@@ -34,8 +36,8 @@ class Batch:
     targets: dict[Task, tuple[slice, Tensor]]
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """One batch of samples of any tasks; a task's samples are brought together."""
+def collate(samples: Sequence[Sample], kinds: Iterable[TaskType] = ()) -> Batch:
+    """One batch of samples of any tasks; a task's samples are brought together. `kinds` are in `rows` at any rate."""
     by_task: dict[Task, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_task[sample.task].append(sample)
@@ -48,7 +50,14 @@ def collate(samples: Sequence[Sample]) -> Batch:
         images += (sample.image for sample in own)
         # A slice, because the gradient of indexing with a list is several times slower on a CPU.
         targets[task] = slice(start, start + len(own)), _stack([sample.target for sample in own])
+    for kind in kinds:
+        rows[kind] = rows[kind] or [0]
     return Batch(torch.from_numpy(np.stack(images)), {k: torch.tensor(v) for k, v in rows.items()}, targets)
+
+
+def idle_batch(size: tuple[int, int], kinds: Iterable[TaskType]) -> Batch:
+    """A batch without a sample, of one black image of `size` (height, width), for which the heads of `kinds` run."""
+    return Batch(torch.zeros(1, *size, 3, dtype=torch.uint8), {kind: torch.tensor([0]) for kind in kinds}, {})
 
 
 def _stack(targets: Sequence[np.ndarray]) -> Tensor:
@@ -63,12 +72,14 @@ Draw = tuple[int, int]
 class Feed:
     """An endless stream of batches drawn by a task sampler; the same for the same seed and losses.
 
+    Every process of a group draws the whole batch and reads its own part of it.
+
     `waited` counts the seconds that the caller spent waiting for a batch; `skipped` tells of each case left out,
     by its source, why. `state` and `restore` make a stream go on where another one was.
     """
 
-    def __init__(self, cases: Sequence[Case], sampler: TaskSampler, config: FitConfig) -> None:
-        self.cases, self.sampler, self.config = cases, sampler, config
+    def __init__(self, cases: Sequence[Case], sampler: TaskSampler, config: FitConfig, group: Group) -> None:
+        self.cases, self.sampler, self.config, self.group = cases, sampler, config, group
         self.by_task: Mapping[str, list[int]] = defaultdict(list)
         for index, case in enumerate(cases):
             self.by_task[case.task.id].append(index)
@@ -88,8 +99,12 @@ class Feed:
                     start = time.monotonic()
                     samples = [sample for future in waiting.popleft() if (sample := future.result()) is not None]
                     self.waited += time.monotonic() - start
-                    self.drawn.popleft()
-                    if samples:
+                    draws = self.drawn.popleft()
+                    if self.group.count > 1:
+                        # However few samples are left of its part, a process must take part in every step.
+                        kinds = sorted({self.cases[index].task.type for index, _ in draws})
+                        yield collate(samples, kinds) if samples else idle_batch(self.config.image_size, kinds)
+                    elif samples:
                         yield collate(samples)
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -105,7 +120,7 @@ class Feed:
         self.skipped = dict(state["skipped"])
 
     def _submit(self, pool: ThreadPoolExecutor, draws: list[Draw]) -> list[Future[Sample | None]]:
-        return [pool.submit(self._load, index, seed) for index, seed in draws]
+        return [pool.submit(self._load, index, seed) for index, seed in draws[self.group.rank :: self.group.count]]
 
     def _draw(self) -> list[Draw]:
         draws = []

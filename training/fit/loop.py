@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from aurora import __version__, checkpoint
-from aurora.device import open_device, peak_memory
+from aurora.device import peak_memory
 from aurora.errors import InputError, OutputError, Stopped, UsageError
 from aurora.stopping import stop_signals
 from aurora.tasks import Registry
@@ -22,6 +22,7 @@ from training.config import FitConfig
 from training.data.cases import Case, task_registry
 from training.evaluation.evaluate import composite, evaluate
 from training.fit.feed import Feed
+from training.fit.group import Group
 from training.fit.log import Log, epoch_line, task_table
 from training.fit.state import has_state, load_state, save_state
 from training.fit.trainer import Trainer
@@ -29,7 +30,7 @@ from training.qwen.encoder_file import read_encoder
 
 WEIGHTS, CONFIG = "best.safetensors", "config.json"
 #: What may differ between a run and its continuation.
-FREE = ("device", "loader_threads", "log_every", "save_every", "keep_states")
+FREE = ("device", "parallel", "loader_threads", "log_every", "save_every", "keep_states")
 
 
 def fit(
@@ -38,10 +39,13 @@ def fit(
     validation: Sequence[Case],
     out: Path,
     sources: Sequence[str],
+    group: Group,
     *,
     resume: bool = False,
 ) -> Path:
     """Train on `cases`; returns the path of the weights, the best by composite on `validation`.
+
+    Each process of the `group` calls this with the same arguments; the first one validates and writes.
 
     Without validation cases the last weights are kept. The folder `out` gets the weights, the resolved configuration,
     states to go on from, a log with a JSON object per line, TensorBoard's files and curves. `sources` names the data
@@ -50,26 +54,27 @@ def fit(
     Raises:
         UsageError: the configuration doesn't fit the encoder, or not the run in `out`.
         WeightsError: the configuration's encoder file can't be used.
-        DeviceError: no such device, or a loss that isn't finite.
+        DeviceError: a loss that isn't finite.
         InputError: a validation case of a task that isn't trained, other data than the stopped run had, or, unless
             the configuration skips them, a case that can't be used.
         OutputError: `out` can't be written, or holds another run.
         Stopped: SIGTERM or SIGINT came; the state is saved.
     """
-    check_run(config, out, resume=resume)
+    check_run(config, out, group, resume=resume)
     tasks = task_registry(cases)
     for case in validation:
         if tasks.get(case.task.id) != case.task:
             raise InputError(f"{case.row.source}: expected a task of the training data, found {case.task}")
-    return _Run(config, cases, validation, out, sources, tasks).go(resume)
+    return _Run(config, cases, validation, out, sources, tasks, group).go(resume)
 
 
-def check_run(config: FitConfig, out: Path, *, resume: bool) -> None:
+def check_run(config: FitConfig, out: Path, group: Group, *, resume: bool) -> None:
     """Make `out` ready, and raise what `fit` would, as far as it can be known before the data is read."""
-    open_device(config.device)
     if config.encoder:
         read_encoder(config.encoder)
-    _open_folder(out, config, resume)
+    if group.first:
+        _open_folder(out, config, resume)
+    group.wait()
 
 
 class _Run:
@@ -81,12 +86,13 @@ class _Run:
         out: Path,
         sources: Sequence[str],
         tasks: Registry,
+        group: Group,
     ) -> None:
-        self.config, self.validation, self.out, self.sources = config, validation, out, sources
+        self.config, self.validation, self.out, self.sources, self.group = config, validation, out, sources, group
         self.sizes = dict(Counter(case.task.id for case in cases))
         self.data = _fingerprint(cases, validation)
-        self.trainer = Trainer(config, tasks, {name: self.sizes[name] for name in tasks})
-        self.feed = Feed(cases, self.trainer.sampler, config)
+        self.trainer = Trainer(config, tasks, {name: self.sizes[name] for name in tasks}, group)
+        self.feed = Feed(cases, self.trainer.sampler, config, group)
         # What a state holds beside the trainer's and the feed's own.
         self.record: dict[str, Any] = {"step": 0, "best": None, "stale": 0, "loss": 0.0, "steps": 0, "drawn": {}}
 
@@ -94,7 +100,7 @@ class _Run:
         if resume:
             self._restore()
         start = self.record["step"]
-        self.log = Log(self.out, self.config.steps, start)
+        self.log = Log(self.out, self.config.steps, start) if self.group.first else None
         self.clock = time.monotonic(), start
         try:
             with stop_signals() as stop:
@@ -102,14 +108,17 @@ class _Run:
                 for step in range(start + 1, self.config.steps + 1):
                     self._step(step, list(islice(batches, self.config.accumulate)))
                     ended = step == self.config.steps or self._out_of_patience()
-                    if ended or stop.wanted or step % self.config.save_every == 0:
+                    # A signal may reach one process before the others.
+                    stopping = self._together(stop.wanted) > 0
+                    if ended or stopping or step % self.config.save_every == 0:
                         self._save(keep=1 if ended else self.config.keep_states)
                     if ended:
                         break
-                    if stop.wanted:
+                    if stopping:
                         raise Stopped(f"stopped at step {step} of {self.config.steps}; go on with --resume")
         finally:
-            self.log.close()
+            if self.log:
+                self.log.close()
         return self.out / WEIGHTS
 
     def _step(self, step: int, batches: list[Any]) -> None:
@@ -120,11 +129,18 @@ class _Run:
             record["loss"] += done[0]
             record["steps"] += 1
             record["drawn"] = dict(Counter(record["drawn"]) + Counter(done[1]))
-            self.log.advance(step, done[0])
+            if self.log:
+                self.log.advance(step, done[0])
         if step % self.config.steps_per_epoch == 0 or step == self.config.steps:
             self._end_epoch(step)
         elif step % self.config.log_every == 0:
-            self.log.write(**self._entry(step))
+            entry = self._entry(step)
+            if self.log:
+                self.log.write(**entry)
+
+    def _together(self, number: float) -> float:
+        """The sum of a number over the processes."""
+        return self.group.sum(torch.tensor(float(number), dtype=torch.float64, device=self.group.device)).item()
 
     def _entry(self, step: int) -> dict[str, Any]:
         """What is recorded of the steps since the last record."""
@@ -144,20 +160,23 @@ class _Run:
             "skipped": len(self.feed.skipped),
         }
         score, results = float(step), {}
+        averaged = self.trainer.averaged()
         if self.validation:
-            results = evaluate(self.trainer.averaged, self.validation, bad_cases=self.config.bad_cases)
-            score = composite(results, self.validation)
+            if self.group.first:
+                results = evaluate(averaged, self.validation, bad_cases=self.config.bad_cases)
+            score = self._together(composite(results, self.validation) if self.group.first else 0.0)
             entry |= {"composite": score, "tasks": results}
         better = self.record["best"] is None or score > self.record["best"]
         self.record["best"] = score if better else self.record["best"]
         self.record["stale"] = 0 if better else self.record["stale"] + 1
         if self.validation:
             entry["best"] = self.record["best"]
-        if better:
-            checkpoint.save(self.out / WEIGHTS, self.trainer.averaged, self._provenance(step, results))
-        self.log.write(**entry)
-        left = (time.monotonic() - self.clock[0]) / steps * (self.config.steps - step)
-        self.log.tell(epoch_line(entry, left) + "\n" + task_table(entry))
+        if better and self.group.first:
+            checkpoint.save(self.out / WEIGHTS, averaged, self._provenance(step, results))
+        if self.log:
+            self.log.write(**entry)
+            left = (time.monotonic() - self.clock[0]) / steps * (self.config.steps - step)
+            self.log.tell(epoch_line(entry, left) + "\n" + task_table(entry))
         self.record["drawn"], self.feed.waited, self.clock = {}, 0.0, (time.monotonic(), step)
 
     def _out_of_patience(self) -> bool:
@@ -166,7 +185,8 @@ class _Run:
     def _save(self, keep: int) -> None:
         tensors, trainer = self.trainer.state()
         record = self.record | {"trainer": trainer, "feed": self.feed.state(), "data": self.data}
-        save_state(self.out, self.record["step"], tensors, record, keep)
+        if self.group.first:
+            save_state(self.out, self.record["step"], tensors, record, keep)
 
     def _restore(self) -> None:
         found = load_state(self.out)
@@ -181,11 +201,12 @@ class _Run:
         self.record = {key: record[key] for key in self.record}
 
     def _provenance(self, step: int, results: dict[str, dict[str, float]]) -> dict[str, Any]:
+        count = self.group.count
         threads = f"{torch.get_num_threads()} threads, {platform.platform()}"
         return {
             "version": __version__,
             "torch": torch.__version__,
-            "hardware": f"{self.trainer.device}, {threads}",
+            "hardware": f"{self.trainer.device}, {threads}" + (f", {count} processes" if count > 1 else ""),
             "config": self.config.model_dump(mode="json"),
             "encoder": self.trainer.encoder_source,
             "data": list(self.sources),

@@ -52,12 +52,7 @@ def detection_loss(maps: Tensor, boxes: Tensor) -> Tensor:
     """
     x, y = cell_centres(maps.shape[2], maps.shape[3], maps.device)
     x, y = x[None, None, :], y[None, :, None]
-    x1, y1, x2, y2 = (side[:, None, None] for side in boxes.unbind(1))
-    cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
-    # At least the cell nearest to the centre is positive, however small the box.
-    reach_x = torch.clamp(POSITIVE_SHARE * (x2 - x1) / 2, min=0.5 / maps.shape[3])
-    reach_y = torch.clamp(POSITIVE_SHARE * (y2 - y1) / 2, min=0.5 / maps.shape[2])
-    positive = ((x - cx).abs() <= reach_x) & ((y - cy).abs() <= reach_y)
+    positive = positive_cells(boxes, maps.shape[2], maps.shape[3])
     objectness = maps[:, 0]
     cross_entropy = F.binary_cross_entropy_with_logits(objectness, positive.float(), reduction="none")
     surprise = torch.where(positive, 1 - objectness.sigmoid(), objectness.sigmoid())
@@ -69,6 +64,26 @@ def detection_loss(maps: Tensor, boxes: Tensor) -> Tensor:
     expected = boxes[:, None, None, :].expand(*positive.shape, 4)[positive]
     l1 = (predicted - expected).abs().sum(-1)
     return focal + (5.0 * l1 + giou_loss(predicted, expected)).sum() / positives
+
+
+def positive_cells(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Which cells of a grid should find each box (n, 4): (n, height, width) of bool."""
+    x, y = cell_centres(height, width, boxes.device)
+    x1, y1, x2, y2 = (side[:, None, None] for side in boxes.unbind(1))
+    # At least the cell nearest to the centre is positive, however small the box.
+    reach_x = torch.clamp(POSITIVE_SHARE * (x2 - x1) / 2, min=0.5 / width)
+    reach_y = torch.clamp(POSITIVE_SHARE * (y2 - y1) / 2, min=0.5 / height)
+    return ((x[None, None, :] - (x1 + x2) / 2).abs() <= reach_x) & ((y[None, :, None] - (y1 + y2) / 2).abs() <= reach_y)
+
+
+def loss_weight(kind: TaskType, output: Tensor, targets: Tensor) -> Tensor:
+    """What a loss is the mean over, (): the samples, or in detection the positive cells.
+
+    The loss of two batches together is the mean of theirs with these weights.
+    """
+    if kind is TaskType.DETECTION:
+        return positive_cells(targets, output.shape[2], output.shape[3]).sum(dtype=torch.float32).clamp(min=1.0)
+    return torch.tensor(float(len(targets)), device=output.device)
 
 
 def giou_loss(a: Tensor, b: Tensor) -> Tensor:

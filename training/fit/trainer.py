@@ -1,15 +1,16 @@
 """One run's model, averages, optimizer and sampler, and what a step does to them."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from aurora.device import open_device
 from aurora.errors import DeviceError, UsageError
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS
@@ -17,9 +18,11 @@ from aurora.tasks import Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
 from training.fit.balance import LossBalance
 from training.fit.feed import Batch
-from training.fit.losses import LOSSES
+from training.fit.group import Group
+from training.fit.losses import LOSSES, loss_weight
 from training.fit.optimizer import freeze, make_optimizer, set_rate
 from training.fit.sampler import TaskSampler
+from training.fit.spread import Spread, cut, like, load_whole, put_together, whole
 from training.qwen.encoder_file import load_encoder, read_encoder
 
 
@@ -30,29 +33,32 @@ class Trainer:
         config: the run's configuration.
         tasks: what the model answers.
         sizes: the number of training cases of each task.
+        group: the processes that train together; each calls every method.
 
     Raises:
         UsageError: the configuration doesn't fit the encoder.
         WeightsError: the configuration's encoder file can't be used.
-        DeviceError: there is no such device.
     """
 
-    def __init__(self, config: FitConfig, tasks: Registry, sizes: Mapping[str, int]) -> None:
-        self.config = config
-        self.device = open_device(config.device)
+    def __init__(self, config: FitConfig, tasks: Registry, sizes: Mapping[str, int], group: Group) -> None:
+        self.config, self.group, self.device = config, group, group.device
         torch.manual_seed(config.seed)
         self.model, self.encoder_source = _build(config, tasks)
         self.model.to(self.device)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.spread = Spread(self.model, group, pieces=config.parallel == "fsdp")
+        if isinstance(self.model, FSDPModule):
+            self.plain = deepcopy(cast(Aurora, self.average.module)).eval()
+            cut(cast(Aurora, self.average.module), group)
         self.balance = LossBalance().to(self.device)
         self.optimizer = make_optimizer(self.model, self.balance, config)
         self.sampler = TaskSampler(sizes, config.loss_exponent)
         self.bad_steps = 0
 
-    @property
     def averaged(self) -> Aurora:
-        """The model with the moving average of the weights, in evaluation mode."""
-        return cast(Aurora, self.average.module).eval()
+        """The model with the moving average of the weights, whole and in evaluation mode."""
+        average = cast(Aurora, self.average.module)
+        return put_together(average, self.plain) if isinstance(self.model, FSDPModule) else average.eval()
 
     def step(self, number: int, batches: Sequence[Batch]) -> tuple[float, dict[str, int]] | None:
         """Step `number` (from 1) on `batches`; the mean loss, and how many samples of each task there were.
@@ -60,22 +66,25 @@ class Trainer:
         None if loss or gradient isn't finite and the configuration passes over such a step: nothing has changed.
         Raises `DeviceError` where it doesn't.
         """
+        # Whatever is random in a step depends on its number alone, so that a resumed run goes on exactly.
+        torch.manual_seed((self.config.seed * 1_000_003 + number) * 4096 + self.group.rank)
         self.model.train()
         self.optimizer.zero_grad()
+        tasks = list(self.model.tasks.values())
         total, sums, counts = 0.0, dict[str, float](), dict[str, int]()
-        for batch in batches:
-            found = task_losses(self.model, batch, self.device, bf16=self.config.precision == "bf16")
-            joined = self.balance(found, self.sampler.losses) / len(batches)
-            joined.backward()
+        for index, batch in enumerate(batches):
+            with self.spread.summing(index == len(batches) - 1):
+                part = self._backward(batch, tasks, 1 / len(batches))
             # One transfer for all the numbers, because each waits for the device.
-            values = torch.stack([joined.detach(), *(loss.detach() for loss, _ in found.values())]).tolist()
-            total += values[0]
-            for (task, (_, count)), value in zip(found.items(), values[1:], strict=True):
-                sums[task.id] = sums.get(task.id, 0.0) + value * count
-                counts[task.id] = counts.get(task.id, 0) + count
-        norm = nn.utils.clip_grad_norm_(
-            [p for group in self.optimizer.param_groups for p in group["params"]], self.config.clip_norm
-        )
+            joined, *values = self.group.sum(part.losses).tolist()
+            total += joined
+            for task, value, count in zip(tasks, values, part.counts.tolist(), strict=True):
+                if count:
+                    sums[task.id] = sums.get(task.id, 0.0) + value * count
+                    counts[task.id] = counts.get(task.id, 0) + int(count)
+        self.spread.exchange(self.balance.parameters())
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = whole(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))
         if not (math.isfinite(total) and torch.isfinite(norm)):
             self._bad_step(number, total)
             return None
@@ -86,6 +95,27 @@ class Trainer:
         self.sampler.update({name: sums[name] / count for name, count in counts.items()})
         return total, counts
 
+    def _backward(self, batch: Batch, tasks: Sequence[Task], share: float) -> "_Part":
+        """Add the gradient of `share` of a batch's loss, of which this process has a part."""
+        bf16 = self.config.precision == "bf16"
+        found, idle = task_losses(self.spread, self.model.tasks, batch, self.device, bf16=bf16)
+        none = torch.zeros((), device=self.device)
+        here = [float(found[task].count) if task in found else 0.0 for task in tasks]
+        weight = [found[task].weight if task in found else none for task in tasks]
+        own = torch.stack([torch.tensor(here, device=self.device), torch.stack(weight)])
+        counts, weights = self.group.sum(own.clone())
+        samples = counts.sum().clamp(min=1)
+        parts = own[1] / weights.clamp(min=1)
+        shares = (parts * counts / samples).unbind(), (own[0] / samples).unbind()
+        terms = {task: (found[task].loss, *both) for task, *both in zip(tasks, *shares, strict=True) if task in found}
+        # What is learned of a type gets a gradient in all processes or in none.
+        unused = [s * 0.0 for kind, s in self.balance.log_variance.items() if TaskType(kind) in batch.rows]
+        joined = (self.balance(terms, self.sampler.losses) if terms else none) + idle + sum(unused)
+        # The gradients' mean over the processes is to be their sum.
+        (joined * (share * self.group.count)).backward()
+        losses = torch.stack([found[task].loss.detach() if task in found else none for task in tasks]) * parts
+        return _Part(torch.cat([(joined.detach() * share)[None], losses]), counts)
+
     def _bad_step(self, number: int, total: float) -> None:
         self.bad_steps += 1
         if self.bad_steps > self.config.skip_bad_steps:
@@ -95,31 +125,29 @@ class Trainer:
             )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All tensors and plain values that decide the steps to come."""
-        tensors = {"rng.cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.device)
+        """All tensors, whole, and plain values that decide the steps to come."""
+        tensors: dict[str, Tensor] = {}
         for part, module in self._modules().items():
-            tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+            tensors |= {f"{part}.{name}": whole(tensor) for name, tensor in module.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in slots.items()}
+            tensors |= {f"optimizer.{index}.{name}": whole(tensor) for name, tensor in slots.items()}
         return tensors, {"sampler": dict(self.sampler.losses), "bad_steps": self.bad_steps}
 
     def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Go on as the trainer that gave this state would have."""
+        """Go on as the trainer that gave this state would have, in whatever number of processes that was."""
         for part, module in self._modules().items():
             own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
-            module.load_state_dict(own)
+            load_whole(module, own)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
             if part == "optimizer":
                 index, _, slot = rest.partition(".")
-                slots.setdefault(int(index), {})[slot] = tensor
+                # A slot is of its parameter's shape, or the number of steps.
+                piece = like(tensor, parameters[int(index)]) if tensor.ndim else tensor
+                slots.setdefault(int(index), {})[slot] = piece
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
-        torch.set_rng_state(tensors["rng.cpu"])
-        if self.device.type == "cuda" and "rng.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["rng.cuda"], self.device)
         self.sampler.losses = dict(record["sampler"])
         self.bad_steps = record["bad_steps"]
 
@@ -127,16 +155,38 @@ class Trainer:
         return {"model": self.model, "average": self.average, "balance": self.balance}
 
 
-def task_losses(model: Aurora, batch: Batch, device: torch.device, *, bf16: bool) -> dict[Task, tuple[Tensor, int]]:
-    """Each task's mean loss on its samples in the batch, in float32, and how many they are."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Of a batch: `losses`, this process's part of the joined loss and of each task's; and `counts` over all, (T,)."""
+
+    losses: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLoss:
+    """A task's mean loss on its `count` samples, in float32; `weight` is that of `training.fit.losses.loss_weight`."""
+
+    loss: Tensor
+    count: int
+    weight: Tensor
+
+
+def task_losses(
+    model: Callable[..., Any], tasks: Registry, batch: Batch, device: torch.device, *, bf16: bool
+) -> tuple[dict[Task, TaskLoss], Tensor]:
+    """Each task's loss on its samples in the batch; and 0, by way of all heads that computed something for nothing."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
         outputs = model(batch.images.to(device), {kind: index.to(device) for kind, index in batch.rows.items()})
-    slices = {kind: channel_slices(model.tasks, kind) for kind in TaskType}
+    slices = {kind: channel_slices(tasks, kind) for kind in TaskType}
     losses = {}
     for task, (places, targets) in batch.targets.items():
-        logits = outputs[task.type][places, slices[task.type][task.id]].float()
-        losses[task] = (LOSSES[task.type](logits, targets.to(device)), len(targets))
-    return losses
+        logits, targets = outputs[task.type][places, slices[task.type][task.id]].float(), targets.to(device)
+        weight = loss_weight(task.type, logits, targets)
+        losses[task] = TaskLoss(LOSSES[task.type](logits, targets), len(targets), weight)
+    wanted = {task.type for task in losses}
+    idle = [outputs[kind].sum() * 0.0 for kind in batch.rows if kind not in wanted]
+    return losses, torch.stack(idle).sum() if idle else torch.zeros((), device=device)
 
 
 def _build(config: FitConfig, tasks: Registry) -> tuple[Aurora, dict[str, Any]]:
