@@ -51,11 +51,11 @@ def read_answers(path: Path, keys: set[Key], problems: list[str]) -> dict[Key, E
 
 @dataclass(slots=True)
 class Cases:
-    """The rows of one task; iterating yields (label, answer) of each row that has both, and counts the rest.
+    """The rows of one task; iterating yields (row, label, answer) of each row that has both, and counts the rest.
 
-    Both are, by type: masks (H, W); class, and (class, probabilities); boxes x1, y1, x2, y2; points (K, 2) with the
-    image's diagonal, and points (K, 2). All lengths are in pixels of the original image. What can't be used is
-    named in `problems`.
+    Label and answer are, by type: masks (H, W); class, and (class, probabilities); boxes x1, y1, x2, y2; points (K, 2)
+    with the image's diagonal, and points (K, 2). All lengths are in pixels of the original image. What can't be used
+    is named in `problems`.
     """
 
     rows: list[Row]
@@ -72,7 +72,7 @@ class Cases:
         """The largest number of classes a row names; 0 if none does."""
         return max(row.num_classes or 0 for row in self.rows)
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[tuple[Row, Any, Any]]:
         for row in self.rows:
             try:
                 label = label_of(row, self.truth, self.num_classes)
@@ -86,7 +86,7 @@ class Cases:
                 self._check_classes(row, mask_file(self.truth, row), label)
             self.labelled += 1
             try:
-                answer = self._answer(row, label)
+                answer = self.answer(row, label)
             except (AuroraError, ValueError) as error:
                 self.problems.append(f"{row.source}: the answer can't be used: {error}")
                 continue
@@ -94,9 +94,15 @@ class Cases:
                 self.missing += 1
                 continue
             self.answered += 1
-            yield label, answer
+            yield row, label, answer
 
-    def _answer(self, row: Row, label: Any) -> Any:
+    def answer(self, row: Row, label: Any) -> Any:
+        """The answer to a row with this label; None if there is none.
+
+        Raises:
+            ImageError: its mask can't be read.
+            ValueError: it makes no sense for the label.
+        """
         if row.type is TaskType.SEGMENTATION:
             return self._answered_mask(row, label.shape)
         entry = self.answers.get((row.task_id, row.image_path))

@@ -44,11 +44,11 @@ class Unfailing:
         return getattr(self._stream, name)
 
 
-def run_command(group: click.Group, name: str) -> NoReturn:
+def run_command(group: click.Group) -> NoReturn:
     """Run a command line; whatever goes wrong, the last line says what and the exit code is the documented one."""
     sys.stdout, sys.stderr = Unfailing(sys.stdout), Unfailing(sys.stderr)
     try:
-        group(prog_name=name)
+        group()
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)

@@ -1,21 +1,21 @@
 """The challenge's metrics on arrays alone, and this project's composite of them.
 
-Each `..._scores` function takes the cases of one task and returns its metrics by name:
+By type they are
 
 - segmentation: `dsc` in [0, 1]; `hd` in pixels
 - classification: `accuracy`, `auc`, `f1_macro`, `f1_weighted` in [0, 1]; `mcc` in [-1, 1]
 - detection: `iou` in [0, 1]
 - Regression: `mre` in pixels; `closeness` in [0, 1], the case's max(0, 1 - MRE / (0.1 x image diagonal))
 
-A metric that is not defined for the cases is NaN. Where a metric is a mean over the cases, a `..._values` function
-gives one case's share of it, an array of a value per class or point: the task's metric is `task_means` of them, and
-the classes' is `class_means`.
+`case_values` gives what one case contributes, and `task_metrics` makes a task's metrics of its cases. A metric that is
+not defined for the cases is NaN.
 """
 
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,8 @@ COMPOSITE_OF: Mapping[TaskType, tuple[str, ...]] = {
     TaskType.REGRESSION: ("closeness",),
 }
 
-#: One case's metrics by name, each an array of a value per class or point.
+#: What one case contributes: its metrics by name, each an array of a value per class or point; for classification
+#: `label` and `predicted`, (), and `probs`, (C,).
 Values = Mapping[str, np.ndarray]
 
 #: How the challenge calls them; `closeness` is the composite itself and needs no second place in a table.
@@ -98,11 +99,36 @@ def hausdorff_distance(truth: np.ndarray, answer: np.ndarray) -> float:
     return float(distance.GetHausdorffDistance())
 
 
-def task_means(kind: TaskType, cases: Sequence[Values]) -> dict[str, float]:
-    """Each metric of a task: the mean over its cases of the case's mean; `unanswered` without any."""
+def case_values(kind: TaskType, label: Any, answer: Any, num_classes: int, *, hausdorff: bool = True) -> Values:
+    """One case's values; `label` and `answer` as `aurora.cases.Cases` has them.
+
+    Without `hausdorff` a mask's distance, which is slow, isn't measured. Raises `ValueError` where the answer hasn't
+    the label's shape.
+    """
+    if kind is TaskType.SEGMENTATION:
+        return segmentation_values(label, answer, num_classes, hausdorff)
+    if kind is TaskType.CLASSIFICATION:
+        predicted, probs = answer
+        return {"label": np.array(label), "predicted": np.array(predicted), "probs": np.array(probs)}
+    if kind is TaskType.DETECTION:
+        return {"iou": box_iou(np.array([label], dtype=float), np.array([answer], dtype=float))}
+    points, diagonal = label
+    return regression_values(points, answer, diagonal)
+
+
+def task_metrics(kind: TaskType, cases: Sequence[Values]) -> dict[str, float]:
+    """A task's metrics of its cases' values; `unanswered` without any."""
     if not cases:
         return unanswered(kind)
-    return {name: float(np.mean([values[name].mean() for values in cases])) for name in cases[0]}
+    if kind is not TaskType.CLASSIFICATION:
+        return {name: float(np.mean([values[name].mean() for values in cases])) for name in cases[0]}
+    found = stacked(cases)
+    return classification_scores(found["label"], found["probs"], found["predicted"])
+
+
+def stacked(cases: Sequence[Values]) -> dict[str, np.ndarray]:
+    """The cases' values, which have one shape, as one array (N, ...) for each name."""
+    return {name: np.stack([values[name] for values in cases]) for name in cases[0]}
 
 
 def class_means(cases: Sequence[Values]) -> dict[str, np.ndarray]:
@@ -123,16 +149,6 @@ def segmentation_values(
     regions = [(truth == label, answer == label) for label in range(1, num_classes)]
     values = {"dsc": np.array([dice(*region) for region in regions])}
     return values | {"hd": np.array([hausdorff_distance(*region) for region in regions])} if hausdorff else values
-
-
-def segmentation_scores(pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> dict[str, float]:
-    """`dsc` and `hd`, averaged over the images and over the classes 1 .. `num_classes` - 1.
-
-    `pairs` gives each image's true and answered class ids as `segmentation_values` takes them; it is read once, a
-    pair at a time.
-    """
-    cases = [segmentation_values(truth, answer, num_classes) for truth, answer in pairs]
-    return task_means(TaskType.SEGMENTATION, cases)
 
 
 def classification_scores(
@@ -207,15 +223,6 @@ def box_iou(truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
 
 
-def detection_scores(
-    truth_boxes: Sequence[Sequence[float]] | np.ndarray, boxes: Sequence[Sequence[float]] | np.ndarray
-) -> dict[str, float]:
-    """The mean `iou` of (N, 4) true and answered boxes, x1, y1, x2, y2 in pixels."""
-    if not len(truth_boxes):
-        return unanswered(TaskType.DETECTION)
-    return {"iou": float(box_iou(np.asarray(truth_boxes, dtype=float), np.asarray(boxes, dtype=float)).mean())}
-
-
 def regression_values(truth: np.ndarray, points: np.ndarray, diagonal: float) -> dict[str, np.ndarray]:
     """One case's `mre`, (K,): each point's Euclidean error, and its `closeness`, (1,).
 
@@ -226,14 +233,3 @@ def regression_values(truth: np.ndarray, points: np.ndarray, diagonal: float) ->
         raise ValueError(f"expected points of the shape {np.shape(truth)}, found {np.shape(points)}")
     errors = np.linalg.norm(np.subtract(truth, points), axis=1)
     return {"mre": errors, "closeness": np.array([max(0.0, 1 - errors.mean() / (_RADIUS * diagonal))])}
-
-
-def regression_scores(
-    truth_points: Sequence[np.ndarray], points: Sequence[np.ndarray], diagonals: Sequence[float]
-) -> dict[str, float]:
-    """`mre`, the mean Euclidean error over points and cases, and the mean `closeness`.
-
-    Per case: true and answered points and the image's diagonal, as `regression_values` takes them.
-    """
-    cases = zip(truth_points, points, diagonals, strict=True)
-    return task_means(TaskType.REGRESSION, [regression_values(*case) for case in cases])

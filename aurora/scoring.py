@@ -5,13 +5,11 @@ and so does every task of a type whose JSON file is missing.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from aurora import metrics
 from aurora.answers import JSON_FILES
@@ -49,8 +47,21 @@ class Scores:
     problems: list[str]
 
 
-def score(truth: Path, predictions: Path) -> Scores:
-    """Scores the answers in the folder `predictions` against the labels of the input root `truth`.
+@dataclass(frozen=True, slots=True)
+class TaskCases:
+    """The labelled rows of one task, `cases.labelled` in all: those that are answered, and what each contributes."""
+
+    task_id: str
+    type: TaskType
+    cases: Cases
+    rows: list[Row]
+    values: list[metrics.Values]
+
+
+def compare(truth: Path, predictions: Path, problems: list[str]) -> list[TaskCases]:
+    """Compares the answers in the folder `predictions` with the labels of the input root `truth`, by task.
+
+    `problems` is given a sentence for whatever is missing or can't be used.
 
     Raises `InputError` if there is no such folder, nothing is labelled, or a JSON file of answers can't be read, and
     `UsageError` where scikit-learn isn't installed.
@@ -60,19 +71,31 @@ def score(truth: Path, predictions: Path) -> Scores:
     if not predictions.is_dir():
         raise InputError(f"Expected a folder of predictions, found none at {predictions}: name the one to be scored.")
     read = read_rows(truth)
-    problems = [f"{problem.source}: {problem.message}" for problem in read.problems]
-    tasks: list[TaskScore] = []
+    problems += [f"{problem.source}: {problem.message}" for problem in read.problems]
+    found: list[TaskCases] = []
     for kind in TaskType:
         by_task: dict[str, list[Row]] = {}
         for row in read.rows:
             if row.type is kind:
                 by_task.setdefault(row.task_id, []).append(row)
         answers = _answers_of_type(kind, by_task, predictions, problems)
-        cases = {id: Cases(rows, truth, predictions, answers, problems) for id, rows in by_task.items()}
-        tasks += [_score_task(id, kind, found) for id, found in cases.items()]
-    tasks = [task for task in tasks if task.rows]
-    if not tasks:
+        for id, rows in by_task.items():
+            found.append(_task_cases(id, kind, Cases(rows, truth, predictions, answers, problems)))
+    found = [task for task in found if task.cases.labelled]
+    if not found:
         raise InputError(f"Expected labelled rows in {truth}, found none with a usable label: score labelled data.")
+    return found
+
+
+def score(truth: Path, predictions: Path) -> Scores:
+    """Scores the answers in the folder `predictions`; the arguments and errors are those of `compare`."""
+    problems: list[str] = []
+    return scores_of(compare(truth, predictions, problems), problems)
+
+
+def scores_of(compared: Sequence[TaskCases], problems: list[str]) -> Scores:
+    """What `compare` found, as scores."""
+    tasks = [_task_score(task) for task in compared]
     types = {kind: _means([task for task in tasks if task.type is kind]) for kind in {task.type: 0 for task in tasks}}
     return Scores(tasks, types, metrics.defined_mean(means["composite"] for means in types.values()), problems)
 
@@ -89,29 +112,22 @@ def _answers_of_type(
     return answers or {}
 
 
-def _score_task(task_id: str, kind: TaskType, cases: Cases) -> TaskScore:
-    scores = _metrics(kind, cases)
+def _task_cases(task_id: str, kind: TaskType, cases: Cases) -> TaskCases:
+    rows, values = [], []
+    for row, label, answer in cases:
+        rows.append(row)
+        values.append(metrics.case_values(kind, label, answer, cases.num_classes))
     if cases.missing:
         cases.problems.append(f"{task_id}: {cases.missing} of {cases.labelled} rows have no prediction")
-    if math.isnan(scores.get("auc", 0)):
+    if kind is TaskType.CLASSIFICATION and len({int(found["label"]) for found in values}) == 1:
         cases.problems.append(f"{task_id}: the AUC is not defined, since only one class occurs")
-    return TaskScore(task_id, kind, cases.labelled, cases.answered, scores, metrics.composite_of(kind, scores))
+    return TaskCases(task_id, kind, cases, rows, values)
 
 
-def _metrics(kind: TaskType, cases: Cases) -> dict[str, float]:
-    if kind is TaskType.SEGMENTATION:
-        return metrics.segmentation_scores(cases, cases.num_classes)
-    found = list(cases)
-    if not found:
-        return metrics.unanswered(kind)
-    labels, answers = zip(*found, strict=True)
-    if kind is TaskType.CLASSIFICATION:
-        predicted, probs = zip(*answers, strict=True)
-        return metrics.classification_scores(labels, np.array(probs), predicted)
-    if kind is TaskType.DETECTION:
-        return metrics.detection_scores(labels, answers)
-    points, diagonals = zip(*labels, strict=True)
-    return metrics.regression_scores(points, answers, diagonals)
+def _task_score(task: TaskCases) -> TaskScore:
+    found = metrics.task_metrics(task.type, task.values)
+    composite = metrics.composite_of(task.type, found)
+    return TaskScore(task.task_id, task.type, task.cases.labelled, task.cases.answered, found, composite)
 
 
 def _means(tasks: list[TaskScore]) -> dict[str, float]:

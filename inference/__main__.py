@@ -5,8 +5,8 @@ from inference.cli import main
 
 
 def entrypoint() -> None:
-    """Run the command line and end the process."""
-    run_command(main, "python -m inference")
+    """Run the command line and end the process; also what the script `aurora-inference` calls."""
+    run_command(main)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aurora.errors import ImageError
 from aurora.headers import image_size, require_decodable
-from aurora.row import Row, answer_mask_path, image_file
+from aurora.row import Row, answer_mask_path, image_file, mask_file
 from aurora.rows import Problem, read_rows
 from aurora.tasks import OFFICIAL, TaskType
 
@@ -21,12 +21,16 @@ Size = tuple[int, int]
 class TaskSummary:
     """The rows of one task: `num_classes` as the rows state it, file name endings, and image sizes.
 
-    `smallest` and `largest` are (height, width) by area, None where no image could be read or none was opened.
+    `labelled` counts the rows with a label, in segmentation those whose mask is there; `unreadable` those whose image
+    can't be read. `smallest` and `largest` are (height, width) by area, None where no image could be read or none was
+    opened.
     """
 
     task_id: str
     type: TaskType
     rows: int = 0
+    labelled: int = 0
+    unreadable: int = 0
     num_classes: list[int] = field(default_factory=list)
     formats: dict[str, int] = field(default_factory=dict)
     smallest: Size | None = None
@@ -69,7 +73,7 @@ def check(root: Path, *, open_images: bool = True) -> CheckReport:
     return CheckReport(
         rows=len(found.rows),
         images=len(sizes),
-        tasks=_summaries(found.rows, sizes),
+        tasks=_summaries(root, found.rows, sizes),
         unknown_tasks=dict(sorted(unknown.items())),
         duplicates=found.duplicates,
         unreadable=unreadable,
@@ -113,27 +117,39 @@ def _mask_problems(rows: Iterable[Row]) -> tuple[list[Problem], list[Problem]]:
     return unsafe, shared
 
 
-def _summaries(rows: Iterable[Row], sizes: dict[str, Size | None]) -> list[TaskSummary]:
+def _summaries(root: Path, rows: Iterable[Row], sizes: dict[str, Size | None]) -> list[TaskSummary]:
     """One summary per task and type, sorted by type, then by id."""
     groups: dict[tuple[TaskType, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.type, row.task_id].append(row)
     kinds = list(TaskType)
-    return [_summary(*key, groups[key], sizes) for key in sorted(groups, key=lambda key: (kinds.index(key[0]), key[1]))]
+    order = sorted(groups, key=lambda key: (kinds.index(key[0]), key[1]))
+    return [_summary(*key, groups[key], root, sizes) for key in order]
 
 
-def _summary(kind: TaskType, task_id: str, rows: list[Row], sizes: dict[str, Size | None]) -> TaskSummary:
+def _summary(kind: TaskType, task_id: str, rows: list[Row], root: Path, sizes: dict[str, Size | None]) -> TaskSummary:
     known = [size for row in rows if (size := sizes.get(row.image_path))]
     formats = Counter(Path(row.image_path.strip()).suffix.lower() or "(none)" for row in rows)
     return TaskSummary(
         task_id,
         kind,
         len(rows),
+        sum(_is_labelled(root, row) for row in rows),
+        sum(sizes.get(row.image_path, ()) is None for row in rows),
         sorted({row.num_classes for row in rows if row.num_classes is not None}),
         dict(formats.most_common()),
         min(known, key=_area, default=None),
         max(known, key=_area, default=None),
     )
+
+
+def _is_labelled(root: Path, row: Row) -> bool:
+    if row.type is not TaskType.SEGMENTATION:
+        return bool(row.labels)
+    try:
+        return mask_file(root, row).is_file()
+    except (ImageError, OSError):
+        return False
 
 
 def _area(size: Size) -> int:
@@ -147,8 +163,10 @@ def as_json(report: CheckReport) -> dict:
 
 def as_text(report: CheckReport) -> str:
     """The report for a terminal: a table of tasks, then at most `EXAMPLES` problems of each kind."""
-    head = ("task", "type", "classes", "rows", "formats", "sizes (height x width)")
-    lines = [f"{_count(report.rows, 'row')}, {_count(len(report.tasks), 'task')}, {_count(report.images, 'image')}", ""]
+    head = ("task", "type", "classes", "rows", "labelled", "unreadable", "formats", "sizes (height x width)")
+    images = _count(report.images, "image") if report.images else "images not opened"
+    twice = f", {_count(report.duplicates, 'duplicate row')} left out" if report.duplicates else ""
+    lines = [f"{_count(report.rows, 'row')}, {_count(len(report.tasks), 'task')}, {images}{twice}", ""]
     lines += _aligned([head, *map(_cells, report.tasks)])
     unknown = [f"{task}: {_count(rows, 'row')}" for task, rows in report.unknown_tasks.items()]
     lines += _section("not one of the challenge's 27 tasks", unknown)
@@ -159,7 +177,17 @@ def as_text(report: CheckReport) -> str:
         ("problems in the CSV files", report.problems),
     ):
         lines += _section(title, [f"{problem.source} {problem.message}" for problem in problems])
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _verdict(report)])
+
+
+def _verdict(report: CheckReport) -> str:
+    if not report.usable:
+        return "not usable: no image can be read"
+    unreadable = sum(task.unreadable for task in report.tasks)
+    if unreadable:
+        return f"usable: {unreadable:,} of {_count(report.rows, 'row')} would get a fallback answer"
+    found = len(report.unsafe_masks) + len(report.shared_masks) + len(report.problems)
+    return f"usable, with {_count(found, 'problem')} named above" if found else "usable: nothing is wrong"
 
 
 def _cells(task: TaskSummary) -> tuple[str, ...]:
@@ -169,6 +197,8 @@ def _cells(task: TaskSummary) -> tuple[str, ...]:
         task.type,
         ", ".join(map(str, task.num_classes)) or "?",
         str(task.rows),
+        str(task.labelled),
+        str(task.unreadable),
         ", ".join(f"{name} {count}" for name, count in task.formats.items()),
         " to ".join(dict.fromkeys(sizes)) or "-",
     )

@@ -29,8 +29,10 @@ def main() -> None:
 @click.option("--limit", type=click.IntRange(1), help="Answer only the first N rows.")
 @click.option("--resume", is_flag=True, help="Go on from where a run with the same flags was interrupted.")
 @click.option("--strict", is_flag=True, help="Exit with 10 if any row got a fallback or none.")
-@click.option("--preview", type=FOLDER, help="Also draw the first answer of every task into this folder.")
+@click.option("--report", type=FILE, help="Also write a report: a page (.html), or data for programs (.json).")
+@click.option("--preview", type=FOLDER, help="Also draw answers into this folder, a sheet for each task.")
 @click.option("--shard", metavar="I/N|auto", help="Answer one of N parts, from 1; auto: as torchrun or Slurm say.")
+@click.option("--quiet", is_flag=True, help="Print the last line alone.")
 @click.pass_context
 def run(context: click.Context, shard: str | None, **flags: Any) -> None:
     """Answer every row of the CSV files under --input.
@@ -39,11 +41,12 @@ def run(context: click.Context, shard: str | None, **flags: Any) -> None:
     --strict, 143 stopped by a signal.
     """
     from inference import run as command
+    from inference.settings import RunSettings
     from inference.shard import Shard
 
     _check_device(flags["device"])
     part = Shard.parse(shard) if shard else None
-    context.exit(command.run(command.RunSettings(**flags, shard=part)))
+    context.exit(command.run(RunSettings(**flags, shard=part)))
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -62,9 +65,12 @@ def merge(shards: tuple[Path, ...], output: Path) -> None:
 
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
+@click.option(
+    "--images/--no-images", default=True, show_default=True, help="Whether to look into every image's header."
+)
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 @click.pass_context
-def check(context: click.Context, input: Path, as_json: bool) -> None:
+def check(context: click.Context, input: Path, images: bool, as_json: bool) -> None:
     """Say what is in a folder, per task, and what is wrong with it; loads no model.
 
     Exit codes: 0 usable, 3 nothing to answer.
@@ -72,7 +78,7 @@ def check(context: click.Context, input: Path, as_json: bool) -> None:
     from aurora.errors import InputError
     from inference import check as command
 
-    report = command.check(input)
+    report = command.check(input, open_images=images)
     click.echo(json.dumps(command.as_json(report)) if as_json else command.as_text(report))
     context.exit(0 if report.usable else InputError.exit_code)
 
@@ -81,12 +87,25 @@ def check(context: click.Context, input: Path, as_json: bool) -> None:
 @click.option("--truth", type=FOLDER, required=True, help="Input folder with labels.")
 @click.option("--predictions", type=FOLDER, required=True, help="Folder that 'run' has written.")
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
-def score(truth: Path, predictions: Path, as_json: bool) -> None:
+@click.option("--html", type=FILE, help="Also write a page: intervals, classes, worst and median cases.")
+@click.option("--against", type=FOLDER, help="Other answers to compare with, on the page.")
+def score(truth: Path, predictions: Path, as_json: bool, html: Path | None, against: Path | None) -> None:
     """Compare answers with labels: the challenge's metrics per task, and the composite."""
     from aurora import scoring
 
-    scores = scoring.score(truth, predictions)
+    if against and not html:
+        raise click.UsageError("--against needs --html, the page that shows the comparison")
+    page = None
+    if html:
+        from inference.score.page import ScorePage
+
+        page = ScorePage(html)
+    problems: list[str] = []
+    compared = scoring.compare(truth, predictions, problems)
+    scores = scoring.scores_of(compared, problems)
     click.echo(json.dumps(scoring.as_json(scores)) if as_json else scoring.as_text(scores))
+    if page:
+        page.write(truth, predictions, compared, scores, against)
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -135,6 +154,21 @@ def doctor(context: click.Context, weights: Path | None, output: Path | None, as
     findings = command.examine(weights, output)
     click.echo(command.as_json(findings) if as_json else command.as_text(findings))
     context.exit(next((found.exit_code for found in findings if found.exit_code), 0))
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.argument("name", metavar="FILE_NAME")
+def schema(name: str) -> None:
+    """Print the JSON Schema of a file that 'run' writes.
+
+    FILE_NAME is classification_predictions.json, detection_predictions.json, regression_predictions.json, or
+    report.json for what 'run --report FILE.json' writes.
+    """
+    from inference import schema as command
+
+    if name not in command.NAMES:
+        raise click.UsageError(f"FILE_NAME must be {', '.join(command.NAMES)}, found {name!r}")
+    click.echo(json.dumps(command.schema(name), indent=1))
 
 
 @main.command(context_settings=ENVIRONMENT)

@@ -5,9 +5,8 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,18 +14,8 @@ from aurora import __version__
 from aurora.engine.engine import open_engine
 from aurora.errors import AuroraError
 from aurora.limits import memory, processors
+from inference.libraries import libraries
 from inference.output import OutputFolder
-
-LIBRARIES = (
-    "numpy",
-    "opencv-python-headless",
-    "SimpleITK",
-    "pillow",
-    "pydantic",
-    "onnxruntime",
-    "torch",
-    "scikit-learn",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +35,7 @@ def examine(weights: Path | None, output: Path | None) -> list[Finding]:
         ("memory", _memory),
         ("shared memory", lambda: _room(Path("/dev/shm"))),
         ("temporary files", lambda: _room(Path(tempfile.gettempdir()))),
-        ("libraries", lambda: ", ".join(_libraries())),
+        ("libraries", lambda: ", ".join(f"{name} {found}" for name, found in libraries().items())),
         ("GPU by PyTorch", _torch_gpu),
         ("providers of ONNX Runtime", _providers),
         ("weights and engine", lambda: _engine(weights)),
@@ -73,14 +62,6 @@ def _memory() -> str:
 
 def _room(folder: Path) -> str:
     return f"{_size(shutil.disk_usage(folder).free)} free in {folder}" if folder.is_dir() else f"no {folder}"
-
-
-def _libraries() -> Iterator[str]:
-    for name in LIBRARIES:
-        try:
-            yield f"{name} {version(name)}"
-        except PackageNotFoundError:
-            yield f"no {name}"
 
 
 def _torch_gpu() -> str:

@@ -26,14 +26,15 @@ from inference.output import PART, OutputFolder
 from inference.shard import Shard
 
 JOURNAL = f".aurora-run{PART}"
-FORMAT = 1
+FORMAT = 2
 
 
 class Outcome(NamedTuple):
     """What became of a row.
 
     `record` is its entry in a JSON list; `mask` names the file that was written for it, `checksum` is that file's
-    CRC-32. `unwritten` says why it has neither, `fallback` why its answer is only a neutral one.
+    CRC-32. `unwritten` says why it has neither, `fallback` why its answer is only a neutral one. `confidence` and
+    `shares` are those of `inference.pipeline.Answered`.
     """
 
     record: str | None = None
@@ -42,6 +43,8 @@ class Outcome(NamedTuple):
     unwritten: str | None = None
     fallback: str | None = None
     warnings: tuple[str, ...] = ()
+    confidence: float | None = None
+    shares: tuple[float, ...] = ()
 
 
 def fingerprint(*facts: object) -> str:

@@ -24,11 +24,16 @@ class OutputFolder:
     Where the process runs as root and the folder belongs to somebody else, new files and folders are
     handed to the folder's owner.
 
+    Args:
+        root: the folder; made if absent.
+        flag: what the user names it with, for messages.
+
     Raises:
         OutputError: the folder can't be made or written to.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, flag: str = "--output") -> None:
+        self.flag = flag
         try:
             root.mkdir(parents=True, exist_ok=True)
             self.root = root.resolve()
@@ -36,7 +41,7 @@ class OutputFolder:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise OutputError(_refusal(root, error)) from error
+            raise OutputError(_refusal(root, flag, error)) from error
         status = self.root.stat()
         foreign = os.geteuid() == 0 and (status.st_uid, status.st_gid) != (0, 0)
         self.owner = (status.st_uid, status.st_gid) if foreign else None
@@ -85,7 +90,7 @@ class OutputFolder:
             cure = f"make room ({shutil.disk_usage(self.root).free // 2**20} MiB are free)"
         return OutputError(
             f"can't write to {self.root}: {error.strerror}; answers written so far are whole; "
-            f"{cure} and go on with --resume, or name another folder with --output"
+            f"{cure} and go on with --resume, or name another folder with {self.flag}"
         )
 
     def _make(self, folder: Path) -> None:
@@ -99,14 +104,14 @@ class OutputFolder:
             self.folders.add(place)
 
 
-def _refusal(root: Path, error: OSError) -> str:
+def _refusal(root: Path, flag: str, error: OSError) -> str:
     user = f"{_user()} (uid {os.geteuid()})"
     existing = next(place for place in [root.absolute(), *root.absolute().parents] if os.path.exists(place))
     status = existing.stat()
     return (
         f"can't write to the output folder {root}: {error.strerror}; running as {user}, {existing} belongs to uid "
         f"{status.st_uid} with mode {stat.filemode(status.st_mode)}; mount it writable, run as its owner "
-        f"(docker run --user {status.st_uid}:{status.st_gid}) or name another folder with --output"
+        f"(docker run --user {status.st_uid}:{status.st_gid}) or name another folder with {flag}"
     )
 
 

@@ -10,10 +10,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from aurora.ahead import ahead
 from aurora.answers import Answer, answer, encode_mask, fallback
+from aurora.confidence import confidence
 from aurora.engine.engine import Engine
 from aurora.frames import Framed
 from aurora.requests import Request
@@ -29,8 +31,9 @@ from inference.stages import Stages
 class Answered:
     """A row's answer; `fallback` says why it is only a neutral one, `warnings` what else is odd.
 
-    `content` is the file that a mask becomes, empty if there is none. `last` tells that the row is the last one of its
-    batch.
+    `content` is the file that a mask becomes, empty if there is none, and `shares` the share of each of its classes of
+    the image. `confidence` is that of `aurora.confidence`, None for a neutral answer. `last` tells that the row is the
+    last one of its batch.
     """
 
     row: Row
@@ -39,6 +42,8 @@ class Answered:
     fallback: str | None
     warnings: tuple[str, ...]
     last: bool
+    confidence: float | None
+    shares: tuple[float, ...]
 
 
 def answers(
@@ -95,7 +100,15 @@ def _answered(asked: _Asked) -> Answered:
     request, image = asked.request, asked.image
     found, reason = _answer(asked)
     warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
-    return Answered(request.row, found, encode_mask(found), reason, warnings, asked.last)
+    sure = None if reason or asked.raw is None else confidence(request.row.type, asked.raw[: request.count])
+    shares = _shares(found) if isinstance(found, np.ndarray) else ()
+    return Answered(request.row, found, encode_mask(found), reason, warnings, asked.last, sure, shares)
+
+
+def _shares(mask: np.ndarray) -> tuple[float, ...]:
+    """The share of each class up to the last that occurs in a mask (H, W), to six digits."""
+    pixels = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel() / mask.size
+    return tuple(round(share, 6) for share in np.trim_zeros(pixels, "b").tolist())
 
 
 def _answer(asked: _Asked) -> tuple[Answer, str | None]:

@@ -1,47 +1,37 @@
 """`inference run`: everything between the flags and the answers."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aurora.engine.engine import Engine, EngineName, open_engine
+from aurora.engine.engine import Engine, open_engine
 from aurora.limits import fitting_batch
 from aurora.rows import Row, read_rows
 from aurora.stopping import Stop, stop_signals
+from inference.gallery import Gallery
 from inference.journal import Journal, Outcome, fingerprint, shard_mark
 from inference.output import OutputFolder
 from inference.pipeline import answers
 from inference.plan import Plan
-from inference.preview import Preview
+from inference.preview import write_sheets
 from inference.progress import progress
-from inference.report import as_text
-from inference.shard import Shard
+from inference.report.text import as_text
+from inference.settings import RunSettings
 from inference.stages import Stages
 from inference.summary import Summary
 from inference.writer import AnswerWriter
 
+if TYPE_CHECKING:
+    from inference.report.report import Report
+
 EXIT_FALLBACKS = 10
 EXIT_STOPPED = 143
-
-
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """The flags of `inference run`."""
-
-    input: Path
-    output: Path
-    weights: Path | None = None
-    engine: EngineName | None = None
-    device: str = "auto"
-    batch_size: int | None = None
-    limit: int | None = None
-    resume: bool = False
-    strict: bool = False
-    preview: Path | None = None
-    shard: Shard | None = None
 
 
 def run(settings: RunSettings) -> int:
@@ -49,15 +39,37 @@ def run(settings: RunSettings) -> int:
 
     Raises an `AuroraError` when the input, the weights, the device or the output can't be used.
     """
+    with ExitStack() as stack:
+        if settings.quiet:
+            stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+        ended = _run(settings)
+    print(ended.text.splitlines()[-1] if settings.quiet else ended.text, flush=True)
+    if ended.stopped:
+        print(f"stopped by a signal; {ended.stopped}; go on with --resume", file=sys.stderr)
+        return EXIT_STOPPED
+    return EXIT_FALLBACKS if settings.strict and not ended.flawless else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What is to be said, how far a run came that a signal stopped, and whether every row has an answer of its own."""
+
+    text: str
+    stopped: str | None
+    flawless: bool
+
+
+def _run(settings: RunSettings) -> _Ended:
     start = time.monotonic()
     folder = OutputFolder(settings.output)
+    sheets = OutputFolder(settings.preview, "--preview") if settings.preview else None
+    report = _report(settings)
     found = read_rows(settings.input)
     engine = open_engine(settings.weights, settings.engine, settings.device)
     print(f"{len(found.rows)} rows, {engine.name}", flush=True)
-    summary, stages = Summary(), Stages()
+    summary, gallery, stages = Summary(), Gallery(settings.input, folder.root), Stages()
     summary.input_problems(found)
     plan = Plan(found.rows, engine.spec.tasks, settings.limit)
-    preview = Preview(settings.preview, settings.input) if settings.preview else None
     batch_size = settings.batch_size or fitting_batch(engine.batch_size)
     facts = (found.digest, plan.row_count, settings.input.resolve(), engine.name, engine.checksum, batch_size)
     mark = fingerprint(*facts)
@@ -68,34 +80,40 @@ def run(settings: RunSettings) -> int:
     total = plan.row_count
     with stop_signals() as stop, Journal(folder, mark, settings.resume) as journal:
         with AnswerWriter(folder) as writer:
-            before = _taken_over(plan, journal, writer, preview)
-            now = _answered(engine, plan, settings.input, batch_size, journal, writer, preview, stages, stop)
+            before = _taken_over(plan, journal, writer)
+            now = _answered(engine, plan, settings.input, batch_size, journal, writer, stages, stop)
             for row, outcome in progress(chain(before, now), total=total):
                 summary.take(row, outcome)
+                gallery.offer(row, outcome)
+                if report:
+                    report.take(row, outcome)
         # A run that is killed before this line makes its lists again from the journal; a shard's stays for `merge`.
         if journal.rows == total and not settings.shard:
             journal.finish()
-    picture = preview.write() if preview else None
     print(stages)
-    print(as_text(summary, settings.output, picture, total=total, seconds=time.monotonic() - start), flush=True)
-    if journal.rows < total:
-        print(f"stopped by a signal; {summary.rows} of {total} rows are answered; go on with --resume", file=sys.stderr)
-        return EXIT_STOPPED
-    return EXIT_FALLBACKS if settings.strict and not summary.flawless else 0
+    seconds = time.monotonic() - start
+    made = {"preview": write_sheets(gallery, sheets)} if sheets else {}
+    if report:
+        made["report"] = report.write(engine, batch_size, summary, stages, gallery, total=total, seconds=seconds)
+    text = as_text(summary, settings.output, made, total=total, seconds=seconds)
+    stopped = f"{summary.rows} of {total} rows are answered" if journal.rows < total else None
+    return _Ended(text, stopped, summary.flawless)
 
 
-def _taken_over(
-    plan: Plan, journal: Journal, writer: AnswerWriter, preview: Preview | None
-) -> Iterator[tuple[Row, Outcome]]:
+def _report(settings: RunSettings) -> "Report | None":
+    if settings.report is None:
+        return None
+    from inference.report.report import Report  # what it imports would make every first answer later
+
+    return Report(settings.report, settings)
+
+
+def _taken_over(plan: Plan, journal: Journal, writer: AnswerWriter) -> Iterator[tuple[Row, Outcome]]:
     """What an interrupted run has answered already."""
     requests = chain.from_iterable(job.requests for job in plan.jobs())
     for outcome in chain.from_iterable(journal.replay()):
         row = next(requests).row
         writer.take_over(row, outcome)
-        if preview and row.task_id not in preview.first:
-            answer = writer.read_back(row, outcome)
-            if answer is not None:
-                preview.offer(row, answer)
         yield row, outcome
     if journal.rows:
         print(f"{journal.rows} rows are taken over from the run that was interrupted", flush=True)
@@ -108,7 +126,6 @@ def _answered(
     batch_size: int,
     journal: Journal,
     writer: AnswerWriter,
-    preview: Preview | None,
     stages: Stages,
     stop: Stop,
 ) -> Iterator[tuple[Row, Outcome]]:
@@ -117,9 +134,9 @@ def _answered(
     items = answers(engine, left, root, batch_size, stages, stop=lambda: stop.wanted)
     write = stages.timed("writing", writer.write)
     for item in items:
-        outcome = write(item.row, item.answer, item.content)
-        outcome = outcome._replace(fallback=item.fallback, warnings=(*item.warnings, *outcome.warnings))
+        outcome = write(item.row, item.answer, item.content)._replace(
+            fallback=item.fallback, confidence=item.confidence, shares=item.shares
+        )
+        outcome = outcome._replace(warnings=(*item.warnings, *outcome.warnings))
         journal.add(outcome, item.last)
-        if preview:
-            preview.offer(item.row, item.answer)
         yield item.row, outcome

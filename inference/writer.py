@@ -4,13 +4,15 @@ import errno
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import cv2
 import numpy as np
 
 from aurora.answers import JSON_FILES, Answer, ClassificationAnswer, DetectionAnswer, RegressionAnswer
+from aurora.errors import ImageError
+from aurora.images import read_mask
 from aurora.rows import Row, answer_mask_path
 from aurora.tasks import TaskType
 from inference.journal import Outcome
@@ -22,6 +24,16 @@ RECORDS: Mapping[TaskType, type[ClassificationAnswer | DetectionAnswer | Regress
     TaskType.DETECTION: DetectionAnswer,
     TaskType.REGRESSION: RegressionAnswer,
 }
+
+
+def read_back(root: Path, row: Row, outcome: Outcome) -> Answer | None:
+    """The answer that was written into the folder `root` with this outcome, None if none was or it is gone."""
+    if outcome.record is not None:
+        return RECORDS[row.type].model_validate_json(outcome.record)
+    try:
+        return None if outcome.mask is None else read_mask(root / outcome.mask)
+    except ImageError:
+        return None
 
 
 class AnswerWriter:
@@ -85,13 +97,6 @@ class AnswerWriter:
             file.write(outcome.record.encode())
         except OSError as error:
             raise self.folder.failure(error) from error
-
-    def read_back(self, row: Row, outcome: Outcome) -> Answer | None:
-        """The answer that was written with this outcome, if any was."""
-        if outcome.mask is not None:
-            content = (self.folder.root / outcome.mask).read_bytes()
-            return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        return RECORDS[row.type].model_validate_json(outcome.record) if outcome.record else None
 
     def _write_mask(self, row: Row, mask: np.ndarray, content: bytes) -> Outcome:
         name = answer_mask_path(row)

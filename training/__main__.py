@@ -3,5 +3,11 @@
 from aurora.command import run_command
 from training.cli import main
 
+
+def entrypoint() -> None:
+    """Run the command line and end the process; also what the script `aurora-training` calls."""
+    run_command(main)
+
+
 if __name__ == "__main__":
-    run_command(main, "python -m training")
+    entrypoint()

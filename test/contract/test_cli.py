@@ -174,7 +174,7 @@ def test_the_last_line_of_a_failure_is_one_plain_sentence(tmp_path: Path) -> Non
 def test_a_defect_of_ours_ends_with_6_and_says_so_last(
     labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(root: Path) -> None:
+    def broken(root: Path, **_: object) -> None:
         raise RuntimeError("a defect")
 
     monkeypatch.setattr("inference.check.check", broken)

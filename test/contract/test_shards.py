@@ -16,7 +16,8 @@ from aurora.engine.engine import open_engine
 from aurora.errors import InputError, UsageError
 from inference.journal import JOURNAL
 from inference.merge import merge
-from inference.run import RunSettings, run
+from inference.run import run
+from inference.settings import RunSettings
 from inference.shard import ENVIRONMENTS, Shard
 
 

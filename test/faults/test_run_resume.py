@@ -31,7 +31,8 @@ from aurora.engine.engine import open_engine
 from aurora.errors import OutputError
 from inference.journal import JOURNAL
 from inference.output import OutputFolder
-from inference.run import RunSettings, run
+from inference.run import run
+from inference.settings import RunSettings
 
 BATCH = 4
 TAKEN_OVER = "rows are taken over from the run that was interrupted"
@@ -98,15 +99,6 @@ def test_done_batches_are_not_inferred_again(again: RunSettings, monkeypatch: py
     run(again)
     run(again)
     assert begun[1] - begun[0] == 2 * BATCH
-
-
-def test_the_preview_of_a_resumed_run_is_the_same(again: RunSettings, sample_cases: Path, tmp_path: Path) -> None:
-    again = replace(again, input=sample_cases, limit=12)
-    run(replace(again, preview=tmp_path / "whole", resume=False))
-    shutil.rmtree(again.output)
-    interrupted(again)
-    run(replace(again, preview=tmp_path / "resumed"))
-    assert content(tmp_path / "resumed") == content(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("renamed", range(4))

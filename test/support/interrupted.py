@@ -21,7 +21,8 @@ from aurora.checkpoint import verify
 from aurora.engine.engine import Engine
 from aurora.tasks import TaskType
 from inference.journal import JOURNAL
-from inference.run import RunSettings, run
+from inference.run import run
+from inference.settings import RunSettings
 
 TABLES = ("FUGC", "breast_2cls", "cervix", "fetal_heart", "lung", "organ_cls", "thyroid_nodule_det")
 

@@ -1,19 +1,20 @@
 """The bench measures real runs, in turns, and prints what it measured."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from aurora.errors import DeviceError
 from aurora.rows import read_rows
 from training.bench import bench
 from training.bench.inputs import many_rows
 from training.bench.runs import Run, Subject, answer
-from training.cli import main
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "aurora-tiny.safetensors"
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT / "weights" / "aurora-tiny.safetensors"
 
 
 def test_rows_are_as_many_as_asked_for_with_shares_for_every_table(sample_cases: Path, tmp_path: Path) -> None:
@@ -30,14 +31,14 @@ def test_rows_are_as_many_as_asked_for_with_shares_for_every_table(sample_cases:
 @pytest.mark.slow
 def test_one_round_measures_the_model_the_start_and_whole_runs(sample_cases: Path) -> None:
     words = ["bench", "--data", str(sample_cases), "--engine", "onnx", "--rows", "30", "--repeats", "1", "--json"]
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code == 0, done.output
+    # In a small process, because the peak of the one that starts another counts as the other's.
+    done = subprocess.run([sys.executable, "-m", "training", *words], cwd=ROOT, capture_output=True, check=True)
     found = json.loads(done.stdout)["measured"]["onnx"]
     (run,) = found["runs"]["30"]
     assert run["rows"] == 30
     assert set(run["stages"]) == {"reading", "model", "answers", "writing"}
     assert 0 < run["stages"]["model"] <= run["at_work"] < run["seconds"]
-    assert 30e6 < run["peak_memory"] < 2e9
+    assert 30e6 < run["peak_memory"] < 1e9
     assert found["first"][0]["rows"] == 1
     assert found["model"][0]["images_per_second"] > 0
 

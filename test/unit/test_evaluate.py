@@ -10,17 +10,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from aurora import checkpoint
+from aurora import checkpoint, statistics
 from aurora.errors import InputError
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
 from aurora.scoring import Scores, score
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
-from inference.run import RunSettings, run
+from inference.run import run
+from inference.settings import RunSettings
 from training.cli import main
 from training.data.cases import load_cases
 from training.evaluation.evaluate import composite, evaluate
-from training.evaluation.report import Report, _classes, report
+from training.evaluation.report import Report, report
 from training.evaluation.report_text import as_json, as_text
 from training.phantom import generate
 
@@ -152,7 +153,7 @@ def test_classes_are_numbered_as_the_challenge_does(faulty_report: Report) -> No
 
 def test_boxes_that_overlap_by_half_are_found() -> None:
     cases = [{"iou": np.array([value])} for value in (0.2, 0.5, 0.8)]
-    assert _classes(TaskType.DETECTION, cases) == {1: pytest.approx({"iou": 0.5, "found": 2 / 3})}
+    assert statistics._classes(TaskType.DETECTION, cases) == {1: pytest.approx({"iou": 0.5, "found": 2 / 3})}
 
 
 def test_intervals_hold_the_estimates(faulty_report: Report) -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from aurora import intervals
+from aurora.intervals import Interval, composite_of_resamples, interval, resampled
 from aurora.metrics import classification_scores
 from aurora.tasks import TaskType
-from training.evaluation import intervals
-from training.evaluation.intervals import Interval, composite_of_resamples, interval, resampled
 
 DETECTION, CLASSIFICATION = TaskType.DETECTION, TaskType.CLASSIFICATION
 

@@ -11,17 +11,16 @@ from scipy.spatial.distance import directed_hausdorff
 
 from aurora.metrics import (
     box_iou,
+    case_values,
     class_means,
     classification_by_class,
     classification_scores,
     composite_of,
-    detection_scores,
     dice,
     hausdorff_distance,
-    regression_scores,
     regression_values,
-    segmentation_scores,
     segmentation_values,
+    task_metrics,
     unanswered,
 )
 from aurora.tasks import TaskType
@@ -66,7 +65,7 @@ def test_the_hausdorff_distance_is_that_of_the_uncropped_sets(data: st.DataObjec
 def test_segmentation_averages_over_images_and_classes() -> None:
     truth = np.array([[1, 1, 2, 0]])
     pairs = [(truth, truth), (truth, np.array([[1, 0, 0, 0]]))]
-    scores = segmentation_scores(pairs, num_classes=3)
+    scores = task_metrics(TaskType.SEGMENTATION, [case_values(TaskType.SEGMENTATION, *pair, 3) for pair in pairs])
     assert scores["dsc"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 0) / 2) / 2)
     assert scores["hd"] == pytest.approx(((0 + 1) / 2 + (0 + math.hypot(1, 4)) / 2) / 2)
 
@@ -78,7 +77,7 @@ def test_the_distance_can_be_left_out() -> None:
 
 def test_masks_of_two_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
-        segmentation_scores([(np.zeros((2, 3)), np.zeros((3, 2)))], 2)
+        segmentation_values(np.zeros((2, 3)), np.zeros((3, 2)), 2)
 
 
 def test_two_classes_by_hand() -> None:
@@ -150,13 +149,15 @@ def test_box_iou_by_hand() -> None:
     truth = np.array([[0, 0, 2, 2], [0, 0, 1, 1], [3, 3, 3, 3]], float)
     answer = np.array([[1, 1, 3, 3], [2, 2, 3, 3], [3, 3, 3, 3]], float)
     assert box_iou(truth, answer).tolist() == pytest.approx([1 / 7, 0, 0])
-    assert detection_scores(truth, answer)["iou"] == pytest.approx(1 / 21)
+    cases = [case_values(TaskType.DETECTION, *pair, 1) for pair in zip(truth, answer, strict=True)]
+    assert task_metrics(TaskType.DETECTION, cases) == {"iou": pytest.approx(1 / 21)}
 
 
 def test_radial_error_by_hand() -> None:
-    truth = [np.zeros((2, 2)), np.zeros((1, 2))]
-    points = [np.array([[3, 4], [0, 0]]), np.array([[0, 30]])]
-    scores = regression_scores(truth, points, diagonals=[50, 100])
+    labels = (np.zeros((2, 2)), 50.0), (np.zeros((1, 2)), 100.0)
+    points = np.array([[3, 4], [0, 0]]), np.array([[0, 30]])
+    cases = [case_values(TaskType.REGRESSION, *pair, 2) for pair in zip(labels, points, strict=True)]
+    scores = task_metrics(TaskType.REGRESSION, cases)
     assert scores["mre"] == pytest.approx((2.5 + 30) / 2)
     assert scores["closeness"] == pytest.approx(((1 - 2.5 / 5) + 0) / 2)
 
@@ -183,6 +184,6 @@ def test_no_answer_at_all_earns_nothing(kind: TaskType) -> None:
 
 
 def test_no_cases_are_no_answers() -> None:
-    assert segmentation_scores([], 2)["dsc"] == detection_scores([], [])["iou"] == 0
-    assert math.isnan(regression_scores([], [], [])["mre"])
-    assert classification_scores([], np.empty((0, 2)))["auc"] == 0
+    found = {name: value for kind in TaskType for name, value in task_metrics(kind, []).items()}
+    assert math.isnan(found["mre"])
+    assert found["dsc"] == found["iou"] == found["auc"] == classification_scores([], np.empty((0, 2)))["auc"] == 0

@@ -13,7 +13,8 @@ import pytest
 
 from aurora.errors import InputError, OutputError
 from inference.pack import pack
-from inference.run import RunSettings, run
+from inference.run import run
+from inference.settings import RunSettings
 
 CLASSES, BOXES, POINTS = (f"{kind}_predictions.json" for kind in ("classification", "detection", "regression"))
 

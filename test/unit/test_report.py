@@ -7,7 +7,7 @@ import pytest
 from aurora.rows import Problem, Row, RowList, Rows
 from aurora.tasks import TaskType
 from inference.journal import Outcome
-from inference.report import as_text
+from inference.report.text import as_text
 from inference.summary import EXAMPLES, OTHERS, TEXTS, Summary
 
 
@@ -15,8 +15,8 @@ def row(number: int, task_id: str = "a_rather_long_task", kind: TaskType = TaskT
     return Row(task_id, kind, 2, "../1.png", None, f"a.csv:{number}", {})
 
 
-def text(summary: Summary, total: int = 9, preview: Path | None = None) -> list[str]:
-    return as_text(summary, Path("out"), preview, total=total, seconds=2.0).splitlines()
+def text(summary: Summary, total: int = 9, **made: Path) -> list[str]:
+    return as_text(summary, Path("out"), made, total=total, seconds=2.0).splitlines()
 
 
 def test_tasks_are_counted_in_an_aligned_table() -> None:
@@ -76,9 +76,9 @@ def test_what_is_most_frequent_comes_first() -> None:
     assert text(summary)[1:3] == ["warnings (2): common [a.csv:3, b.csv]", "warnings (1): rare [a.csv:2]"]
 
 
-def test_the_preview_is_named_where_there_is_one() -> None:
-    assert "preview: p/preview.png" in text(Summary(), preview=Path("p/preview.png"))
-    assert not any("preview" in line for line in text(Summary()))
+def test_other_files_that_were_written_are_named() -> None:
+    assert text(Summary(), preview=Path("p.png"), report=Path("r.html"))[1:3] == ["preview: p.png", "report: r.html"]
+    assert len(text(Summary())) == 2
 
 
 @pytest.mark.parametrize("complete", [True, False])

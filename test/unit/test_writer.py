@@ -17,7 +17,7 @@ from aurora.rows import Row
 from aurora.tasks import TaskType
 from inference.journal import Outcome
 from inference.output import OutputFolder
-from inference.writer import AnswerWriter
+from inference.writer import AnswerWriter, read_back
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 MASK = np.arange(200, dtype=np.uint8).reshape(10, 20)
@@ -172,7 +172,8 @@ def test_what_was_written_is_read_back(writer: AnswerWriter, kind: TaskType) -> 
     case = row(kind, "../S/1.jpg")
     answer = MASK if kind is SEGMENTATION else fallback(case, kind, 2, (9, 9))
     with writer:
-        found = writer.read_back(case, put(writer, case, answer))
+        outcome = put(writer, case, answer)
+    found = read_back(writer.folder.root, case, outcome)
     np.testing.assert_equal(found, answer)
 
 

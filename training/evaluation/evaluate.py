@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from aurora.errors import InputError
-from aurora.metrics import Values, classification_scores, composite_of, defined_mean, task_means, unanswered
+from aurora.metrics import Values, composite_of, defined_mean, task_metrics
 from aurora.model.aurora import Aurora
-from aurora.tasks import Task, TaskType
+from aurora.tasks import Task
 from training.data.cases import Case
 from training.evaluation.outcomes import outcomes
 
@@ -43,18 +41,3 @@ def composite(results: dict[str, dict[str, float]], cases: Sequence[Case]) -> fl
         defined_mean(metrics["composite"] for name, metrics in results.items() if kinds[name] is kind)
         for kind in set(kinds.values())
     )
-
-
-def task_metrics(kind: TaskType, cases: Sequence[Values]) -> dict[str, float]:
-    """A task's metrics from its cases' values, by the names of `aurora.metrics`."""
-    if kind is not TaskType.CLASSIFICATION:
-        return task_means(kind, cases)
-    if not cases:
-        return unanswered(kind)
-    found = stacked(cases)
-    return classification_scores(found["label"], found["probs"], found["predicted"])
-
-
-def stacked(cases: Sequence[Values]) -> dict[str, np.ndarray]:
-    """The cases' values, which have one shape, as one array (N, ...) for each name."""
-    return {name: np.stack([values[name] for values in cases]) for name in cases[0]}

@@ -18,7 +18,7 @@ from aurora.ahead import ahead
 from aurora.answers import Answer, ClassificationAnswer, DetectionAnswer, RegressionAnswer, answer, fallback
 from aurora.errors import AuroraError
 from aurora.frames import Framed
-from aurora.metrics import Values, box_iou, regression_values, segmentation_values
+from aurora.metrics import Values, case_values
 from aurora.model.aurora import Aurora
 from aurora.tasks import TaskType, channel_slices
 from training.data.cases import Case
@@ -31,8 +31,8 @@ THREADS = 4
 class Outcome:
     """One case, compared.
 
-    `values` is what `aurora.metrics` calls a case's values; for classification `label` and `predicted`, (), and
-    `probs`, (C,). It is None where nothing could be compared; `labelled` says whether that was for want of a label.
+    `values` is what `aurora.metrics` calls a case's values. It is None where nothing could be compared; `labelled` says
+    whether that was for want of a label.
     `problem` says what is wrong with label or answer, `fallback` why the answer is only a neutral one.
     """
 
@@ -125,15 +125,14 @@ def _answer(item: _Answered) -> tuple[Answer, str | None]:
 
 def _values(case: Case, label: Any, found: Answer, hausdorff: bool) -> Values:
     """The case's values by name; raises `ValueError` where the answer hasn't the label's shape."""
+    answer: Any = found
     match found:
         case ClassificationAnswer():
             if len(found.predicted_probs) != case.task.num_classes:
                 raise ValueError(f"expected {case.task.num_classes} classes, found {len(found.predicted_probs)}")
-            known = {"label": label, "predicted": found.predicted_class, "probs": found.predicted_probs}
-            return {name: np.array(value) for name, value in known.items()}
+            answer = found.predicted_class, found.predicted_probs
         case DetectionAnswer():
-            return {"iou": box_iou(np.array([label]), np.array([found.bbox_pixels]))}
+            answer = found.bbox_pixels
         case RegressionAnswer():
-            points, diagonal = label
-            return regression_values(points, np.reshape(found.predicted_points_pixels, (-1, 2)), diagonal)
-    return segmentation_values(label, found, case.task.num_classes, hausdorff)
+            answer = np.reshape(found.predicted_points_pixels, (-1, 2))
+    return case_values(case.task.type, label, answer, case.task.num_classes, hausdorff=hausdorff)

@@ -10,25 +10,20 @@ import numpy as np
 from aurora import checkpoint
 from aurora.device import open_device
 from aurora.errors import InputError
-from aurora.metrics import Values, class_means, classification_by_class, composite_of, defined_mean
+from aurora.intervals import SEED, Interval, interval
+from aurora.metrics import defined_mean
 from aurora.rows import read_rows
+from aurora.statistics import Statistics, overall, statistics
 from aurora.tasks import Registry, Task, TaskType
 from training.data.cases import Case
-from training.evaluation.evaluate import stacked, task_metrics
-from training.evaluation.intervals import SEED, Interval, composite_of_resamples, interval, resampled
 from training.evaluation.outcomes import Outcome, outcomes
-
-# The overlap from which on a box counts as found.
-_FOUND = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
     """One task: its labelled `rows`, how many of them are `answered`, and of these by a neutral answer (`fallbacks`).
 
-    `metrics` has the names of `aurora.metrics`, `intervals` these and `composite`. `classes` has the metrics of each
-    class, point or box by its number; that of a box are `iou` and `found`, the share of boxes whose IoU is at least
-    0.5. What is not defined is NaN.
+    The rest is what `aurora.statistics.Statistics` says.
     """
 
     task_id: str
@@ -81,9 +76,10 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
     drawn: dict[TaskType, list[np.ndarray]] = {}
     for task, own in found.items():
         if any(outcome.labelled for outcome in own):
-            result, composites = _task_report(task, own, resamples, generator)
-            tasks.append(result)
-            drawn.setdefault(task.type, []).append(composites)
+            values = [outcome.values for outcome in own if outcome.values]
+            figures = statistics(task.type, values, resamples, generator)
+            tasks.append(_task_report(task, own, figures))
+            drawn.setdefault(task.type, []).append(figures.drawn)
     if not tasks:
         raise InputError(f"Expected labelled rows in {data}, found none with a usable label: name labelled data.")
     types = {kind: _means([task for task in tasks if task.type is kind]) for kind in drawn}
@@ -96,7 +92,7 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
         tasks=tasks,
         types=types,
         composite=defined_mean(means["composite"] for means in types.values()),
-        interval=interval(np.mean([np.mean(own, axis=0) for own in drawn.values()], axis=0)),
+        interval=interval(overall(drawn.values())),
         problems=problems,
     )
 
@@ -123,52 +119,19 @@ def _problems(task: Task, found: Sequence[Outcome], tasks: Registry) -> Iterable
         yield f"{task.id}: {count} of {len(found)} rows have a neutral answer: {reason}"
 
 
-def _task_report(
-    task: Task, found: Sequence[Outcome], resamples: int, generator: np.random.Generator
-) -> tuple[TaskReport, np.ndarray]:
-    """The report, and the composite in every resample, (R,)."""
+def _task_report(task: Task, found: Sequence[Outcome], own: Statistics) -> TaskReport:
     compared = [outcome for outcome in found if outcome.values]
-    values = [outcome.values for outcome in compared if outcome.values]
-    metrics = task_metrics(task.type, values)
-    if values:
-        drawn = resampled(task.type, _by_case(task.type, values), resamples, generator)
-    else:
-        drawn = {name: np.full(resamples, value) for name, value in metrics.items()}
-    drawn["composite"] = composite_of_resamples(task.type, metrics, drawn)
-    result = TaskReport(
+    return TaskReport(
         task_id=task.id,
         type=task.type,
         rows=sum(outcome.labelled for outcome in found),
         answered=len(compared),
         fallbacks=sum(outcome.fallback is not None for outcome in compared),
-        metrics=metrics,
-        composite=composite_of(task.type, metrics),
-        intervals={name: interval(own) for name, own in drawn.items()},
-        classes=_classes(task.type, values),
+        metrics=own.metrics,
+        composite=own.composite,
+        intervals=own.intervals,
+        classes=own.classes,
     )
-    return result, drawn["composite"]
-
-
-def _by_case(kind: TaskType, values: Sequence[Values]) -> dict[str, np.ndarray]:
-    """What `resampled` takes: for metrics that are means over the cases, each case's own mean over its classes."""
-    if kind is TaskType.CLASSIFICATION:
-        return stacked(values)
-    return {name: np.array([case[name].mean() for case in values]) for name in values[0]}
-
-
-def _classes(kind: TaskType, values: Sequence[Values]) -> dict[int, dict[str, float]]:
-    if not values:
-        return {}
-    if kind is TaskType.CLASSIFICATION:
-        found = stacked(values)
-        means, first = classification_by_class(found["label"], found["probs"], found["predicted"]), 0
-    else:
-        means, first = class_means(values), 1
-    if kind is TaskType.DETECTION:
-        means["found"] = np.mean([case["iou"] >= _FOUND for case in values], axis=0)
-    means.pop("closeness", None)  # it belongs to the case, not to a point
-    count = len(next(iter(means.values())))
-    return {first + at: {name: float(column[at]) for name, column in means.items()} for at in range(count)}
 
 
 def _means(tasks: Sequence[TaskReport]) -> dict[str, float]:

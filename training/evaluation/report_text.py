@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from aurora.intervals import LEVEL, Interval
 from aurora.metrics import DISTANCES, NAMES
 from aurora.tasks import TaskType
-from training.evaluation.intervals import LEVEL, Interval
 from training.evaluation.report import Report, TaskReport
 
 # Also what only classes have.

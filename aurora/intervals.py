@@ -14,6 +14,8 @@ from aurora.metrics import COMPOSITE_OF
 from aurora.tasks import TaskType
 
 SEED = 0
+#: How many resamples are enough for the figures that are shown.
+RESAMPLES = 1000
 LEVEL = 0.95
 # Cases drawn at once, over all resamples in hand: bounds memory to some tens of megabytes.
 _DRAWN = 1 << 20

@@ -1,0 +1,100 @@
+"""What a run reports as data; `python -m inference schema report` prints the schema of this."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeFloat, NonNegativeInt
+
+from aurora.tasks import TaskType
+
+#: Equal bins of every histogram, from 0 to 1.
+BINS = 20
+#: Rows and columns of a grid over the image.
+GRID = 16
+
+Histogram = list[NonNegativeInt]
+Grid = list[list[NonNegativeInt]]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Noted(_Record):
+    """Something that was said of so many `rows`; `examples` names the first few as "file.csv:line image"."""
+
+    text: str
+    rows: NonNegativeInt
+    examples: list[str]
+
+
+class ClassCount(_Record):
+    """In how many answers a class is: named by a class answer, or having pixels in a mask.
+
+    `share` is the mean share of the image that it has in those masks.
+    """
+
+    label: NonNegativeInt
+    rows: NonNegativeInt
+    share: NonNegativeFloat | None = None
+
+
+class TaskRecord(_Record):
+    """The answers to one task's rows; all but `rows` and `fallbacks` leave neutral answers out.
+
+    `confidence` is a histogram, `areas` one of the share of the image that all foreground, or the box, has. `places`
+    counts where answers lie in the image, row by row from above: the centres of boxes in one grid, or each landmark in
+    its own. What a type doesn't have is empty.
+    """
+
+    task_id: str
+    type: TaskType
+    rows: NonNegativeInt
+    fallbacks: NonNegativeInt
+    confidence: Histogram
+    classes: list[ClassCount]
+    areas: Histogram
+    places: list[Grid]
+
+
+class WeightsRecord(_Record):
+    """The checkpoint: `sha256` of its files, `image_size` (height, width) in pixels, `provenance` as it says itself."""
+
+    file: str
+    sha256: str
+    tasks: NonNegativeInt
+    image_size: tuple[int, int]
+    provenance: dict[str, JsonValue]
+
+
+class RunRecord(_Record):
+    """A run of `inference run`.
+
+    Of `rows` that were to be answered, `answered` have been; `complete` is whether every line of the CSV files could be
+    made a row, `stopped` whether a signal ended the run. `seconds` is all of its time, `stages` how long the threads of
+    each stage were at work. `limit` and `shard` are the flags.
+    """
+
+    format: Literal[1] = 1
+    aurora: str
+    python: str
+    machine: str
+    libraries: dict[str, str]
+    started: datetime
+    seconds: NonNegativeFloat
+    stages: dict[str, NonNegativeFloat]
+    input: str
+    output: str
+    weights: WeightsRecord
+    engine: str
+    batch_size: NonNegativeInt
+    limit: int | None
+    shard: str | None
+    rows: NonNegativeInt
+    answered: NonNegativeInt
+    complete: bool
+    stopped: bool
+    fallbacks: list[Noted]
+    unwritten: list[Noted]
+    warnings: list[Noted]
+    tasks: list[TaskRecord]

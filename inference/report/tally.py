@@ -1,0 +1,101 @@
+"""Counts a run's answers for its report: how sure, which classes, how large, where."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aurora.rows import Row
+from aurora.tasks import TaskType
+from inference.journal import Outcome
+from inference.report.record import BINS, GRID, ClassCount, TaskRecord
+
+
+@dataclass(slots=True)
+class TaskTally:
+    """The answers to one task's rows so far."""
+
+    task_id: str
+    type: TaskType
+    rows: int = 0
+    fallbacks: int = 0
+    confidence: Counter[int] = field(default_factory=Counter)
+    classes: Counter[int] = field(default_factory=Counter)
+    shares: dict[int, float] = field(default_factory=dict)
+    areas: Counter[int] = field(default_factory=Counter)
+    places: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def take(self, outcome: Outcome) -> None:
+        """Count one answer."""
+        self.rows += 1
+        if outcome.fallback:
+            self.fallbacks += 1
+            return
+        if outcome.confidence is not None:
+            self.confidence[_bin(outcome.confidence)] += 1
+        record = json.loads(outcome.record or "{}")
+        if self.type is TaskType.CLASSIFICATION:
+            self.classes[record["predicted_class"]] += 1
+        elif self.type is TaskType.DETECTION:
+            x1, y1, x2, y2 = record["bbox_normalized"]
+            self.areas[_bin((x2 - x1) * (y2 - y1))] += 1
+            self._place(0, (x1 + x2) / 2, (y1 + y2) / 2)
+        elif self.type is TaskType.REGRESSION:
+            for index, (x, y) in enumerate(np.reshape(record["predicted_points_normalized"], (-1, 2)).tolist()):
+                self._place(index, x, y)
+        elif outcome.shares:
+            self._regions(outcome.shares)
+
+    def _regions(self, shares: tuple[float, ...]) -> None:
+        self.areas[_bin(sum(shares[1:]))] += 1
+        for label, share in enumerate(shares):
+            if share:
+                self.classes[label] += 1
+                self.shares[label] = self.shares.get(label, 0.0) + share
+
+    def _place(self, index: int, x: float, y: float) -> None:
+        grid = self.places.setdefault(index, np.zeros((GRID, GRID), int))
+        grid[min(int(y * GRID), GRID - 1), min(int(x * GRID), GRID - 1)] += 1
+
+    def record(self) -> TaskRecord:
+        """What was counted."""
+        shares = {label: share / self.classes[label] for label, share in self.shares.items()}
+        return TaskRecord(
+            task_id=self.task_id,
+            type=self.type,
+            rows=self.rows,
+            fallbacks=self.fallbacks,
+            confidence=_histogram(self.confidence),
+            classes=[
+                ClassCount(label=label, rows=rows, share=shares.get(label))
+                for label, rows in sorted(self.classes.items())
+            ],
+            areas=_histogram(self.areas),
+            places=[self.places[index].tolist() for index in sorted(self.places)],
+        )
+
+
+@dataclass(slots=True)
+class Tally:
+    """The answers to all rows so far, by task and type."""
+
+    tasks: dict[tuple[str, TaskType], TaskTally] = field(default_factory=dict)
+
+    def take(self, row: Row, outcome: Outcome) -> None:
+        """Count a row, unless nothing could be written for it."""
+        if outcome.unwritten is None:
+            self.tasks.setdefault((row.task_id, row.type), TaskTally(row.task_id, row.type)).take(outcome)
+
+    def records(self) -> list[TaskRecord]:
+        """What was counted, by type, then in the order in which the tasks came."""
+        kinds = list(TaskType)
+        return [tally.record() for tally in sorted(self.tasks.values(), key=lambda tally: kinds.index(tally.type))]
+
+
+def _bin(share: float) -> int:
+    return min(int(share * BINS), BINS - 1)
+
+
+def _histogram(counts: Counter[int]) -> list[int]:
+    return [counts[index] for index in range(BINS)] if counts else []

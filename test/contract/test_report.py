@@ -1,0 +1,129 @@
+"""`run --report`: the page, the data, and the schemas of everything that a run writes."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+from support.interrupted import content, interrupted
+from support.webpage import read_page
+
+from aurora.answers import JSON_FILES
+from aurora.errors import OutputError, UsageError
+from inference.cli import main
+from inference.report.record import RunRecord
+from inference.run import run
+from inference.schema import NAMES, REPORT
+from inference.settings import RunSettings
+
+HOSTILE = '<script>alert("x")</script> {{ 7*7 }} &amp; \u202e'
+
+
+@pytest.fixture
+def settings(sample_cases: Path, tmp_path: Path) -> RunSettings:
+    return RunSettings(sample_cases, tmp_path / "out", device="cpu", report=tmp_path / "new" / "report.html")
+
+
+def reported(settings: RunSettings) -> Path:
+    assert settings.report
+    run(settings)
+    return settings.report
+
+
+def schema(name: str) -> dict[str, object]:
+    result = CliRunner().invoke(main, ["schema", name])
+    assert result.exit_code == 0
+    return json.loads(result.output)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_run_writes_keeps_its_schema_and_other_content_does_not(settings: RunSettings, name: str) -> None:
+    report = reported(replace(settings, report=settings.output.with_name("report.json")))
+    content = json.loads((report if name == REPORT else settings.output / name).read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema(name))
+    jsonschema.validate(content, schema(name))
+    record = content if name == REPORT else content[0]
+    for wrong in (content | {"more": 1} if name == REPORT else [record | {"more": 1}], 1):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema(name))
+
+
+def test_an_unknown_file_has_no_schema() -> None:
+    result = CliRunner().invoke(main, ["schema", "nothing.json"])
+    assert result.exit_code == 2
+    assert all(name in result.output for name in NAMES)
+
+
+def test_the_page_is_whole_asks_nobody_and_shows_every_task(settings: RunSettings) -> None:
+    page = read_page(reported(settings))
+    assert page.wrong == []
+    with (settings.input / "csv_files").glob("*.csv").__next__().open(encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["task_id"] in page.text
+    record = RunRecord.model_validate_json(
+        reported(replace(settings, report=settings.output.with_name("report.json"))).read_bytes()
+    )
+    assert all(task.task_id in page.text for task in record.tasks)
+    pictures = [link for link in page.attributes["src"] if link.startswith("data:image/jpeg")]
+    assert len(pictures) >= len(record.tasks) == 27
+
+
+def test_the_data_say_what_ran_and_what_came_of_it(settings: RunSettings, onnx_weights: Path) -> None:
+    report = reported(replace(settings, report=settings.output.with_name("r.JSON"), limit=7, weights=onnx_weights))
+    record = RunRecord.model_validate_json(report.read_bytes())
+    assert (record.rows, record.answered, record.complete, record.stopped) == (7, 7, True, False)
+    assert (record.limit, record.weights.file, len(record.weights.sha256)) == (7, str(onnx_weights), 64)
+    assert record.weights.provenance["validation"]
+    assert sum(task.rows for task in record.tasks) == 7
+    assert all(sum(task.confidence) == task.rows for task in record.tasks)
+
+
+def test_a_resumed_run_reports_and_shows_what_an_undisturbed_one_does(settings: RunSettings, tmp_path: Path) -> None:
+    settings = replace(settings, batch_size=4, resume=True, report=tmp_path / "resumed.json")
+    interrupted(replace(settings, report=None))
+    resumed = RunRecord.model_validate_json(reported(replace(settings, preview=tmp_path / "resumed")).read_bytes())
+    whole = replace(settings, output=tmp_path / "whole", report=tmp_path / "whole.json", preview=tmp_path / "sheets")
+    assert resumed.tasks == RunRecord.model_validate_json(reported(whole).read_bytes()).tasks
+    assert content(tmp_path / "resumed") == content(tmp_path / "sheets")
+
+
+def test_hostile_text_stays_text(tmp_path: Path, settings: RunSettings) -> None:
+    root = tmp_path / "in"
+    (root / "csv_files").mkdir(parents=True)
+    with (root / "csv_files" / "a.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["task_id", "task_name", "num_classes", "image_path"])
+        writer.writerow([HOSTILE, "classification", 2, f"../{HOSTILE}.png"])
+    page = read_page(reported(replace(settings, input=root)))
+    assert page.wrong == []
+    assert '<script>alert("x")</script> {{ 7*7 }} &amp;' in page.text
+    assert "! 1 of 1 rows are answered, 1 of them by a neutral answer" in page.text
+
+
+@pytest.mark.parametrize("name", ["report", "report.pdf", "html"])
+def test_another_ending_is_refused_before_anything_runs(settings: RunSettings, name: str) -> None:
+    with pytest.raises(UsageError, match=r"\.html.*\.json"):
+        run(replace(settings, report=settings.output / name))
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anything_runs(settings: RunSettings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for flag in ("report", "preview"):
+        with pytest.raises(OutputError, match=f"--{flag}"):
+            run(replace(settings, **{flag: tmp_path / "file" / "r.html"}))
+    assert not list(settings.output.iterdir())
+
+
+def test_a_quiet_run_says_one_line(settings: RunSettings, capsys: pytest.CaptureFixture[str]) -> None:
+    run(replace(settings, quiet=True, limit=5))
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert [line.split(" in ")[0] for line in said.out.splitlines()] == ["answered 5 of 5 rows"]
+
+
+def test_a_report_is_no_answer(settings: RunSettings) -> None:
+    """The output folder holds nothing but the answers."""
+    reported(settings)
+    assert {path.name for path in settings.output.iterdir()} == {*JSON_FILES.values(), "Segmentation"}
