@@ -86,11 +86,13 @@ class OutputFolder:
     def failure(self, error: OSError) -> OutputError:
         """The error to end with when writing fails in mid-run."""
         cure = "mend that"
+        # What else a run writes is written when its answers are complete.
+        again = "go on with --resume" if self.flag == "--output" else "run it again"
         if error.errno in _NO_ROOM:
             cure = f"make room ({shutil.disk_usage(self.root).free // 2**20} MiB are free)"
         return OutputError(
             f"can't write to {self.root}: {error.strerror}; answers written so far are whole; "
-            f"{cure} and go on with --resume, or name another folder with {self.flag}"
+            f"{cure} and {again}, or name another folder with {self.flag}"
         )
 
     def _make(self, folder: Path) -> None:

@@ -68,6 +68,26 @@ def full(bench: Bench) -> Ended:
     return ended
 
 
+@fault(SECTION, "a report below a file")
+def report_below_a_file(bench: Bench) -> Ended:
+    (bench.folder / "file").touch()
+    return bench.run("--report", str(bench.folder / "file" / "report.html"))
+
+
+@fault(SECTION, "a report with another ending")
+def report_of_another_kind(bench: Bench) -> Ended:
+    return bench.run("--report", str(bench.folder / "report.pdf"))
+
+
+@fault(SECTION, "a disk that is too full for the report")
+def full_for_the_report(bench: Bench) -> Ended:
+    place = bench.folder / "file"
+    with mounted(place, "size=4k"):
+        ended = bench.run("--report", str(place / "report.html"))
+    assert bench.answers() == 4
+    return ended
+
+
 @fault(SECTION, "another run into the same folder at the same time")
 def another_run(bench: Bench) -> Ended:
     bench.out.mkdir()
