@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,8 @@ from aurora import __version__
 from aurora.tasks import OFFICIAL
 from inference.__main__ import entrypoint
 from inference.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TABLES = {
     "cls": "task_id,task_name,num_classes,image_path,mask\n"
@@ -188,3 +191,14 @@ def test_the_environment_sets_the_flags_of_every_command(labelled: Path, predict
     ended = call("score", AURORA_TRUTH=str(labelled), AURORA_PREDICTIONS=str(predictions), AURORA_JSON="1")
     assert json.loads(ended.stdout)["composite"] > 0
     assert json.loads(call("check", AURORA_INPUT=str(labelled), AURORA_JSON="1").stdout)["rows"] > 0
+
+
+@pytest.mark.parametrize(("room", "command"), [("inference", "selftest"), ("training", "export")])
+def test_the_scripts_of_the_package_complete_their_words(room: str, command: str) -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    module, _, function = scripts[f"aurora-{room}"].partition(":")
+    code = f"import sys; sys.argv[0] = 'aurora-{room}'; from {module} import {function}; {function}()"
+    asked = {"COMP_WORDS": f"aurora-{room} {command[:4]}", "COMP_CWORD": "1"}
+    env = os.environ | asked | {f"_AURORA_{room.upper()}_COMPLETE": "bash_complete"}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == [f"plain,{command}"]
