@@ -1,0 +1,111 @@
+"""The pages agree with the code: commands and flags exist, links lead somewhere, files that are named are there."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import pytest
+from support.commands import GROUPS, PAGE, commands_page
+from support.pages import PAGES, ROOT, anchors, blocks, commands, links, mentions
+
+from aurora.errors import UsageError
+from aurora.row import box_label, class_label, points_label
+from aurora.rows import read_rows
+from aurora.tasks import TaskType
+from training.config import load_config
+
+COMMANDS = [(page.name, words) for page in PAGES for block in blocks(page, "sh") for words in commands(block.text)]
+MENTIONS = [(page.name, words) for page in PAGES for span in mentions(page) for words in commands(span)]
+LINKS = [(page, link) for page in PAGES for link in links(page)]
+TABLES = [(page, block.text) for page in PAGES for block in blocks(page, "csv")]
+LABELS = {
+    TaskType.SEGMENTATION: lambda row: row.mask_path,
+    TaskType.CLASSIFICATION: class_label,
+    TaskType.DETECTION: box_label,
+    TaskType.REGRESSION: points_label,
+}
+SOURCE = re.compile(r"\b(?:aurora|inference|training|test|deploy)/[\w/.-]+\.(?:py|yaml|sh)\b")
+TYPE = re.compile(r"\bTaskType\.[A-Z]+\b|\b(?:Classification|Detection|Regression)Answer\b")
+
+
+def named(value: object) -> str:
+    """A parameter as it is shown in a test's name."""
+    if isinstance(value, Path):
+        return str(value.relative_to(ROOT))
+    return " ".join(value) if isinstance(value, list) else str(value).partition("\n")[0]
+
+
+def parse(words: list[str]) -> None:
+    """Read a command line as the program would, and run nothing; an error names what it doesn't know."""
+    group, name, *rest = words
+    if name not in GROUPS[group].commands:
+        raise click.UsageError(f"python -m {group} has no command {name}")
+    above = click.Context(GROUPS[group], **GROUPS[group].context_settings)
+    context = GROUPS[group].commands[name].make_context(name, rest, parent=above)
+    if (group, name) == ("training", "fit"):
+        load_config(ROOT / context.params["config"], context.params["changes"])
+
+
+@pytest.mark.parametrize(("page", "words"), COMMANDS, ids=named)
+def test_the_program_takes_a_pages_command(page: str, words: list[str]) -> None:
+    parse(words)
+
+
+@pytest.mark.parametrize(("page", "words"), MENTIONS, ids=named)
+def test_a_command_named_in_passing_exists_with_its_flags(page: str, words: list[str]) -> None:
+    with suppress(click.MissingParameter):
+        parse(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cd x && python3 -m inference run --input a --outptu b",
+        "srun python -m inference run --input a --output b --shard auto --half",
+        "docker run --rm aurora run --input a --output b --half",
+        "python -m inference answer --input a",
+        "python -m inference run --input a --output b --engine jax",
+        ".venv/bin/python -m training fit --config training/configs/tiny.yaml --data a --out b step=3",
+    ],
+)
+def test_a_wrong_command_would_be_found(line: str) -> None:
+    (words,) = commands(line)
+    with pytest.raises((click.UsageError, UsageError)):
+        parse(words)
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="README.md is not part of the image for development")
+@pytest.mark.parametrize(("page", "link"), LINKS, ids=named)
+def test_a_link_leads_to_a_file_and_a_heading(page: Path, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_source_files_that_a_page_names_exist(page: Path) -> None:
+    files = set(SOURCE.findall(page.read_text(encoding="utf-8")))
+    assert {file for file in files if not (ROOT / file).is_file()} == set()
+
+
+@pytest.mark.parametrize(("page", "table"), TABLES, ids=named)
+def test_a_pages_table_is_read_with_its_labels(page: Path, table: str, tmp_path: Path) -> None:
+    (tmp_path / "csv_files").mkdir()
+    (tmp_path / "csv_files" / "page.csv").write_text(table, encoding="utf-8")
+    found = read_rows(tmp_path)
+    assert found.problems == []
+    assert [row.source for row in found.rows if LABELS[row.type](row) is None] == []
+
+
+def test_the_page_of_commands_is_what_the_programs_say() -> None:
+    made = PAGE.read_text(encoding="utf-8")
+    assert made == commands_page(), "make the page anew: PYTHONPATH=. python test/support/commands.py"
+
+
+def test_the_page_on_extending_names_every_file_that_tells_types_apart() -> None:
+    files = [path for room in ("aurora", "inference", "training") for path in (ROOT / room).rglob("*.py")]
+    found = {str(path.relative_to(ROOT)) for path in files if TYPE.search(path.read_text(encoding="utf-8"))}
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    assert found - set(SOURCE.findall(page)) == set(), "say there what another type of task changes in them"
