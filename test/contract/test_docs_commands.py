@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.pages import ROOT, blocks
+from support.webpage import read_page
 
 from aurora.scoring import score
 
@@ -45,14 +46,16 @@ def follow(page: str, project: Path) -> None:
             assert done.returncode == 0, f"{block.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-def test_the_quickstart_can_be_followed(project: Path) -> None:
+def test_the_quickstart_and_then_the_page_on_reports_can_be_followed(project: Path) -> None:
     follow("quickstart.md", project)
+    follow("reports.md", project)
     for source, answers in (
         ("test/cases", "out/answers"),
         ("data/phantoms", "out/phantoms"),
         ("test/cases", "out/first"),
     ):
         assert verify(project / source, project / answers) == []
+    assert [read_page(project / "out" / name).wrong for name in ("report.html", "score.html")] == [[], []]
 
 
 def test_own_data_become_a_model_that_beats_the_trivial_answers(project: Path, realus: Path) -> None:
