@@ -114,7 +114,13 @@ def export(weights: Path, out: Path) -> None:
 
 
 @main.command(context_settings=ENVIRONMENT)
-@click.option("--from", "source", required=True, help="Folder of a Qwen3-VL checkpoint, or its id on the hub.")
+@click.option(
+    "--from",
+    "source",
+    envvar="AURORA_FROM",
+    required=True,
+    help="Folder of a Qwen3-VL checkpoint, or its id on the hub.",
+)
 @click.option("--out", type=FILE, required=True, help="File to write (.safetensors).")
 @click.option("--revision", help="Branch, tag or commit on the hub.")
 @click.option("--depth", type=click.IntRange(1), help="Blocks to keep, from the first. Default: all.")
@@ -131,7 +137,9 @@ def import_encoder(source: str, out: Path, revision: str | None, depth: int | No
 
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--device", help="cpu, cuda or cuda:N: measure there, instead of counting.")
-@click.option("--preset", "presets", type=click.Choice(list(PRESETS)), multiple=True, help="Default: all.")
+@click.option(
+    "--preset", "presets", envvar="AURORA_PRESET", type=click.Choice(list(PRESETS)), multiple=True, help="Default: all."
+)
 @click.option("--size", type=click.IntRange(32), default=448, show_default=True, help="Side of the images measured.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images per batch measured.")
 def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_size: int) -> None:
@@ -143,10 +151,17 @@ def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_
 
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
-@click.option("--engine", "engines", type=ENGINE, multiple=True)
+@click.option("--engine", "engines", envvar="AURORA_ENGINE", type=ENGINE, multiple=True)
 @click.option("--device", default="cpu", metavar="cpu|cuda[:N]", show_default=True, help="Where to compute.")
 @click.option("--data", type=FOLDER, help="Input root all of whose images can be read. Default: phantoms.")
-@click.option("--rows", "sizes", type=click.IntRange(1), multiple=True, help="Make so many rows of the data's images.")
+@click.option(
+    "--rows",
+    "sizes",
+    envvar="AURORA_ROWS",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Make so many rows of the data's images.",
+)
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print every measurement as JSON.")
 def bench(

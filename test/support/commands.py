@@ -37,7 +37,7 @@ The last line of a failure says what was expected, what was found and what to do
 Every option can also be set in the environment, whatever the command: `--batch-size` is `AURORA_BATCH_SIZE`. What the
 command line says goes first. A switch is set by `1`. An option that may be repeated takes several values at once:
 folders with a colon between them, anything else with a space.
-{others}
+
 `AURORA_MODEL_FOLDER` is no option's. It names a folder whose only checkpoint goes before the shipped one.
 """
 
@@ -47,20 +47,7 @@ def commands_page() -> str:
     codes = {0: "Done."} | {error.exit_code: (error.__doc__ or "").partition("\n")[0] for error in ERRORS}
     codes[EXIT_FALLBACKS] = "`inference run --strict`: a row got a neutral answer, or none."
     table = "\n".join(f"| {code} | {codes[code]} |" for code in sorted(codes))
-    return HEAD.format(codes=table, others=_other_variables()) + "".join(map(_help, GROUPS))
-
-
-def _other_variables() -> str:
-    """A list of the options whose variable isn't called as they are; nothing if there are none."""
-    found = []
-    for name, group in GROUPS.items():
-        for command in group.commands.values():
-            for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
-                flag = max(option.opts, key=len)
-                variable = option.envvar or f"AURORA_{option.name}".upper()
-                if variable != "AURORA_" + flag.strip("-").replace("-", "_").upper():
-                    found.append(f"- `{name} {command.name} {flag}` is `{variable}`\n")
-    return "\nThese go by another name:\n\n" + "".join(found) if found else ""
+    return HEAD.format(codes=table) + "".join(map(_help, GROUPS))
 
 
 def _help(name: str) -> str:

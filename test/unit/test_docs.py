@@ -99,6 +99,15 @@ def test_a_pages_table_is_read_with_its_labels(page: Path, table: str, tmp_path:
     assert [row.source for row in found.rows if LABELS[row.type](row) is None] == []
 
 
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_flag_has_the_variable_that_is_called_as_it_is(group: str) -> None:
+    for command in GROUPS[group].commands.values():
+        for option in (parameter for parameter in command.params if isinstance(parameter, click.Option)):
+            flag = max(option.opts, key=len)
+            variable = option.envvar or f"AURORA_{option.name}".upper()
+            assert variable == "AURORA_" + flag.strip("-").replace("-", "_").upper()
+
+
 def test_the_page_of_commands_is_what_the_programs_say() -> None:
     made = PAGE.read_text(encoding="utf-8")
     assert made == commands_page(), "make the page anew: PYTHONPATH=. python test/support/commands.py"
