@@ -1,5 +1,6 @@
 """A run's record, and the file that `--report` names: a page, or with the ending .json the record itself."""
 
+import json
 import platform
 from collections import Counter
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ class Report:
         """Write the report of a run that was to answer `total` rows; returns the file. Raises `OutputError`."""
         record = self._record(engine, batch_size, summary, stages, total, seconds)
         data = self.name.lower().endswith(".json")
-        content = record.model_dump_json(indent=1).encode() + b"\n" if data else _page(record, gallery)
+        content = _data(record) if data else _page(record, gallery)
         self.folder.write(self.name, content)
         return self.folder.root / self.name
 
@@ -115,6 +116,12 @@ def _trained(record: RunRecord) -> dict[str, float]:
     tasks = scores.items() if isinstance(scores, dict) else ()
     found = ((name, metrics.get("composite")) for name, metrics in tasks if isinstance(metrics, dict))
     return {name: float(value) for name, value in found if isinstance(value, int | float)}
+
+
+def _data(record: RunRecord) -> bytes:
+    """The record as JSON: NaN, which that doesn't have, is null, and what is no text in a path is escaped."""
+    plain = json.loads(json.dumps(record.model_dump(mode="json")), parse_constant=lambda _: None)
+    return json.dumps(plain, ensure_ascii=False, indent=1).encode(errors="backslashreplace") + b"\n"
 
 
 def _page(record: RunRecord, gallery: Gallery) -> bytes:

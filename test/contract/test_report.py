@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,6 +101,15 @@ def test_hostile_text_stays_text(tmp_path: Path, settings: RunSettings) -> None:
     assert page.wrong == []
     assert '<script>alert("x")</script> {{ 7*7 }} &amp;' in page.text
     assert "! 1 of 1 rows are answered, 1 of them by a neutral answer" in page.text
+
+
+def test_a_folder_whose_name_is_no_text_is_named_in_both_reports(settings: RunSettings, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"in\xff")
+    odd.symlink_to(settings.input)
+    settings = replace(settings, input=odd, limit=2)
+    data = json.loads(reported(replace(settings, report=tmp_path / "r.json")).read_text(encoding="utf-8"))
+    assert data["input"] == str(odd)
+    assert r"in\udcff" in read_page(reported(settings)).text
 
 
 @pytest.mark.parametrize("name", ["report", "report.pdf", "html"])
