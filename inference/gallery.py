@@ -73,7 +73,9 @@ class Gallery:
     tasks: dict[Key, Chosen] = field(default_factory=dict)
 
     def offer(self, row: Row, outcome: Outcome) -> None:
-        """Look at the next answer."""
+        """Look at the next answer, if it could be written."""
+        if outcome.unwritten is not None:
+            return
         key = row.task_id, row.type
         if key not in self.tasks:
             self.tasks[key] = Chosen(Random(zlib.crc32(row.task_id.encode(errors="replace"))))

@@ -71,6 +71,11 @@ def test_neutral_answers_are_not_doubtful(gallery: Gallery) -> None:
     assert len(chosen.sample) == 1
 
 
+def test_answers_that_could_not_be_written_are_not_shown(gallery: Gallery) -> None:
+    gallery.offer(row(), Outcome(unwritten="mask_path is blank", confidence=0.1))
+    assert gallery.tasks == {}
+
+
 @pytest.mark.parametrize(("tasks", "shape"), [(0, (1, 1)), (1, (1, 1)), (COLUMNS, (1, COLUMNS)), (8, (2, COLUMNS))])
 def test_the_overview_holds_the_first_answer_of_every_task(
     gallery: Gallery, tasks: int, shape: tuple[int, int]
