@@ -1,10 +1,8 @@
 """How sure the model is of an answer, from its raw output: not calibrated, but it finds a task's doubtful cases."""
 
-import math
-
 import numpy as np
 
-from aurora.decode import decode_classes, decode_points
+from aurora.decode import decode_classes, heatmap_weights, mean_points, objectness
 from aurora.tasks import TaskType
 
 # How near to a landmark its heatmap's mass has to lie, as a share of the image's sides.
@@ -23,7 +21,7 @@ def confidence(kind: TaskType, raw: np.ndarray) -> float:
     if kind is TaskType.CLASSIFICATION:
         return float(decode_classes(raw).max())
     if kind is TaskType.DETECTION:
-        return 1.0 / (1.0 + math.exp(-min(max(float(raw[0].max()), -500.0), 500.0)))
+        return float(objectness(raw[0].max()))
     return _of_mask(raw) if kind is TaskType.SEGMENTATION else _of_points(raw)
 
 
@@ -35,9 +33,9 @@ def _of_mask(logits: np.ndarray) -> float:
 
 
 def _of_points(heatmaps: np.ndarray) -> float:
-    count, height, width = heatmaps.shape
-    weights = np.stack([decode_classes(one.ravel()) for one in heatmaps]).reshape(count, height, width)
-    x, y = decode_points(heatmaps).T[..., None]
+    weights = heatmap_weights(heatmaps)
+    height, width = weights.shape[1:]
+    x, y = mean_points(weights).T[..., None]
     columns = np.abs((np.arange(width) + 0.5) / width - x) <= NEAR
     rows = np.abs((np.arange(height) + 0.5) / height - y) <= NEAR
     return float(np.einsum("khw,kh,kw->k", weights, rows, columns).mean())

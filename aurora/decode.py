@@ -43,8 +43,7 @@ def decode_box(maps: np.ndarray) -> np.ndarray:
     with their objectness as weight.
     """
     height, width = maps.shape[1:]
-    # Clipped, since scores that are all 0 could not weigh a mean.
-    scores = 1.0 / (1.0 + np.exp(-np.clip(maps[0].astype(np.float64).ravel(), -500.0, 500.0)))
+    scores = objectness(maps[0].ravel())
     rows, columns = np.divmod(np.flatnonzero(scores >= BOX_VOTE_SHARE * scores.max()), width)
     x, y = (columns + 0.5) / width, (rows + 0.5) / height
     left, top, right, bottom = maps[1:, rows, columns].astype(np.float64)
@@ -55,12 +54,29 @@ def decode_box(maps: np.ndarray) -> np.ndarray:
     return np.average(boxes[agreeing], axis=0, weights=votes[agreeing])
 
 
+def objectness(logits: np.ndarray) -> np.ndarray:
+    """How sure cells are that their box is there, float64 in (0, 1), from any array of logits."""
+    # Clipped, since scores that are all 0 could not weigh a mean.
+    return 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -500.0, 500.0)))
+
+
 def decode_points(heatmaps: np.ndarray) -> np.ndarray:
     """Heatmap logits (K, h, w) to K points (x, y) in fractions of the image, by soft-argmax."""
+    return mean_points(heatmap_weights(heatmaps))
+
+
+def heatmap_weights(heatmaps: np.ndarray) -> np.ndarray:
+    """Heatmap logits (K, h, w) to float64 weights of that shape, each map's sum being 1."""
     count, height, width = heatmaps.shape
     flat = heatmaps.reshape(count, -1).astype(np.float64)
     weights = np.exp(flat - flat.max(axis=1, keepdims=True)).reshape(count, height, width)
     weights /= weights.sum(axis=(1, 2), keepdims=True)
+    return weights
+
+
+def mean_points(weights: np.ndarray) -> np.ndarray:
+    """The mean places (K, 2), x and y in fractions of the image, of weights (K, h, w)."""
+    height, width = weights.shape[1:]
     x = weights.sum(axis=1) @ ((np.arange(width) + 0.5) / width)
     y = weights.sum(axis=2) @ ((np.arange(height) + 0.5) / height)
     return np.stack([x, y], axis=1)
