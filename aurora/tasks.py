@@ -87,10 +87,11 @@ def _official() -> dict[str, Task]:
     }  # fmt: skip
     detection = ("spinal_cord_injury_loc", "thyroid_nodule_det", "uterine_fibroid_det")
     regression = {"FUGC": 2, "IUGC": 3, "fetal_femur": 2}
-    sided = {"fetal_head_pos_cls", "fetal_sacral_pos_cls"}
+    # Left chambers of the heart are told from right ones by their side, in views that show all four.
+    sided = {"cardiac_multi", "fetal_head_pos_cls", "fetal_sacral_pos_cls"}
     return registry(
         [
-            *(Task(i, TaskType.SEGMENTATION, n) for i, n in segmentation.items()),
+            *(Task(i, TaskType.SEGMENTATION, n, i in sided) for i, n in segmentation.items()),
             *(Task(i, TaskType.CLASSIFICATION, n, i in sided) for i, n in classification.items()),
             *(Task(i, TaskType.DETECTION, 1) for i in detection),
             # Which point comes first follows from where it lies in the image, so a mirror image would

@@ -9,6 +9,7 @@ from aurora import __version__
 from aurora.command import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
 from aurora.errors import UsageError
 from aurora.model.config import PRESETS
+from training.ablation.rows import DEFAULT, ROWS
 
 
 @click.group(context_settings=GROUP)
@@ -81,6 +82,45 @@ def fit(
         cases, validation = prepare(settings, data, val)
         weights = train(settings, cases, validation, out, [folder.name for folder in data], group, resume=resume)
         click.echo(f"weights: {weights}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--config", type=FILE, required=True, help="YAML file: the default that each row changes.")
+@click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
+@click.option("--val", type=FOLDER, multiple=True, help="Labelled input root to score on.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for the runs, each in ROW/seed-N.")
+@click.option(
+    "--row",
+    "rows",
+    envvar="AURORA_ROW",
+    type=click.Choice(list(ROWS)),
+    multiple=True,
+    help="What to change; may be repeated. Default: every row.",
+)
+@click.option(
+    "--seed", "seeds", envvar="AURORA_SEED", type=int, multiple=True, default=(0, 1), help="May be repeated. [0, 1]"
+)
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+def ablate(
+    config: Path,
+    data: tuple[Path, ...],
+    val: tuple[Path, ...],
+    out: Path,
+    rows: tuple[str, ...],
+    seeds: tuple[int, ...],
+    changes: tuple[str, ...],
+) -> None:
+    """Train the default and networks that differ from it in one thing each, and print what each change costs.
+
+    Runs that are trained already are only read, and one that was stopped goes on. KEY=VALUE changes the default.
+    """
+    from training.ablation.study import Study
+    from training.ablation.table import as_markdown
+
+    study = Study(config, changes, data, val, out)
+    wanted = [name for name in ROWS if not rows or name == DEFAULT or name in rows]
+    # Seed by seed, so that a study that is stopped early has all rows of the first.
+    click.echo(as_markdown([study.score(name, seed) for seed in seeds for name in wanted]))
 
 
 @main.command(context_settings=ENVIRONMENT)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -13,6 +13,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Number = Annotated[int, Field(ge=0)]
+#: What `augment` changes: place and size; grey values; the field of view; text and marks on the image.
+Augmentation = Literal["geometry", "grey", "view", "graphics"]
+ALL_AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 #: Height and width; a single number is the side of a square.
 Size = Annotated[tuple[Count, Count], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)]
 
@@ -32,14 +35,24 @@ class FitConfig(BaseModel):
     # The data
     #: Tasks to train, by id; all that have rows unless given.
     tasks: list[str] | None = None
+    #: Tasks of one's own whose labels know left from right: they are never mirrored. Landmarks aren't in any case.
+    left_right: list[str] = []
     #: Part of the data that chooses the weights where no validation folder is given; 0 keeps the last weights.
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    augment: bool = True
+    #: All kinds for true, none for false, or a list of some.
+    augment: Annotated[
+        tuple[Augmentation, ...],
+        BeforeValidator(lambda kinds: (ALL_AUGMENTATIONS if kinds else ()) if isinstance(kinds, bool) else kinds),
+    ] = ALL_AUGMENTATIONS
     #: What a case whose image or label can't be used does: end the run, or be left out and counted.
     bad_cases: Literal["error", "skip"] = "error"
     loader_threads: Count = 2
-    #: How much a task's moving loss counts when tasks are drawn, as its exponent; 0 draws by numbers of cases alone.
+    #: How much a task's number of cases and its moving loss count when tasks are drawn, as exponents; with both 0
+    #: every task is as likely.
+    size_exponent: NotNegative = 0.5
     loss_exponent: NotNegative = 1.0
+    #: Which tasks' losses are rescaled: those of classification and detection, of all types, or none.
+    balance: Literal["selective", "all", "none"] = "selective"
 
     # The steps
     seed: int = 0

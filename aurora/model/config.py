@@ -80,7 +80,7 @@ _8B = EncoderConfig(27, 1152, 4304, 16)
 #: Shapes by name. Those of Qwen3-VL are what the published config.json files say; `import-encoder` reads them anew.
 PRESETS = {
     "tiny": ModelConfig(EncoderConfig(6, 192, 768, 3), pyramid_width=64, image_size=(256, 256), stem_width=16),
-    "small": ModelConfig(EncoderConfig(12, 256, 1024, 4), pyramid_width=96, image_size=(256, 256)),
+    "small": ModelConfig(EncoderConfig(12, 256, 1024, 4), pyramid_width=96, image_size=(256, 256), stem_width=16),
     "qwen3-vl-2b": ModelConfig(_2B, pyramid_width=256, image_size=(448, 448)),
     "qwen3-vl-4b": ModelConfig(_2B, pyramid_width=256, image_size=(448, 448)),
     "qwen3-vl-8b": ModelConfig(_8B, pyramid_width=256, image_size=(448, 448)),

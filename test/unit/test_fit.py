@@ -91,7 +91,7 @@ def test_eight_cases_of_each_type_are_fitted_to_near_perfection(tmp_path: Path) 
     generate(tmp_path / "data", cases=8, seed=3, tasks=TASKS, size_scale=0.5)
     cases = load_cases([tmp_path / "data"])
     changes = {"steps": 250, "steps_per_epoch": 250, "image_size": (128, 128), "batch_size": 16, "warmup_steps": 20}
-    changes |= {"learning_rate": 2e-3, "ema_decay": 0.9, "augment": False, "precision": "bf16"}
+    changes |= {"learning_rate": 2e-3, "ema_decay": 0.9, "augment": (), "precision": "bf16"}
     fit(QUICK.model_copy(update=changes), cases, cases, tmp_path / "run", [], ALONE)
     tasks = read_log(tmp_path / "run" / "log.jsonl")[-1]["tasks"]
     diagonal = min(hypot(*image_size(image_file(c.root, c.row), c.root)) for c in cases if c.task.id == "fetal_femur")
@@ -107,7 +107,7 @@ def test_the_official_order_comes_first(phantoms: Path) -> None:
 
 
 def test_shipped_configurations_are_valid() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"smoke", "tiny", "qwen3-vl-2b", "qwen3-vl-8b"}
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"ablation", "smoke", "tiny", "qwen3-vl-2b", "qwen3-vl-8b"}
     for path in CONFIGS.glob("*.yaml"):
         assert load_config(path, ["steps=5"]).steps == 5
 

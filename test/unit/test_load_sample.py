@@ -14,6 +14,7 @@ from support.discs import centre, disc_case, extent, pixels_off, write_disc
 from aurora.images import read_image
 from aurora.tasks import OFFICIAL, TaskType
 from aurora.transform import to_frame
+from training.config import ALL_AUGMENTATIONS, Augmentation
 from training.data import cases as data
 from training.data import view
 from training.data.cases import load_cases, load_sample
@@ -153,3 +154,19 @@ def test_without_a_generator_the_image_is_only_resized(
         )
     if kind is TaskType.REGRESSION:
         np.testing.assert_allclose(sample.target[0], [120.5 / 200, 48.5 / 120])
+
+
+@pytest.mark.parametrize("kind", ALL_AUGMENTATIONS)
+def test_each_kind_of_augmentation_changes_what_it_says(
+    folders: dict[tuple[int, int], Path], kind: Augmentation
+) -> None:
+    case, frame = disc_case(folders[SIZES[0]], TaskType.DETECTION, SIZES[0], "white.png"), (64, 64)
+    plain = load_sample(case, frame, None)
+    found = [load_sample(case, frame, np.random.default_rng(seed), [kind]) for seed in range(24)]
+    assert any(not np.array_equal(sample.image, plain.image) for sample in found)
+    moved = [not np.array_equal(sample.target, plain.target) for sample in found]
+    assert all(moved) if kind == "geometry" else not any(moved)
+    for seed in range(4):
+        unchanged = load_sample(case, frame, np.random.default_rng(seed), [])
+        np.testing.assert_array_equal(unchanged.image, plain.image)
+        np.testing.assert_array_equal(unchanged.target, plain.target)

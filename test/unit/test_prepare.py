@@ -72,3 +72,11 @@ def test_only_the_configured_tasks_are_trained(data: Path) -> None:
 def test_a_configured_task_without_rows_is_named(data: Path) -> None:
     with pytest.raises(InputError, match=r"rows of the task IUGC, named in tasks, found none; there are breast_2cls"):
         prepare(CONFIG.model_copy(update={"tasks": ["fetal_head", "IUGC"]}), [data], [])
+
+
+def test_a_task_may_be_said_to_know_left_from_right(data: Path) -> None:
+    train, val = prepare(CONFIG.model_copy(update={"left_right": ["breast_2cls"]}), [data], [data])
+    for cases in (train, val):
+        assert {case.task.id: case.task.left_right for case in cases} == {"fetal_head": False, "breast_2cls": True}
+    with pytest.raises(InputError, match="rows of the task IUGC, named in left_right, found none"):
+        prepare(CONFIG.model_copy(update={"left_right": ["IUGC"]}), [data], [])

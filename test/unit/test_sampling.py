@@ -16,10 +16,17 @@ def test_probabilities_by_hand() -> None:
 
 
 def test_the_exponent_says_how_much_the_loss_counts() -> None:
-    sampler = TaskSampler({"hard": 100, "easy": 100}, exponent=0.5)
+    sampler = TaskSampler({"hard": 100, "easy": 100}, loss_exponent=0.5)
     sampler.losses = {"hard": 4.0, "easy": 0.25}
     weights = np.array([21.0, 6.0]) ** (1 / 0.7)
     np.testing.assert_allclose(sampler.probabilities(), weights / weights.sum())
+
+
+@pytest.mark.parametrize(("size_exponent", "expected"), [(0.0, [1 / 3, 1 / 3, 1 / 3]), (0.7, [0.6, 0.3, 0.1])])
+def test_the_sizes_may_count_for_nothing_or_in_full(size_exponent: float, expected: list[float]) -> None:
+    sampler = TaskSampler({"a": 60_000, "b": 30_000, "c": 10_000}, size_exponent, 0.0)
+    sampler.losses = {"a": 4.0, "b": 0.25, "c": 1.0}
+    np.testing.assert_allclose(sampler.probabilities(), expected, atol=1e-3)
 
 
 def test_visits_follow_the_probabilities() -> None:
@@ -65,6 +72,16 @@ def test_only_classification_and_detection_are_rescaled() -> None:
     # the mean of the averages is 2: c is scaled by (4 / 2)^0.5, d held at the lower clamp, the others left
     expected = (1 + 2**0.5 + 0.25 + 1) / 4
     assert LossBalance()(losses, averages).item() == pytest.approx(expected)
+
+
+def test_all_types_or_none_are_rescaled_if_wanted() -> None:
+    averages = dict(zip(TaskType, (1.0, 4.0, 0.0, 3.0), strict=True))
+    one = torch.tensor(1.0), torch.tensor(0.25), torch.tensor(0.25)
+    losses = {Task(kind, kind, 2): one for kind in TaskType}
+    assert LossBalance("none")(losses, averages).item() == pytest.approx(1.0)
+    assert list(LossBalance("none").parameters()) == []
+    expected = (0.5**0.5 + 2**0.5 + 0.25 + 1.5**0.5) / 4
+    assert LossBalance("all")(losses, averages).item() == pytest.approx(expected)
 
 
 def test_the_learned_uncertainty_receives_a_gradient() -> None:

@@ -1,7 +1,7 @@
 """Labelled cases from input roots, and the samples the network is trained on."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from aurora.images import image_size, read_image
 from aurora.rows import Row, image_file, read_rows
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
 from aurora.transform import to_frame
+from training.config import ALL_AUGMENTATIONS, Augmentation
 from training.data.augment import CENTRE, random_affine, warp_box, warp_image, warp_masks, warp_points
 from training.data.graphics import draw_graphics
 from training.data.labels import find_mask, read_label
@@ -45,10 +46,11 @@ class Sample:
     target: np.ndarray
 
 
-def load_cases(roots: Iterable[Path]) -> list[Case]:
+def load_cases(roots: Iterable[Path], left_right: Collection[str] = ()) -> list[Case]:
     """The labelled rows of all roots; rows without a label are an error.
 
-    A task's number of classes is the official one's, or else the largest its rows name.
+    A task's number of classes is the official one's, or else the largest its rows name. The tasks in `left_right` know
+    left from right, besides those that do in any case.
     """
     found = [(root, row) for root in roots for row in read_rows(root).rows]
     classes: dict[str, int] = {}
@@ -58,6 +60,7 @@ def load_cases(roots: Iterable[Path]) -> list[Case]:
             raise InputError(f"{row.source}: task {row.task_id} is {row.type} here and {kinds[row.task_id]} elsewhere")
         classes[row.task_id] = max(classes.get(row.task_id, 0), row.num_classes or 0)
     tasks = {name: OFFICIAL.get(name) or _own_task(name, kinds[name], count) for name, count in classes.items()}
+    tasks |= {name: replace(tasks[name], left_right=True) for name in left_right if name in tasks}
     return [Case(root, row, tasks[row.task_id]) for root, row in found]
 
 
@@ -68,7 +71,12 @@ def task_registry(cases: Iterable[Case]) -> dict[str, Task]:
     return registry([*official, *(present[name] for name in sorted(present.keys() - OFFICIAL.keys()))])
 
 
-def load_sample(case: Case, frame: tuple[int, int], rng: np.random.Generator | None) -> Sample:
+def load_sample(
+    case: Case,
+    frame: tuple[int, int],
+    rng: np.random.Generator | None,
+    augment: Collection[Augmentation] = ALL_AUGMENTATIONS,
+) -> Sample:
     """Read a case and bring it to the model's `frame` (height, width), augmented where `rng` is given.
 
     Raises:
@@ -80,10 +88,16 @@ def load_sample(case: Case, frame: tuple[int, int], rng: np.random.Generator | N
     image = to_frame(pixels, frame)
     if rng is None:
         return Sample(case.task, image, _target(case.task, label, np.eye(2, 3), frame))
-    matrix = random_affine(rng, pixels.shape[:2], frame, sided=case.task.left_right, keep=_places(case.task, label))
+    matrix = np.eye(2, 3)
+    if "geometry" in augment:
+        matrix = random_affine(rng, pixels.shape[:2], frame, sided=case.task.left_right, keep=_places(case.task, label))
+        image = warp_image(image, matrix)
     target = _target(case.task, label, matrix, frame)
-    image = crop_view(warp_image(image, matrix), _visible(case.task, target), rng)
-    return Sample(case.task, draw_graphics(change_grey(image, rng), rng), target)
+    if "view" in augment:
+        image = crop_view(image, _visible(case.task, target), rng)
+    if "grey" in augment:
+        image = change_grey(image, rng)
+    return Sample(case.task, draw_graphics(image, rng) if "graphics" in augment else image, target)
 
 
 def check_label(case: Case) -> None:

@@ -24,6 +24,7 @@ def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tup
             no sense.
     """
     cases = _usable(config, data)
+    _check_named("left_right", config.left_right, cases)
     if val:
         validation = _usable(config, val)
         _report_leaks(cases, validation)
@@ -39,12 +40,9 @@ def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tup
 
 def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
     _tell([f"{problem.source}: {problem.message}" for root in roots for problem in read_rows(root).problems])
-    cases = load_cases(roots)
+    cases = load_cases(roots, config.left_right)
     if config.tasks is not None:
-        absent = set(config.tasks) - {case.task.id for case in cases}
-        if absent:
-            known = ", ".join(sorted({case.task.id for case in cases}))
-            raise InputError(f"expected rows of the task {min(absent)}, named in tasks, found none; there are {known}")
+        _check_named("tasks", config.tasks, cases)
         cases = [case for case in cases if case.task.id in config.tasks]
     usable, problems = [], []
     for case in cases:
@@ -60,6 +58,15 @@ def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
     if not usable:
         raise InputError(f"expected rows to train on, found none that can be used among {len(cases)}")
     return usable
+
+
+def _check_named(key: str, names: Sequence[str], cases: Sequence[Case]) -> None:
+    """Raise `InputError` for a task named in the configuration of which there is no case."""
+    found = {case.task.id for case in cases}
+    for name in names:
+        if name not in found:
+            known = ", ".join(sorted(found))
+            raise InputError(f"expected rows of the task {name}, named in {key}, found none; there are {known}")
 
 
 def _report_leaks(cases: list[Case], validation: list[Case]) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 from aurora.errors import InputError
 from aurora.metrics import Values, composite_of, defined_mean, task_metrics
 from aurora.model.aurora import Aurora
-from aurora.tasks import Task
+from aurora.tasks import Task, TaskType
 from training.data.cases import Case
 from training.evaluation.outcomes import outcomes
 
@@ -36,8 +36,14 @@ def evaluate(
 
 def composite(results: dict[str, dict[str, float]], cases: Sequence[Case]) -> float:
     """The composite over all tasks: the mean of the types' means."""
+    return defined_mean(type_means(results, cases).values())
+
+
+def type_means(results: dict[str, dict[str, float]], cases: Sequence[Case]) -> dict[TaskType, float]:
+    """Of each type the mean of its tasks' composites."""
     kinds = {case.task.id: case.task.type for case in cases}
-    return defined_mean(
-        defined_mean(metrics["composite"] for name, metrics in results.items() if kinds[name] is kind)
-        for kind in set(kinds.values())
-    )
+    return {
+        kind: defined_mean(metrics["composite"] for name, metrics in results.items() if kinds[name] is kind)
+        for kind in TaskType
+        if kind in kinds.values()
+    }

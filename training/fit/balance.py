@@ -1,4 +1,4 @@
-"""Selective loss balancing: classification and detection are rescaled, the dense tasks keep their losses."""
+"""Loss balancing; the selective one rescales classification and detection, and dense tasks keep their losses."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 from aurora.tasks import Task, TaskType
 
-BALANCED = (TaskType.CLASSIFICATION, TaskType.DETECTION)
+#: The types that each setting of `balance` rescales.
+BALANCED: Mapping[str, tuple[TaskType, ...]] = {
+    "selective": (TaskType.CLASSIFICATION, TaskType.DETECTION),
+    "all": tuple(TaskType),
+    "none": (),
+}
 EXPONENT = 0.5
 CLAMP = (0.25, 4.0)
 
@@ -17,12 +22,12 @@ class LossBalance(nn.Module):
 
     A balanced type's task is scaled by (its moving average / the mean of all tasks' averages)^0.5, held in
     [0.25, 4], and the type by a learned uncertainty s as exp(-s) * loss + s (Kendall et al., Multi-task
-    learning using uncertainty, CVPR 2018).
+    learning using uncertainty, CVPR 2018). `balance` is that of the configuration.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, balance: str = "selective") -> None:
         super().__init__()
-        self.log_variance = nn.ParameterDict({kind.value: nn.Parameter(torch.zeros(())) for kind in BALANCED})
+        self.log_variance = nn.ParameterDict({kind.value: nn.Parameter(torch.zeros(())) for kind in BALANCED[balance]})
 
     def scale(self, name: str, averages: Mapping[str, float]) -> float:
         """The factor of one balanced task given the moving averages of all tasks' losses."""
@@ -36,7 +41,7 @@ class LossBalance(nn.Module):
         """
         terms = []
         for task, (loss, weight, share) in losses.items():
-            if task.type in BALANCED:
+            if task.type.value in self.log_variance:
                 s = self.log_variance[task.type.value]
                 terms.append(torch.exp(-s) * self.scale(task.id, averages) * loss * weight + s * share)
             else:

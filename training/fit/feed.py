@@ -131,10 +131,10 @@ class Feed:
 
     def _load(self, index: int, seed: int) -> Sample | None:
         # Each sample has its own generator, so that threads can't change what it becomes.
-        rng = np.random.default_rng(seed) if self.config.augment else None
+        rng = np.random.default_rng(seed)
         case = self.cases[index]
         try:
-            return load_sample(case, self.config.image_size, rng)
+            return load_sample(case, self.config.image_size, rng, self.config.augment)
         except AuroraError as error:
             if self.config.bad_cases == "error":
                 raise

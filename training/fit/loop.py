@@ -16,6 +16,7 @@ import torch
 from aurora import __version__, checkpoint
 from aurora.device import peak_memory
 from aurora.errors import InputError, OutputError, Stopped, UsageError
+from aurora.model.aurora import Aurora
 from aurora.stopping import stop_signals
 from aurora.tasks import Registry
 from training.config import FitConfig
@@ -25,7 +26,7 @@ from training.fit.feed import Feed
 from training.fit.group import Group
 from training.fit.log import Log, epoch_line, task_table
 from training.fit.state import has_state, load_state, save_state
-from training.fit.trainer import Trainer
+from training.fit.trainer import MakeModel, Trainer
 from training.qwen.encoder_file import read_encoder
 
 WEIGHTS, CONFIG = "best.safetensors", "config.json"
@@ -40,6 +41,7 @@ def fit(
     out: Path,
     sources: Sequence[str],
     group: Group,
+    make_model: MakeModel = Aurora,
     *,
     resume: bool = False,
 ) -> Path:
@@ -49,7 +51,8 @@ def fit(
 
     Without validation cases the last weights are kept. The folder `out` gets the weights, the resolved configuration,
     states to go on from, a log with a JSON object per line, TensorBoard's files and curves. `sources` names the data
-    in the provenance. With `resume` the run in `out` goes on from its last whole state, exactly on a CPU.
+    in the provenance. `make_model` builds the network; only `Aurora`'s own weights can be loaded again. With `resume`
+    the run in `out` goes on from its last whole state, exactly on a CPU.
 
     Raises:
         UsageError: the configuration doesn't fit the encoder, or not the run in `out`.
@@ -65,7 +68,7 @@ def fit(
     for case in validation:
         if tasks.get(case.task.id) != case.task:
             raise InputError(f"{case.row.source}: expected a task of the training data, found {case.task}")
-    return _Run(config, cases, validation, out, sources, tasks, group).go(resume)
+    return _Run(config, cases, validation, out, sources, tasks, group, make_model).go(resume)
 
 
 def check_run(config: FitConfig, out: Path, group: Group, *, resume: bool) -> None:
@@ -87,11 +90,12 @@ class _Run:
         sources: Sequence[str],
         tasks: Registry,
         group: Group,
+        make_model: MakeModel,
     ) -> None:
         self.config, self.validation, self.out, self.sources, self.group = config, validation, out, sources, group
         self.sizes = dict(Counter(case.task.id for case in cases))
         self.data = _fingerprint(cases, validation)
-        self.trainer = Trainer(config, tasks, {name: self.sizes[name] for name in tasks}, group)
+        self.trainer = Trainer(config, tasks, {name: self.sizes[name] for name in tasks}, group, make_model)
         self.feed = Feed(cases, self.trainer.sampler, config, group)
         # What a state holds beside the trainer's and the feed's own.
         self.record: dict[str, Any] = {"step": 0, "best": None, "stale": 0, "loss": 0.0, "steps": 0, "drawn": {}}

@@ -5,24 +5,24 @@ from collections.abc import Mapping
 import numpy as np
 
 EMA_DECAY = 0.98
-SIZE_EXPONENT = 0.5
 TEMPERATURE = 0.7
 
 
 class TaskSampler:
-    """Draws tasks with p proportional to (n^0.5 * loss^exponent + 1)^(1/0.7), loss a moving average per task.
+    """Draws tasks with p proportional to (n^size_exponent * loss^loss_exponent + 1)^(1/0.7).
 
-    The constants are those of AURORA's published training; its extra factor of 300 on landmark losses
-    is left out, since the losses here are all of order one.
+    n is the number of a task's cases, loss a moving average. The constants are those of AURORA's published training;
+    its extra factor of 300 on landmark losses is left out, since the losses here are all of order one.
 
     Args:
         sizes: the number of cases of each task.
-        exponent: how much the loss counts; 1 in AURORA's published training.
+        size_exponent: how much it counts; 0.5 in AURORA's published training.
+        loss_exponent: how much the loss counts; 1 in AURORA's published training.
     """
 
-    def __init__(self, sizes: Mapping[str, int], exponent: float = 1.0) -> None:
+    def __init__(self, sizes: Mapping[str, int], size_exponent: float = 0.5, loss_exponent: float = 1.0) -> None:
         self.names = list(sizes)
-        self.exponent = exponent
+        self.size_exponent, self.loss_exponent = size_exponent, loss_exponent
         self.sizes = np.array([sizes[name] for name in self.names], dtype=np.float64)
         self.losses = dict.fromkeys(self.names, 1.0)
 
@@ -34,7 +34,7 @@ class TaskSampler:
     def probabilities(self) -> np.ndarray:
         """The chance of each task, in the order of `names`."""
         losses = np.array([self.losses[name] for name in self.names])
-        weights = (self.sizes**SIZE_EXPONENT * losses**self.exponent + 1.0) ** (1.0 / TEMPERATURE)
+        weights = (self.sizes**self.size_exponent * losses**self.loss_exponent + 1.0) ** (1.0 / TEMPERATURE)
         return weights / weights.sum()
 
     def draw(self, count: int, rng: np.random.Generator) -> list[str]:

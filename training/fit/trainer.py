@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aurora.errors import DeviceError, UsageError
 from aurora.model.aurora import Aurora
-from aurora.model.config import PRESETS
+from aurora.model.config import PRESETS, ModelConfig
 from aurora.tasks import Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
 from training.fit.balance import LossBalance
@@ -25,6 +25,9 @@ from training.fit.sampler import TaskSampler
 from training.fit.spread import Spread, cut, like, load_whole, put_together, whole
 from training.qwen.encoder_file import load_encoder, read_encoder
 
+#: What builds the network: `Aurora`, or something that differs from it.
+MakeModel = Callable[[ModelConfig, Registry], Aurora]
+
 
 class Trainer:
     """Everything that changes from step to step, apart from the data.
@@ -34,25 +37,33 @@ class Trainer:
         tasks: what the model answers.
         sizes: the number of training cases of each task.
         group: the processes that train together; each calls every method.
+        make_model: builds the network.
 
     Raises:
         UsageError: the configuration doesn't fit the encoder.
         WeightsError: the configuration's encoder file can't be used.
     """
 
-    def __init__(self, config: FitConfig, tasks: Registry, sizes: Mapping[str, int], group: Group) -> None:
+    def __init__(
+        self,
+        config: FitConfig,
+        tasks: Registry,
+        sizes: Mapping[str, int],
+        group: Group,
+        make_model: MakeModel = Aurora,
+    ) -> None:
         self.config, self.group, self.device = config, group, group.device
         torch.manual_seed(config.seed)
-        self.model, self.encoder_source = _build(config, tasks)
+        self.model, self.encoder_source = _build(config, tasks, make_model)
         self.model.to(self.device)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.spread = Spread(self.model, group, pieces=config.parallel == "fsdp")
         if isinstance(self.model, FSDPModule):
             self.plain = deepcopy(cast(Aurora, self.average.module)).eval()
             cut(cast(Aurora, self.average.module), group)
-        self.balance = LossBalance().to(self.device)
+        self.balance = LossBalance(config.balance).to(self.device)
         self.optimizer = make_optimizer(self.model, self.balance, config)
-        self.sampler = TaskSampler(sizes, config.loss_exponent)
+        self.sampler = TaskSampler(sizes, config.size_exponent, config.loss_exponent)
         self.bad_steps = 0
 
     def averaged(self) -> Aurora:
@@ -189,13 +200,13 @@ def task_losses(
     return losses, torch.stack(idle).sum() if idle else torch.zeros((), device=device)
 
 
-def _build(config: FitConfig, tasks: Registry) -> tuple[Aurora, dict[str, Any]]:
+def _build(config: FitConfig, tasks: Registry, make_model: MakeModel) -> tuple[Aurora, dict[str, Any]]:
     """The model to be trained, and where its encoder's weights come from; nothing if they are random."""
     preset = PRESETS[config.preset]
     file = read_encoder(config.encoder) if config.encoder else None
     shape = file.config if file else preset.encoder
     try:
-        model = Aurora(replace(preset, encoder=shape, image_size=config.image_size), tasks)
+        model = make_model(replace(preset, encoder=shape, image_size=config.image_size), tasks)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if file:

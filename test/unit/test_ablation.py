@@ -1,0 +1,160 @@
+"""Each row changes one thing and trains; the study goes on where it was, and its table says what a change costs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from transformers import Qwen2VLImageProcessor
+
+from aurora import checkpoint
+from aurora.model.aurora import Aurora
+from aurora.model.config import PRESETS
+from aurora.tasks import OFFICIAL, TaskType, channel_slices, of_type
+from training.ablation.mirrored import Mirrored
+from training.ablation.rows import DEFAULT, ROWS
+from training.ablation.study import Score, Study
+from training.ablation.table import as_markdown
+from training.ablation.variants import NETWORKS, PooledPoints, SharedHead, scramble
+from training.cli import main
+from training.config import load_config
+from training.data.cases import load_cases, load_sample
+from training.fit.feed import collate
+from training.fit.group import Group
+from training.fit.losses import regression_loss
+from training.fit.trainer import Trainer
+from training.phantom import generate
+
+CONFIG = Path(__file__).resolve().parents[2] / "training" / "configs" / "ablation.yaml"
+TASKS = ["fetal_head", "cardiac_multi", "breast_2cls", "organ_cls", "uterine_fibroid_det", "fetal_femur", "IUGC"]
+QUICK = ["steps=7", "image_size=64", "batch_size=7", "warmup_steps=1"]
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms")
+    generate(folder, cases=4, seed=3, tasks=TASKS, size_scale=0.4)
+    return folder
+
+
+def images(count: int, side: int = 64) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_changes_one_thing(name: str) -> None:
+    row = ROWS[name]
+    kinds = [bool(row.changes), name in NETWORKS, row.apart, row.mirrored]
+    assert sum(kinds) == (0 if name == DEFAULT else 1)
+    default, changed = (load_config(CONFIG, changes).model_dump() for changes in ((), row.changes))
+    different = {key for key in default if default[key] != changed[key]}
+    assert different <= {change.partition("=")[0] for change in row.changes}
+    assert bool(different) == bool(row.changes)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_of_a_network_moves(phantoms: Path, name: str) -> None:
+    config = load_config(CONFIG, [*QUICK, "warmup_steps=0", "precision=fp32", "device=cpu"])
+    batch = collate([load_sample(case, (64, 64), None) for case in load_cases([phantoms])])
+    tasks = {task.id: task for task in batch.targets}
+    run = Trainer(config, tasks, dict.fromkeys(tasks, 4), Group(torch.device("cpu")), NETWORKS[name])
+    before = {key: parameter.detach().clone() for key, parameter in run.model.named_parameters()}
+    for step in (1, 2, 3):
+        assert run.step(step, [batch])
+    still = [key for key, parameter in run.model.named_parameters() if torch.equal(parameter, before[key])]
+    # What the last map leaves out: the stem's maps of strides 4 and 8, with nothing that comes after them.
+    unused = ("stem.project.0", "stem.project.1") if name == "last-map" else ()
+    assert [key for key in still if not key.startswith(unused)] == []
+
+
+def test_scrambling_is_the_order_of_the_published_image_processor() -> None:
+    # Every patch of 16 x 16 pixels is its own grey value, 0 to 63 in rows and columns.
+    places = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    picture = np.repeat(np.repeat(places, 16, axis=0), 16, axis=1)[..., None].repeat(3, axis=2)
+    processor = Qwen2VLImageProcessor(
+        patch_size=16, merge_size=2, do_resize=False, do_rescale=False, do_normalize=False, temporal_patch_size=1
+    )
+    patches = np.asarray(processor(images=picture, return_tensors="np")["pixel_values"])
+    scrambled = scramble(torch.from_numpy(places)[None, None])
+    assert not torch.equal(scrambled[0, 0], torch.from_numpy(places))
+    np.testing.assert_array_equal(scrambled.flatten().numpy(), patches.mean(axis=1))
+
+
+def test_a_shared_head_gives_each_task_the_first_of_its_channels() -> None:
+    head = SharedHead(TaskType.CLASSIFICATION, 64, OFFICIAL).eval()
+    levels = [torch.rand(2, 64, side, side) for side in (16, 8, 4, 2)]
+    answer, shared = head(levels), head.head(levels)
+    for name, channels in channel_slices(OFFICIAL, TaskType.CLASSIFICATION).items():
+        torch.testing.assert_close(answer[:, channels], shared[:, : OFFICIAL[name].num_classes])
+
+
+def test_pooled_points_are_drawn_where_they_are() -> None:
+    head = PooledPoints(64, 2).eval()
+    head.pooled.last.weight.data.zero_()
+    head.pooled.last.bias.data = torch.tensor([-0.2, 0.1, 0.25, 0.0])
+    heatmaps = head([torch.rand(1, 64, side, side) for side in (32, 16, 8, 4)])
+    points = torch.tensor([[[0.3, 0.6], [0.75, 0.5]]])
+    assert regression_loss(heatmaps, points).item() < 0.01
+    assert regression_loss(heatmaps, points + 0.1).item() > 1
+
+
+def test_mirrored_answers_are_the_same_for_image_and_mirror_image_but_where_left_is_not_right() -> None:
+    torch.manual_seed(0)
+    tasks = {name: OFFICIAL[name] for name in (*TASKS, "fetal_head_pos_cls")}
+    model = Mirrored(PRESETS["tiny"], tasks).eval()
+    # Fresh heads answer nearly the same to everything.
+    for parameter in model.heads.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    pictures = images(2)
+    rows = {kind: torch.arange(2) for kind in TaskType}
+    with torch.no_grad():
+        found, other = model(pictures, rows), model(pictures.flip(2), rows)
+        plain = Aurora.forward(model, pictures, rows)
+    for kind in TaskType:
+        slices = channel_slices(tasks, kind)
+        for task in of_type(tasks, kind):
+            one, two = found[kind][:, slices[task.id]], other[kind][:, slices[task.id]]
+            if task.left_right:
+                assert torch.equal(one, plain[kind][:, slices[task.id]])
+                continue
+            assert not torch.allclose(one, plain[kind][:, slices[task.id]], atol=1e-4)
+            if kind is TaskType.DETECTION:
+                two = two[:, [0, 3, 2, 1, 4]]
+            torch.testing.assert_close(
+                one, two if kind is TaskType.CLASSIFICATION else two.flip(3), atol=1e-5, rtol=1e-4
+            )
+
+
+def test_a_study_trains_what_is_missing_and_reads_what_is_there(phantoms: Path, tmp_path: Path) -> None:
+    study = Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path)
+    first = {name: study.score(name, 5) for name in ("one-model-per-task", "mirrored", "no-average")}
+    weights = tmp_path / DEFAULT / "seed-5" / "best.safetensors"
+    assert checkpoint.read_spec(weights).provenance["config"]["seed"] == 5
+    assert sorted(path.name for path in (tmp_path / "one-model-per-task" / "seed-5").iterdir()) == sorted(TASKS)
+    assert set(first["one-model-per-task"].types) == set(TaskType)
+    assert first["mirrored"].images_per_second is None
+    written = weights.stat().st_mtime_ns
+    assert Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path).score(DEFAULT, 5) == study.score(DEFAULT, 5)
+    assert weights.stat().st_mtime_ns == written
+
+
+def test_the_table_compares_seed_by_seed() -> None:
+    def score(row: str, seed: int, composite: float) -> Score:
+        return Score(row, seed, composite, {TaskType.DETECTION: composite / 2}, 10.0)
+
+    found = [score("no-stem", 0, 0.5), score(DEFAULT, 0, 0.6), score(DEFAULT, 1, 0.8), score("no-stem", 1, 0.68)]
+    head, _, default, row = as_markdown(found).splitlines()
+    assert "detection" in head
+    assert "segmentation" not in head
+    assert default == "| `default` | nothing | 0.700 | [0.600, 0.800] |  | 0.350 | 10 |"
+    assert row == "| `no-stem` | no convolutional stem | 0.590 | [0.500, 0.680] | -0.110 | 0.295 | 10 |"
+
+
+def test_the_command_prints_the_row_beside_the_default(phantoms: Path, tmp_path: Path) -> None:
+    arguments = ["--config", CONFIG, "--data", phantoms, "--val", phantoms, "--out", tmp_path, "--row", "no-graphics"]
+    found = CliRunner().invoke(main, ["ablate", *map(str, arguments), "--seed", "3", *QUICK])
+    assert found.exit_code == 0, found.output
+    lines = [line.split("|")[1].strip() for line in found.output.splitlines() if line.startswith("| `")]
+    assert lines == ["`default`", "`no-graphics`"]
