@@ -51,7 +51,7 @@ LABEL org.opencontainers.image.title="aurora-ultrasound" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
-      aurora.weights.sha256="4468131d17061642bb2696438389fd62f545fabad7ece175ee8801a6275b7d86"
+      aurora.weights.sha256="24139261ab029d6bae80057bf306e059393d797d3cd78cb57d837e982c60bfbc"
 # What is mounted here is what every command takes unless it is told otherwise.
 ENV AURORA_INPUT=/input \
     AURORA_OUTPUT=/output
