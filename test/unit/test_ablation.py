@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from transformers import Qwen2VLImageProcessor
 
 from aurora import checkpoint
+from aurora.errors import UsageError
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS
 from aurora.tasks import OFFICIAL, TaskType, channel_slices, of_type
@@ -138,6 +139,11 @@ def test_a_study_trains_what_is_missing_and_reads_what_is_there(phantoms: Path, 
     written = weights.stat().st_mtime_ns
     assert Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path).score(DEFAULT, 5) == study.score(DEFAULT, 5)
     assert weights.stat().st_mtime_ns == written
+
+
+def test_a_study_needs_cases_to_score_on(phantoms: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected cases to score the rows on, found none"):
+        Study(CONFIG, [*QUICK, "val_share=0"], [phantoms], [], tmp_path)
 
 
 def test_the_table_compares_seed_by_seed() -> None:

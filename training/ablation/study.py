@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aurora import checkpoint
+from aurora.errors import UsageError
 from aurora.model.aurora import Aurora
 from aurora.tasks import TaskType
 from training.ablation.mirrored import Mirrored
@@ -13,7 +14,7 @@ from training.ablation.variants import NETWORKS
 from training.config import FitConfig, load_config
 from training.data.cases import Case
 from training.data.prepare import prepare
-from training.evaluation.evaluate import evaluate, type_means
+from training.evaluation.evaluate import composite, evaluate, type_means
 from training.fit.group import joined
 from training.fit.log import LOG, read_log
 from training.fit.loop import WEIGHTS, fit
@@ -50,6 +51,10 @@ class Study:
         self.config, self.changes, self.out = config, changes, out
         self.sources = [folder.name for folder in data]
         self.cases, self.validation = prepare(load_config(config, changes), data, val)
+        if not self.validation:
+            raise UsageError(
+                "expected cases to score the rows on, found none; name a folder with --val, or set val_share"
+            )
 
     def score(self, name: str, seed: int) -> Score:
         """The score of a row; what isn't trained of it yet is trained. Raises as `fit` does."""
@@ -96,7 +101,7 @@ class Study:
 
     def _score(self, name: str, seed: int, results: dict, speed: float | None) -> Score:
         types = type_means(results, self.validation)
-        return Score(name, seed, sum(types.values()) / len(types), types, speed)
+        return Score(name, seed, composite(results, self.validation), types, speed)
 
 
 def _of_tasks(cases: Sequence[Case], tasks: Sequence[str] | None) -> list[Case]:

@@ -52,8 +52,6 @@ class LastMap(nn.Module):
     def forward(self, taps: Sequence[Tensor], details: Sequence[Tensor] = ()) -> list[Tensor]:
         last = self.lateral(taps[-1])
         levels = [upsample(last, 4), upsample(last), last, F.avg_pool2d(last, 2)]
-        # The stem's maps count for nothing, and still have a gradient, as all that is trained must.
-        levels[0] = levels[0] + sum(detail.sum() * 0.0 for detail in details)
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
 
 
