@@ -124,6 +124,29 @@ def ablate(
 
 
 @main.command(context_settings=ENVIRONMENT)
+@click.option("--config", type=FILE, required=True, help="YAML file; see training/configs/.")
+@click.option(
+    "--source",
+    "sources",
+    envvar="AURORA_SOURCE",
+    type=FOLDER,
+    required=True,
+    multiple=True,
+    help="Folder with two labelled input roots, train and val; repeat it for each scanner or hospital.",
+)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the runs, each in without-NAME.")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+def unseen(config: Path, sources: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
+    """Train without each source in turn, and print how much worse it scores then than where it was trained on.
+
+    Runs that are trained already are only scored, and one that was stopped goes on. KEY=VALUE changes single settings.
+    """
+    from training.ablation.unseen import as_markdown, leave_each_out
+
+    click.echo(as_markdown(leave_each_out(config, changes, sources, out)))
+
+
+@main.command(context_settings=ENVIRONMENT)
 @click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
 @click.option("--data", type=FOLDER, required=True, help="Labelled input root.")
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")

@@ -1,1 +1,1 @@
-"""Ablations: runs that differ from the default in one thing each, at equal budget, and the table of what each costs."""
+"""Studies: runs that differ in one thing each, or in the source that they were not trained on, and their tables."""

@@ -1,6 +1,7 @@
 """Scores as a table in Markdown: each row's mean over the seeds, how far they lie apart, and what the change costs."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from aurora.tasks import TaskType
 from training.ablation.rows import DEFAULT, ROWS
@@ -21,21 +22,17 @@ def as_markdown(scores: Sequence[Score]) -> str:
     for name, found in by_row.items():
         if found:
             values = [score.composite for score in found]
-            against = _mean([score.composite - default[score.seed] for score in found])
+            against = fmean(score.composite - default[score.seed] for score in found)
             speeds = [score.images_per_second for score in found if score.images_per_second is not None]
             lines.append(
                 [
                     f"`{name}`",
                     ROWS[name].what,
-                    f"{_mean(values):.3f}",
+                    f"{fmean(values):.3f}",
                     f"[{min(values):.3f}, {max(values):.3f}]",
                     "" if name == DEFAULT else f"{against:+.3f}",
-                    *(f"{_mean([score.types[kind] for score in found]):.3f}" for kind in kinds),
-                    f"{_mean(speeds):.0f}" if speeds else "",
+                    *(f"{fmean(score.types[kind] for score in found):.3f}" for kind in kinds),
+                    f"{fmean(speeds):.0f}" if speeds else "",
                 ]
             )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
