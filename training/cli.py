@@ -116,11 +116,14 @@ def ablate(
     """
     from training.ablation.study import Study
     from training.ablation.table import as_markdown
+    from training.config import load_config
+    from training.fit.group import joined
 
-    study = Study(config, changes, data, val, out)
     wanted = [name for name in ROWS if not rows or name == DEFAULT or name in rows]
-    # Seed by seed, so that a study that is stopped early has all rows of the first.
-    click.echo(as_markdown([study.score(name, seed) for seed in seeds for name in wanted]))
+    with joined(load_config(config, changes).device) as group:
+        study = Study(config, changes, data, val, out, group)
+        # Seed by seed, so that a study that is stopped early has all rows of the first.
+        click.echo(as_markdown([study.score(name, seed) for seed in seeds for name in wanted]))
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -142,8 +145,12 @@ def unseen(config: Path, sources: tuple[Path, ...], out: Path, changes: tuple[st
     Runs that are trained already are only scored, and one that was stopped goes on. KEY=VALUE changes single settings.
     """
     from training.ablation.unseen import as_markdown, leave_each_out
+    from training.config import load_config
+    from training.fit.group import joined
 
-    click.echo(as_markdown(leave_each_out(config, changes, sources, out)))
+    settings = load_config(config, changes)
+    with joined(settings.device) as group:
+        click.echo(as_markdown(leave_each_out(settings, sources, out, group)))
 
 
 @main.command(context_settings=ENVIRONMENT)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,23 @@ def test_torchrun_restarts_after_a_death_and_loses_nothing(runs: Runs) -> None:
     assert (runs.place / "dies.died").exists()
     assert [step["step"] for step in runs.steps("dies")] == [*range(1, 15), *range(11, STEPS + 1)]
     same(runs, "dies")
+
+
+def test_two_processes_print_one_table_of_a_study(runs: Runs, tmp_path: Path) -> None:
+    for source, split in product(("one", "two"), ("train", "val")):
+        (tmp_path / source).mkdir(exist_ok=True)
+        (tmp_path / source / split).symlink_to(runs.phantoms)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "training"]
+    quick = ["--config", str(runs.config), "steps=2"]
+    ablate = ["ablate", *quick, "--row", "no-augmentation", "--seed", "0", "--out", str(tmp_path / "rows")]
+    ablate += ["--data", str(runs.phantoms), "--val", str(runs.phantoms)]
+    unseen = ["unseen", *quick, "--out", str(tmp_path / "runs")]
+    unseen += ["--source", str(tmp_path / "one"), "--source", str(tmp_path / "two")]
+    for words, rows in ((ablate, ["`default`", "`no-augmentation`"]), (unseen, ["one", "two", "mean"])):
+        ended = process([*launch, *words])
+        assert ended.returncode == 0, ended.stderr[-6000:]
+        table = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("| ")]
+        assert table[2:] == rows
 
 
 def test_restarts_that_would_hang_are_refused(runs: Runs) -> None:

@@ -29,6 +29,7 @@ from training.phantom import generate
 
 CONFIG = Path(__file__).resolve().parents[2] / "training" / "configs" / "ablation.yaml"
 TASKS = ["fetal_head", "cardiac_multi", "breast_2cls", "organ_cls", "uterine_fibroid_det", "fetal_femur", "IUGC"]
+GROUP = Group(torch.device("cpu"))
 QUICK = ["steps=7", "image_size=64", "batch_size=7", "warmup_steps=1"]
 
 
@@ -60,7 +61,7 @@ def test_every_parameter_of_a_network_moves(phantoms: Path, name: str) -> None:
     config = load_config(CONFIG, [*QUICK, "warmup_steps=0", "precision=fp32", "device=cpu"])
     batch = collate([load_sample(case, (64, 64), None) for case in load_cases([phantoms])])
     tasks = {task.id: task for task in batch.targets}
-    run = Trainer(config, tasks, dict.fromkeys(tasks, 4), Group(torch.device("cpu")), NETWORKS[name])
+    run = Trainer(config, tasks, dict.fromkeys(tasks, 4), GROUP, NETWORKS[name])
     before = {key: parameter.detach().clone() for key, parameter in run.model.named_parameters()}
     for step in (1, 2, 3):
         assert run.step(step, [batch])
@@ -129,7 +130,7 @@ def test_mirrored_answers_are_the_same_for_image_and_mirror_image_but_where_left
 
 
 def test_a_study_trains_what_is_missing_and_reads_what_is_there(phantoms: Path, tmp_path: Path) -> None:
-    study = Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path)
+    study = Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path, GROUP)
     first = {name: study.score(name, 5) for name in ("one-model-per-task", "mirrored", "no-average")}
     weights = tmp_path / DEFAULT / "seed-5" / "best.safetensors"
     assert checkpoint.read_spec(weights).provenance["config"]["seed"] == 5
@@ -137,13 +138,13 @@ def test_a_study_trains_what_is_missing_and_reads_what_is_there(phantoms: Path, 
     assert set(first["one-model-per-task"].types) == set(TaskType)
     assert first["mirrored"].images_per_second is None
     written = weights.stat().st_mtime_ns
-    assert Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path).score(DEFAULT, 5) == study.score(DEFAULT, 5)
+    assert Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path, GROUP).score(DEFAULT, 5) == study.score(DEFAULT, 5)
     assert weights.stat().st_mtime_ns == written
 
 
 def test_a_study_needs_cases_to_score_on(phantoms: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected cases to score the rows on, found none"):
-        Study(CONFIG, [*QUICK, "val_share=0"], [phantoms], [], tmp_path)
+        Study(CONFIG, [*QUICK, "val_share=0"], [phantoms], [], tmp_path, GROUP)
 
 
 def test_the_table_compares_seed_by_seed() -> None:

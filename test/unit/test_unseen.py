@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from aurora import checkpoint
@@ -10,13 +11,17 @@ from aurora.errors import InputError, UsageError
 from aurora.tasks import TaskType
 from training.ablation.unseen import Trained, as_markdown, leave_each_out
 from training.cli import main
+from training.config import load_config
 from training.data.cases import load_cases
 from training.evaluation.evaluate import evaluate
+from training.fit.group import Group
 from training.phantom import generate
 
 CONFIG = Path(__file__).resolve().parents[2] / "training" / "configs" / "ablation.yaml"
 QUICK = ["steps=7", "image_size=64", "batch_size=8", "warmup_steps=1", "device=cpu"]
 TASKS = ["fetal_head", "breast_2cls", "uterine_fibroid_det", "FUGC"]
+SETTINGS = load_config(CONFIG, QUICK)
+GROUP = Group(torch.device("cpu"))
 SCANNERS = ["linear_portable", "sector_cardiac"]
 
 
@@ -31,7 +36,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_a_run_learns_from_the_others_alone_and_is_scored_on_all(sources: list[Path], tmp_path: Path) -> None:
-    runs = leave_each_out(CONFIG, QUICK, sources, tmp_path)
+    runs = leave_each_out(SETTINGS, sources, tmp_path, GROUP)
     assert [run.without for run in runs] == SCANNERS
     for run, other in zip(runs, reversed(sources), strict=True):
         weights = tmp_path / f"without-{run.without}" / "best.safetensors"
@@ -45,17 +50,17 @@ def test_a_run_learns_from_the_others_alone_and_is_scored_on_all(sources: list[P
 
 
 def test_what_is_trained_is_only_scored(sources: list[Path], tmp_path: Path) -> None:
-    first = leave_each_out(CONFIG, QUICK, sources, tmp_path)
+    first = leave_each_out(SETTINGS, sources, tmp_path, GROUP)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/best.safetensors")}
     assert len(written) == len(SCANNERS)
-    assert leave_each_out(CONFIG, QUICK, sources, tmp_path) == first
+    assert leave_each_out(SETTINGS, sources, tmp_path, GROUP) == first
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
 @pytest.mark.parametrize("names", [["one"], ["one", "one"], ["one", "two/../one"]], ids=" ".join)
 def test_one_source_is_none_to_leave_out(names: list[str], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"expected two sources or more, of different names, found: .*one"):
-        leave_each_out(CONFIG, QUICK, [tmp_path / name for name in names], tmp_path / "out")
+        leave_each_out(SETTINGS, [tmp_path / name for name in names], tmp_path / "out", GROUP)
 
 
 def test_a_task_that_no_other_source_trains_is_named(sources: list[Path], tmp_path: Path) -> None:
@@ -63,7 +68,7 @@ def test_a_task_that_no_other_source_trains_is_named(sources: list[Path], tmp_pa
     for split in ("train", "val"):
         generate(alone / split, cases=2, seed=5, tasks=["IUGC"], scanner=SCANNERS[0], split=split, size_scale=0.4)
     with pytest.raises(InputError, match=r"trained without alone too, found IUGC; .* with tasks=\[\.\.\.\]"):
-        leave_each_out(CONFIG, QUICK, [alone, sources[0]], tmp_path / "out")
+        leave_each_out(SETTINGS, [alone, sources[0]], tmp_path / "out", GROUP)
     assert not (tmp_path / "out").exists()
 
 

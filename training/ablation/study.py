@@ -15,7 +15,7 @@ from training.config import FitConfig, load_config
 from training.data.cases import Case
 from training.data.prepare import prepare
 from training.evaluation.evaluate import composite, evaluate, type_means
-from training.fit.group import joined
+from training.fit.group import Group
 from training.fit.log import LOG, read_log
 from training.fit.loop import WEIGHTS, fit
 
@@ -40,15 +40,22 @@ class Study:
     Args:
         config, changes: as `load_config` takes them; a row's own changes come on top.
         data, val: labelled input roots to train on and to score on.
+        group: the processes that train, which score each for itself.
 
     Raises:
         UsageError, InputError: as `load_config` and `prepare` do.
     """
 
     def __init__(
-        self, config: Path, changes: Sequence[str], data: Sequence[Path], val: Sequence[Path], out: Path
+        self,
+        config: Path,
+        changes: Sequence[str],
+        data: Sequence[Path],
+        val: Sequence[Path],
+        out: Path,
+        group: Group,
     ) -> None:
-        self.config, self.changes, self.out = config, changes, out
+        self.config, self.changes, self.out, self.group = config, changes, out, group
         self.sources = [folder.name for folder in data]
         self.cases, self.validation = prepare(load_config(config, changes), data, val)
         if not self.validation:
@@ -95,8 +102,7 @@ class Study:
     def _trained(self, config: FitConfig, row: str, folder: Path) -> dict:
         """The last record of a run, which is trained to its end."""
         cases, validation = (_of_tasks(cases, config.tasks) for cases in (self.cases, self.validation))
-        with joined(config.device) as group:
-            fit(config, cases, validation, folder, self.sources, group, NETWORKS.get(row, Aurora), resume=True)
+        fit(config, cases, validation, folder, self.sources, self.group, NETWORKS.get(row, Aurora), resume=True)
         return read_log(folder / LOG)[-1]
 
     def _score(self, name: str, seed: int, results: dict, speed: float | None) -> Score:

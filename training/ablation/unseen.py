@@ -8,11 +8,11 @@ from statistics import fmean
 from aurora import checkpoint
 from aurora.errors import InputError, UsageError
 from aurora.tasks import TaskType
-from training.config import FitConfig, load_config
+from training.config import FitConfig
 from training.data.cases import Case
 from training.data.prepare import prepare
 from training.evaluation.evaluate import evaluate, type_means
-from training.fit.group import joined
+from training.fit.group import Group
 from training.fit.loop import fit
 
 
@@ -24,25 +24,25 @@ class Trained:
     scores: dict[str, dict[TaskType, float]]
 
 
-def leave_each_out(config: Path, changes: Sequence[str], sources: Sequence[Path], out: Path) -> list[Trained]:
+def leave_each_out(settings: FitConfig, sources: Sequence[Path], out: Path, group: Group) -> list[Trained]:
     """One run per source, on all the others; the weights of its last step are scored on each.
 
     Args:
-        config, changes: as `load_config` takes them.
         sources: folders with two labelled input roots each, `train` and `val`; a source bears its folder's name.
         out: gets the runs, each in a folder `without-NAME`. What is trained already is only scored.
+        group: the processes that train, which score each for itself.
 
     Raises:
-        UsageError: fewer than two sources, or two of one name; and as `fit` does.
+        UsageError: fewer than two sources, or two of one name.
         InputError: as `prepare` does; a validation case of a task that one of the runs doesn't train.
+        Others as `fit` does.
     """
     by_name = {source.resolve().name: source for source in sources}
     if len(by_name) < max(len(sources), 2):
         raise UsageError(f"expected two sources or more, of different names, found: {', '.join(map(str, sources))}")
-    settings = load_config(config, changes)
     # All before the first run: what is wrong with the last source is said at once.
     data = {name: _data_without(name, settings, by_name) for name in by_name}
-    return [_without(name, settings, by_name, *data[name], out / f"without-{name}") for name in by_name]
+    return [_without(name, settings, by_name, *data[name], out / f"without-{name}", group) for name in by_name]
 
 
 def _data_without(name: str, settings: FitConfig, sources: dict[str, Path]) -> tuple[list[Case], list[Case]]:
@@ -66,15 +66,15 @@ def _without(
     cases: Sequence[Case],
     validation: Sequence[Case],
     folder: Path,
+    group: Group,
 ) -> Trained:
-    with joined(settings.device) as group:
-        # No case chooses the weights: those of the source left out would no longer be unseen.
-        weights = fit(settings, cases, [], folder, [other for other in sources if other != name], group, resume=True)
-        model = checkpoint.load(weights)[0].to(group.device)
-        scores = {}
-        for scored, source in sources.items():
-            own = [case for case in validation if case.root == source / "val"]
-            scores[scored] = type_means(evaluate(model, own, bad_cases=settings.bad_cases), own)
+    # No case chooses the weights: those of the source left out would no longer be unseen.
+    weights = fit(settings, cases, [], folder, [other for other in sources if other != name], group, resume=True)
+    model = checkpoint.load(weights)[0].to(group.device)
+    scores = {}
+    for scored, source in sources.items():
+        own = [case for case in validation if case.root == source / "val"]
+        scores[scored] = type_means(evaluate(model, own, bad_cases=settings.bad_cases), own)
     return Trained(name, scores)
 
 

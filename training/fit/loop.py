@@ -123,6 +123,8 @@ class _Run:
         finally:
             if self.log:
                 self.log.close()
+        # The first process may still be writing what the others are about to read.
+        self.group.wait()
         return self.out / WEIGHTS
 
     def _step(self, step: int, batches: list[Any]) -> None:
