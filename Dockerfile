@@ -51,7 +51,7 @@ LABEL org.opencontainers.image.title="aurora-ultrasound" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
-      aurora.weights.sha256="24139261ab029d6bae80057bf306e059393d797d3cd78cb57d837e982c60bfbc"
+      aurora.weights.sha256="f0730dd38fb4bdc145432e5fd47220e94073136d5c25e94b1e7f5dec976288d6"
 # What is mounted here is what every command takes unless it is told otherwise.
 ENV AURORA_INPUT=/input \
     AURORA_OUTPUT=/output
