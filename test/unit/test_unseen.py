@@ -67,7 +67,9 @@ def test_a_task_that_no_other_source_trains_is_named(sources: list[Path], tmp_pa
     alone = tmp_path / "alone"
     for split in ("train", "val"):
         generate(alone / split, cases=2, seed=5, tasks=["IUGC"], scanner=SCANNERS[0], split=split, size_scale=0.4)
-    with pytest.raises(InputError, match=r"trained without alone too, found IUGC; .* with tasks=\[\.\.\.\]"):
+    with pytest.raises(
+        InputError, match=r"trained without alone too, found IUGC \(num_classes 3\); .* with tasks=\[\.\.\.\]"
+    ):
         leave_each_out(SETTINGS, [alone, sources[0]], tmp_path / "out", GROUP)
     assert not (tmp_path / "out").exists()
 

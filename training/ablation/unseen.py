@@ -49,12 +49,12 @@ def _data_without(name: str, settings: FitConfig, sources: dict[str, Path]) -> t
     """The training cases of the other sources, and the validation cases of all."""
     training = [source / "train" for other, source in sources.items() if other != name]
     cases, validation = prepare(settings, training, [source / "val" for source in sources.values()])
-    trained = {case.task.id for case in cases}
+    trained = {case.task for case in cases}
     for case in validation:
-        if case.task.id not in trained:
+        if case.task not in trained:
             raise InputError(
-                f"{case.row.source}: expected a task that is trained without {name} too, found {case.task.id}; "
-                "name the tasks that the sources share with tasks=[...]"
+                f"{case.row.source}: expected a task that is trained without {name} too, found {case.task.id} "
+                f"(num_classes {case.task.num_classes}); name the tasks that the sources share with tasks=[...]"
             )
     return cases, validation
 
