@@ -43,7 +43,7 @@ def parse(words: list[str]) -> None:
         raise click.UsageError(f"python -m {group} has no command {name}")
     above = click.Context(GROUPS[group], **GROUPS[group].context_settings)
     context = GROUPS[group].commands[name].make_context(name, rest, parent=above)
-    if (group, name) in (("training", "fit"), ("training", "ablate"), ("training", "unseen")):
+    if "changes" in context.params:
         load_config(ROOT / context.params["config"], context.params["changes"])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from aurora import checkpoint
 from aurora.errors import UsageError
@@ -75,7 +76,7 @@ class Study:
             last = self._trained(config, name, folder)
             results |= last["tasks"]
             speeds.append(last["images_per_second"])
-        return self._score(name, seed, results, sum(speeds) / len(speeds))
+        return self._score(name, seed, results, fmean(speeds))
 
     def _mirrored(self, seed: int) -> Aurora:
         weights = self.out / DEFAULT / f"seed-{seed}" / WEIGHTS

@@ -40,41 +40,41 @@ def leave_each_out(settings: FitConfig, sources: Sequence[Path], out: Path, grou
     by_name = {source.resolve().name: source for source in sources}
     if len(by_name) < max(len(sources), 2):
         raise UsageError(f"expected two sources or more, of different names, found: {', '.join(map(str, sources))}")
-    # All before the first run: what is wrong with the last source is said at once.
-    data = {name: _data_without(name, settings, by_name) for name in by_name}
-    return [_without(name, settings, by_name, *data[name], out / f"without-{name}", group) for name in by_name]
+    cases, validation = prepare(
+        settings, [source / "train" for source in sources], [source / "val" for source in sources]
+    )
+    training = {name: [case for case in cases if case.root != by_name[name] / "train"] for name in by_name}
+    scored = {name: [case for case in validation if case.root == by_name[name] / "val"] for name in by_name}
+    for name, own in training.items():
+        _check_tasks(name, own, validation)
+    return [_without(name, settings, training[name], scored, out / f"without-{name}", group) for name in by_name]
 
 
-def _data_without(name: str, settings: FitConfig, sources: dict[str, Path]) -> tuple[list[Case], list[Case]]:
-    """The training cases of the other sources, and the validation cases of all."""
-    training = [source / "train" for other, source in sources.items() if other != name]
-    cases, validation = prepare(settings, training, [source / "val" for source in sources.values()])
-    trained = {case.task for case in cases}
+def _check_tasks(name: str, training: Sequence[Case], validation: Sequence[Case]) -> None:
+    trained = {case.task for case in training}
     for case in validation:
         if case.task not in trained:
             raise InputError(
                 f"{case.row.source}: expected a task that is trained without {name} too, found {case.task.id} "
                 f"(num_classes {case.task.num_classes}); name the tasks that the sources share with tasks=[...]"
             )
-    return cases, validation
 
 
 def _without(
     name: str,
     settings: FitConfig,
-    sources: dict[str, Path],
-    cases: Sequence[Case],
-    validation: Sequence[Case],
+    training: Sequence[Case],
+    validation: dict[str, list[Case]],
     folder: Path,
     group: Group,
 ) -> Trained:
     # No case chooses the weights: those of the source left out would no longer be unseen.
-    weights = fit(settings, cases, [], folder, [other for other in sources if other != name], group, resume=True)
+    weights = fit(settings, training, [], folder, [other for other in validation if other != name], group, resume=True)
     model = checkpoint.load(weights)[0].to(group.device)
-    scores = {}
-    for scored, source in sources.items():
-        own = [case for case in validation if case.root == source / "val"]
-        scores[scored] = type_means(evaluate(model, own, bad_cases=settings.bad_cases), own)
+    scores = {
+        source: type_means(evaluate(model, cases, bad_cases=settings.bad_cases), cases)
+        for source, cases in validation.items()
+    }
     return Trained(name, scores)
 
 
