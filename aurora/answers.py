@@ -95,8 +95,7 @@ def answer(row: Row, kind: TaskType, count: int, raw: np.ndarray, size: tuple[in
 
 def fallback(row: Row, kind: TaskType, count: int, size: tuple[int, int] | None) -> Answer:
     """A valid, neutral answer of the row's own type: background, uniform, centred."""
-    if size is None or max(size) > MAX_MASK_SIDE or size[0] * size[1] > MAX_MASK_PIXELS:
-        size = UNKNOWN_SIZE
+    size = fallback_size(size)
     if kind is TaskType.SEGMENTATION:
         return np.zeros(size, dtype=np.uint8)
     if kind is TaskType.CLASSIFICATION:
@@ -104,6 +103,13 @@ def fallback(row: Row, kind: TaskType, count: int, size: tuple[int, int] | None)
     if kind is TaskType.DETECTION:
         return detection(row, np.array([0.25, 0.25, 0.75, 0.75]), size)
     return regression(row, np.full((count, 2), 0.5), size)
+
+
+def fallback_size(size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size (height, width) of a fallback: the image's own, unless that is unknown or more than a mask can have."""
+    if size is None or max(size) > MAX_MASK_SIDE or size[0] * size[1] > MAX_MASK_PIXELS:
+        return UNKNOWN_SIZE
+    return size
 
 
 def encode_mask(answer: Answer) -> bytes:

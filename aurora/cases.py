@@ -3,16 +3,16 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aurora.errors import AuroraError, InputError
+from aurora.errors import AuroraError, ImageError, InputError
 from aurora.images import image_size, read_mask
 from aurora.rows import Row, answer_mask_path, box_label, class_label, image_file, mask_file, points_label
-from aurora.tasks import TaskType
+from aurora.tasks import OFFICIAL, TaskType
 
 Key = tuple[str, str]
 Entry = Mapping[str, Any]
@@ -66,13 +66,17 @@ class Cases:
     labelled: int = 0
     answered: int = 0
     missing: int = 0
+    #: The largest number of classes that a row names, or the official one if none does.
+    num_classes: int = field(init=False)
 
-    @property
-    def num_classes(self) -> int:
-        """The largest number of classes a row names; 0 if none does."""
-        return max(row.num_classes or 0 for row in self.rows)
+    def __post_init__(self) -> None:
+        self.num_classes = max(row.num_classes or 0 for row in self.rows) or _official_classes(self.rows[0])
 
     def __iter__(self) -> Iterator[tuple[Row, Any, Any]]:
+        if not self.num_classes:
+            task_id = self.rows[0].task_id
+            self.problems.append(f"{task_id}: expected a whole number in num_classes, found none in any row")
+            return
         for row in self.rows:
             try:
                 label = label_of(row, self.truth, self.num_classes)
@@ -119,8 +123,12 @@ class Cases:
 
     def _answered_mask(self, row: Row, shape: tuple[int, int]) -> np.ndarray | None:
         path = self.predictions / answer_mask_path(row)
-        if not path.exists():
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise ImageError(f"can't be read: {error.strerror}", path) from None
         mask = read_mask(path)
         self._check_classes(row, path, mask)
         if mask.shape != shape:
@@ -130,6 +138,12 @@ class Cases:
     def _check_classes(self, row: Row, path: Path, mask: np.ndarray) -> None:
         if mask.max(initial=0) >= self.num_classes:
             self.problems.append(f"{row.source}: {path} holds the class {mask.max()}, expected < {self.num_classes}")
+
+
+def _official_classes(row: Row) -> int:
+    """The challenge's number of classes for the row's task; 0 if it isn't one of the challenge's."""
+    task = OFFICIAL.get(row.task_id.strip())
+    return task.num_classes if task and task.type is row.type else 0
 
 
 def label_of(row: Row, root: Path, num_classes: int) -> Any:

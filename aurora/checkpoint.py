@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,8 @@ FORMAT = 1
 #: The version of an ONNX export's inputs and outputs; 2: a type without rows may be given none.
 ONNX_VERSION = 2
 CHECKSUMS = "SHA256SUMS"
+#: No safetensors file has a head of more bytes.
+LONGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         raise OutputError(f"can't write {path} ({error}); name another place with --out") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept it from being written
+            beside.unlink(missing_ok=True)
 
 
 def save(path: Path, model: "Aurora", provenance: Mapping[str, Any], *, half: bool = False) -> None:
@@ -194,6 +197,21 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise WeightsError(
             f"{path} is not a whole safetensors file ({error}); fetch it again, or name another"
         ) from error
+
+
+def is_export_of(spec: Spec, path: Path) -> bool:
+    """Whether an ONNX export that describes itself as `spec` is one of the checkpoint at `path`.
+
+    It is if both say the same of themselves: an export takes over configuration, tasks and provenance, with the step
+    and the scores of the weights. Only the head of the file is read, without the library for it.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length < LONGEST_HEADER else {}
+        return spec_from_metadata(header["__metadata__"], path) == spec
+    except (OSError, ValueError, KeyError, TypeError, WeightsError):
+        return False
 
 
 def read_spec(path: Path) -> Spec:

@@ -1,5 +1,6 @@
 """A row's image in the model's frame, or why there is none."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,10 @@ def read_frame(root: Path, row: Row, frame: tuple[int, int]) -> Framed:
     except ImageError as error:
         return Framed(None, read_size(root, row).size, reason=error.reason)
     except Exception as error:  # whatever one image does to a decoder, the others are still to be answered
-        return Framed(None, None, reason=f"the image broke its decoder ({type(error).__name__}: {error})")
+        size = None
+        with suppress(Exception):
+            size = read_size(root, row).size
+        return Framed(None, size, reason=f"the image broke its decoder ({type(error).__name__}: {error})")
 
 
 def read_size(root: Path, row: Row) -> Framed:

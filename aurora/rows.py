@@ -105,7 +105,7 @@ def read_rows(root: Path) -> Rows:
     for path in _csv_files(root):
         notes = _Notes(path.name)
         try:
-            if not path.resolve().is_relative_to(root.resolve()):
+            if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
                 raise InputError(f"is a link that leads out of the input folder {root}")
             layout = Layout(read_table(path))
             digest.update(f"{path.name}\0{layout.table.digest}\0".encode("utf-8", "surrogateescape"))

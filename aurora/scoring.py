@@ -19,6 +19,8 @@ from aurora.rows import Row, read_rows
 from aurora.tasks import TaskType
 
 _PROBLEMS_SHOWN = 20
+#: How many of the problems are named where nothing could be scored.
+REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,10 @@ def compare(truth: Path, predictions: Path, problems: list[str]) -> list[TaskCas
             found.append(_task_cases(id, kind, Cases(rows, truth, predictions, answers, problems)))
     found = [task for task in found if task.cases.labelled]
     if not found:
-        raise InputError(f"Expected labelled rows in {truth}, found none with a usable label: score labelled data.")
+        reasons = f" ({'; '.join(problems[:REASONS])})" if problems else ""
+        raise InputError(
+            f"Expected labelled rows in {truth}, found none with a usable label{reasons}: score labelled data."
+        )
     return found
 
 

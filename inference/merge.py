@@ -1,44 +1,44 @@
 """The outputs of all shards of a run as the output of the run that was never divided."""
 
+import json
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from shutil import copyfileobj
-from typing import BinaryIO
 
-from aurora.answers import JSON_FILES
-from aurora.errors import InputError
-from inference.journal import ShardRecord, read_shard
-from inference.output import PART, OutputFolder
+from aurora.errors import InputError, UsageError
+from aurora.tasks import TaskType
+from inference.journal import Outcome, ShardRecord, read_shard
+from inference.output import OutputFolder
+from inference.writer import RECORDS, AnswerWriter
 
 
 def merge(folders: Sequence[Path], output: Path) -> int:
     """Join the outputs of shards, given in any order, in `output`; returns the number of rows.
 
+    The shards' journals say what their lists hold, so that these needn't be read.
+
     Raises:
-        InputError: a shard is missing, there twice, not finished, or of another run; or its files were changed.
+        UsageError: `output` is the folder of a shard.
+        InputError: a shard is missing, there twice, not finished, or of another run; or its masks were changed.
         OutputError: `output` can't be written.
     """
     shards = _ordered([read_shard(folder) for folder in folders])
     folder = OutputFolder(output)
-    written: set[int] = set()
-    rows = 0
     for shard in shards:
-        for name, content in _masks(shard):
-            # Of rows that ask for one mask the first counts, whichever shard it is in.
-            if hash(name) not in written:
-                folder.write(name, content)
-                written.add(hash(name))
-        rows += shard.rows
-    try:
-        for name in JSON_FILES.values():
-            part = folder.root / f".{name}{PART}"
-            with part.open("wb") as file:
-                _join([shard.folder / name for shard in shards], file)
-            folder.finish(part, folder.root / name)
-    except OSError as error:
-        raise folder.failure(error) from error
-    return rows
+        if os.path.samefile(shard.folder, folder.root):
+            raise UsageError(f"expected an output folder that is no shard's, found {output}; name another --output")
+    written: set[int] = set()
+    with AnswerWriter(folder) as writer:
+        for shard in shards:
+            for outcome in _outcomes(shard):
+                if outcome.record is not None:
+                    writer.take_over(_kind(outcome.record), outcome)
+                # Of rows that ask for one mask the first counts, whichever shard it is in.
+                elif outcome.mask is not None and hash(outcome.mask) not in written:
+                    folder.write(outcome.mask, _content(shard, outcome))
+                    written.add(hash(outcome.mask))
+    return sum(shard.rows for shard in shards)
 
 
 def _ordered(found: list[ShardRecord]) -> list[ShardRecord]:
@@ -64,42 +64,31 @@ def _ordered(found: list[ShardRecord]) -> list[ShardRecord]:
     return [by_index[index] for index in sorted(by_index)]
 
 
-def _masks(shard: ShardRecord) -> Iterator[tuple[str, bytes]]:
-    """The name and content of every mask of a shard; raises `InputError` unless the shard is whole."""
+def _outcomes(shard: ShardRecord) -> Iterator[Outcome]:
+    """What became of a shard's rows; raises `InputError` unless all are answered."""
     rows = 0
     for outcome in shard.outcomes():
         rows += 1
-        if outcome.mask is None:
-            continue
-        try:
-            content = (shard.folder / outcome.mask).read_bytes()
-        except OSError:
-            content = b""
-        if zlib.crc32(content) != outcome.checksum:
-            raise InputError(
-                f"{shard.folder / outcome.mask} isn't what shard {shard.shard} wrote; run that shard again"
-            )
-        yield outcome.mask, content
-    # Lists that haven't got their names yet were left by a run that was killed at its very end.
-    lists = [(shard.folder / name, shard.folder / f".{name}{PART}") for name in JSON_FILES.values()]
-    if rows != shard.rows or any(part.exists() or not whole.exists() for whole, part in lists):
+        yield outcome
+    if rows != shard.rows:
         raise InputError(
             f"shard {shard.shard} in {shard.folder} has answered {rows} of {shard.rows} rows; finish it with --resume"
         )
 
 
-def _join(lists: list[Path], out: BinaryIO) -> None:
-    """JSON lists of a line per entry, as `AnswerWriter` writes them, one after the other as one such list."""
-    out.write(b"[")
-    for path in lists:
-        with path.open("rb") as file:
-            size = path.stat().st_size - len(b"\n]\n")
-            if size <= 0:  # an empty list
-                continue
-            file.seek(1)
-            if out.tell() > 1:
-                out.write(b",")
-            copyfileobj(file, out)
-            out.seek(-len(b"\n]\n"), 1)
-            out.truncate()
-    out.write(b"]\n" if out.tell() == 1 else b"\n]\n")
+def _content(shard: ShardRecord, outcome: Outcome) -> bytes:
+    """The mask that an outcome names; raises `InputError` unless it is as it was written."""
+    path = shard.folder / str(outcome.mask)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        content = b""
+    if zlib.crc32(content) != outcome.checksum:
+        raise InputError(f"{path} isn't what shard {shard.shard} wrote; run that shard again")
+    return content
+
+
+def _kind(record: str) -> TaskType:
+    """The type of the row that a list's entry answers, which its fields tell."""
+    fields = json.loads(record).keys()
+    return next(kind for kind, model in RECORDS.items() if model.model_fields.keys() == fields)

@@ -3,6 +3,7 @@
 import errno
 import os
 import pwd
+import secrets
 import shutil
 import stat
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from aurora.errors import OutputError
 
 PART = ".part"
+#: How the temporary name of a mask ends; it begins with what tells apart those who write to one folder.
 _MASK_PART = f".mask{PART}"
 # What a name can be at fault for, as opposed to a full or broken disk.
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ}
@@ -37,7 +39,8 @@ class OutputFolder:
         try:
             root.mkdir(parents=True, exist_ok=True)
             self.root = root.resolve()
-            probe = self.root / f".write-test{PART}"
+            self.token = secrets.token_hex(4)
+            probe = self.root / f".{self.token}.write-test{PART}"
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
@@ -55,7 +58,7 @@ class OutputFolder:
             OutputError: writing failed for another reason.
         """
         target = self.root / name
-        part = target.with_name(_MASK_PART)
+        part = target.with_name(f".{self.token}{_MASK_PART}")
         try:
             self._make(target.parent)
             part.write_bytes(content)
@@ -80,8 +83,9 @@ class OutputFolder:
     def sweep(self) -> None:
         """Remove what a run that was killed left of masks, anywhere in the folder; raises `OSError`."""
         for place, _, names in os.walk(self.root):
-            if _MASK_PART in names:
-                os.unlink(os.path.join(place, _MASK_PART))
+            for name in names:
+                if name.startswith(".") and name.endswith(_MASK_PART):
+                    os.unlink(os.path.join(place, name))
 
     def failure(self, error: OSError) -> OutputError:
         """The error to end with when writing fails in mid-run."""

@@ -1,7 +1,9 @@
 """A finished set of answers as the zip of a validation upload; one that is incomplete or malformed is refused."""
 
+import stat
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from aurora.answers import JSON_FILES, ClassificationAnswer, DetectionAnswer, RegressionAnswer
+from aurora.answers import JSON_FILES, ClassificationAnswer, DetectionAnswer, RegressionAnswer, fallback_size
 from aurora.cases import Entry, Key, read_answers
 from aurora.errors import AuroraError, ImageError, InputError, OutputError
 from aurora.images import image_size, read_mask
@@ -76,7 +78,7 @@ def _record_problems(kind: TaskType, rows: dict[Key, Row], found: dict[Key, Entr
             yield f"{row.source}: {plain(row.image_path)} has no answer"
             continue
         try:
-            _check(RECORDS[kind].model_validate(found[key]), row)
+            _check(RECORDS[kind].model_validate(found[key], strict=True), row)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             yield f"{row.source}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -109,11 +111,17 @@ def _check(record: Any, row: Row) -> None:
 def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
     """The name of the row's mask; raises `ValueError` or `ImageError` unless it is one that answers the row."""
     name = answer_mask_path(row)
-    if not (predictions / name).is_file():
+    try:
+        there = stat.S_ISREG((predictions / name).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        there = False
+    except OSError as error:
+        raise ValueError(f"the mask {plain(name)[:200]} can't be read: {error.strerror}") from None
+    if not there:
         raise ValueError(f"the mask {plain(name)} is missing")
     mask = read_mask(predictions / name)
     try:
-        size = image_size(image_file(root, row), root)
+        size = fallback_size(image_size(image_file(root, row), root))
     except ImageError:
         size = mask.shape  # an image that can't be read may be answered by a mask of any size
     if mask.shape != size:
@@ -135,4 +143,5 @@ def _write(predictions: Path, files: list[str], out: Path) -> None:
     except OSError as error:
         raise OutputError(f"can't write {out} ({error.strerror}); name another place with --out") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept it from being written
+            beside.unlink(missing_ok=True)

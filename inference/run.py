@@ -4,13 +4,14 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aurora.engine.engine import Engine, open_engine
+from aurora.errors import UsageError
 from aurora.limits import fitting_batch
 from aurora.rows import Row, read_rows
 from aurora.stopping import Stop, stop_signals
@@ -61,6 +62,7 @@ class _Ended:
 
 def _run(settings: RunSettings) -> _Ended:
     start = time.monotonic()
+    _check_apart(settings.input, settings.output)
     folder = OutputFolder(settings.output)
     sheets = OutputFolder(settings.preview, "--preview") if settings.preview else None
     report = _report(settings)
@@ -100,6 +102,16 @@ def _run(settings: RunSettings) -> _Ended:
     return _Ended(text, stopped, summary.flawless)
 
 
+def _check_apart(root: Path, output: Path) -> None:
+    """Raise `UsageError` if answers would be written over the labels: a mask's place is that of its true mask."""
+    with suppress(OSError):  # one of them isn't there yet
+        if os.path.samefile(root, output):
+            raise UsageError(
+                f"expected an output folder that isn't the input, found {output} for both, where answers would replace "
+                "the labels; name another one with --output"
+            )
+
+
 def _report(settings: RunSettings) -> "Report | None":
     if settings.report is None:
         return None
@@ -113,7 +125,7 @@ def _taken_over(plan: Plan, journal: Journal, writer: AnswerWriter) -> Iterator[
     requests = chain.from_iterable(job.requests for job in plan.jobs())
     for outcome in chain.from_iterable(journal.replay()):
         row = next(requests).row
-        writer.take_over(row, outcome)
+        writer.take_over(row.type, outcome)
         yield row, outcome
     if journal.rows:
         print(f"{journal.rows} rows are taken over from the run that was interrupted", flush=True)

@@ -59,6 +59,7 @@ class AnswerWriter:
                     raise IsADirectoryError(errno.EISDIR, f"{name} is a folder there")
             for kind, name in JSON_FILES.items():
                 self.lists[kind] = (self.folder.root / f".{name}{PART}").open("wb")
+                self.folder.own(self.folder.root / f".{name}{PART}")  # who may have to go on as the owner
                 self.lists[kind].write(b"[")
         except OSError as error:
             raise self.folder.failure(error) from error
@@ -78,11 +79,11 @@ class AnswerWriter:
             outcome = Outcome(record=answer.model_dump_json())
         except ValueError as error:
             return Outcome(unwritten=str(error))
-        self.take_over(row, outcome)
+        self.take_over(row.type, outcome)
         return outcome
 
-    def take_over(self, row: Row, outcome: Outcome) -> None:
-        """Enter a row into its list; its mask, if it has one, is in its place already.
+    def take_over(self, kind: TaskType, outcome: Outcome) -> None:
+        """Enter the outcome of a row of this type into its list; its mask, if it has one, is in its place already.
 
         Raises:
             OutputError: writing failed.
@@ -91,7 +92,7 @@ class AnswerWriter:
             self.masks.add(hash(outcome.mask))
         if outcome.record is None:
             return
-        file = self.lists[row.type]
+        file = self.lists[kind]
         try:
             file.write(b"\n" if file.tell() == 1 else b",\n")
             file.write(outcome.record.encode())

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from aurora.checkpoint import Spec
+from aurora.checkpoint import Spec, is_export_of
 from aurora.errors import UsageError, WeightsError
 from aurora.tasks import TaskType
 
@@ -75,11 +75,12 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
     """Load `weights` (see `default_weights`) with the engine asked for, or the one that fits.
 
     Unasked, an `.onnx` file or a machine without an NVIDIA driver means ONNX Runtime, which starts at once
-    and is the faster one on a CPU; a machine with one means PyTorch.
+    and is the faster one on a CPU; a machine with one means PyTorch, and so does an export that is one of other weights
+    than the checkpoint it lies beside.
 
     Raises:
         UsageError: the engine isn't installed.
-        WeightsError: the weights can't be used.
+        WeightsError: the weights can't be used, or the export that ONNX Runtime needs is one of other weights.
         DeviceError: the device isn't there.
     """
     path = weights or default_weights()
@@ -89,7 +90,15 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
             raise UsageError("the onnx engine needs onnxruntime, which isn't installed: pip install onnxruntime")
         from aurora.engine.onnx_runtime import OnnxEngine
 
-        return OnnxEngine(_onnx_of(path), device, tensorrt=name == "tensorrt")
+        export = _onnx_of(path)
+        found = OnnxEngine(export, device, tensorrt=name == "tensorrt")
+        if path == export or is_export_of(found.spec, path):
+            return found
+        if engine or find_spec("torch") is None:
+            raise WeightsError(
+                f"expected an export of {path} in {export}, found one of other weights; "
+                f"make it again with 'python -m training export --weights {path} --out {export}'"
+            )
     if find_spec("torch") is None:
         raise UsageError("the torch engine needs PyTorch, which isn't installed: pip install torch safetensors")
     from aurora.engine.pytorch import TorchEngine
@@ -125,7 +134,9 @@ def nvidia_driver() -> bool:
 def _onnx_of(path: Path) -> Path:
     """The ONNX export that lies beside a checkpoint."""
     export = path.with_suffix(".onnx")
-    if path.is_file() and not export.is_file():
+    if not path.is_file():
+        raise WeightsError(f"no weights file {path}; name one with --weights")
+    if not export.is_file():
         raise WeightsError(
             f"the onnx engine needs {export}, which is not there; "
             f"make it with 'python -m training export --weights {path} --out {export}'"

@@ -43,7 +43,8 @@ class TorchEngine:
         self.batch_size = GPU_BATCH if self.cuda else CPU_BATCH
         self.lanes = 2 if self.cuda else 1
         self.own = local()
-        self.name = f"PyTorch {torch.__version__} on {self.device}"
+        # Without its number: whichever of a machine's GPUs computes, a shard is one of the same run.
+        self.name = f"PyTorch {torch.__version__} on {self.device.type}"
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         """See `aurora.engine.engine.Engine.run`."""

@@ -119,16 +119,25 @@ def test_a_mask_that_was_changed_is_named(three: list[Path], tmp_path: Path) -> 
         merge(folders, tmp_path / "out")
 
 
-@pytest.mark.parametrize("left", ["no list", "a list without its name"])
-def test_a_shard_killed_at_its_very_end_is_unfinished(three: list[Path], tmp_path: Path, left: str) -> None:
+@pytest.mark.parametrize("left", [None, b"", b"[\n{", b'[\n{"task_id": "another"}\n]\n'])
+def test_whatever_became_of_a_shards_lists_the_merged_ones_are_whole(
+    whole: dict[str, bytes], three: list[Path], tmp_path: Path, left: bytes | None
+) -> None:
     folders = copies(three, tmp_path / "killed")
-    name = next(iter(JSON_FILES.values()))
-    if left == "no list":
+    for name in JSON_FILES.values():
         (folders[2] / name).unlink()
-    else:
-        (folders[2] / f".{name}.part").touch()
-    with pytest.raises(InputError, match=r"shard 3/3 in .*; finish it with --resume"):
-        merge(folders, tmp_path / "out")
+        if left is not None:
+            (folders[2] / name).write_bytes(left)
+    merge(folders, tmp_path / "out")
+    assert content(tmp_path / "out") == whole
+
+
+def test_shards_are_not_merged_into_one_of_them(three: list[Path], tmp_path: Path) -> None:
+    folders = copies(three, tmp_path / "shards")
+    before = [content(folder) for folder in folders]
+    with pytest.raises(UsageError, match=r"expected an output folder that is no shard's, found .*2; name another"):
+        merge(folders, tmp_path / "shards" / ".." / "shards" / "2")
+    assert [content(folder) for folder in folders] == before
 
 
 @pytest.mark.parametrize(

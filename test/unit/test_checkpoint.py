@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from aurora import checkpoint
-from aurora.errors import WeightsError
+from aurora.errors import OutputError, WeightsError
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.tasks import OFFICIAL, TaskType
@@ -123,3 +123,9 @@ def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int], st
         assert expected.keys() == found.keys()
         for kind in rows:
             np.testing.assert_allclose(found[kind], expected[kind], atol=1e-4)
+
+
+def test_a_place_where_no_file_can_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="name another place with --out"):
+        checkpoint.save(tmp_path / "file" / "w.safetensors", Aurora(CONFIG, OFFICIAL), {})

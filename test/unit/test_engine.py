@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from aurora import checkpoint
-from aurora.engine import onnx_runtime
+from aurora.engine import engine as engine_module
+from aurora.engine import onnx_runtime, pytorch
 from aurora.engine.engine import DEFAULT_WEIGHTS, MODEL_FOLDER, default_weights, open_engine
 from aurora.engine.onnx_runtime import OnnxEngine
 from aurora.engine.pytorch import TorchEngine
@@ -158,3 +159,40 @@ def test_loading_leaves_the_slow_parts_of_pytorch_asleep(saved: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("set()", "")
+
+
+@pytest.fixture
+def outdated(saved: Path, tmp_path: Path) -> Path:
+    """A checkpoint that was trained further after its export was made."""
+    for suffix in (".safetensors", ".onnx"):
+        (tmp_path / "w").with_suffix(suffix).write_bytes(saved.with_suffix(suffix).read_bytes())
+    checkpoint.save(tmp_path / "w.safetensors", Aurora(CONFIG, OFFICIAL), {"step": 2})
+    return tmp_path / "w.safetensors"
+
+
+def test_an_export_of_other_weights_does_not_answer_for_a_checkpoint(
+    saved: Path, outdated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(open_engine(saved, None, "cpu"), OnnxEngine)
+    assert isinstance(open_engine(outdated, None, "cpu"), TorchEngine)
+    refusal = r"expected an export of .*w\.safetensors in .*w\.onnx, found one of other weights; make it again"
+    with pytest.raises(WeightsError, match=refusal):
+        open_engine(outdated, "onnx", "cpu")
+    assert isinstance(open_engine(outdated.with_suffix(".onnx"), None, "cpu"), OnnxEngine)
+    monkeypatch.setattr(engine_module, "find_spec", lambda name: None if name == "torch" else True)
+    with pytest.raises(WeightsError, match=refusal):
+        open_engine(outdated, None, "cpu")
+    outdated.write_bytes(b"\xff" * 100)
+    with pytest.raises(WeightsError, match=refusal):
+        open_engine(outdated, None, "cpu")
+    outdated.unlink()
+    with pytest.raises(WeightsError, match="no weights file"):
+        open_engine(outdated, None, "cpu")
+
+
+def test_whichever_gpu_computes_an_engine_is_called_the_same(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = set()
+    for index in (0, 1):
+        monkeypatch.setattr(pytorch, "open_device", lambda _, index=index: torch.device("cpu", index))
+        names.add(TorchEngine(saved, "auto").name)
+    assert len(names) == 1

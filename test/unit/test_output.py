@@ -180,3 +180,16 @@ def test_what_root_writes_belongs_to_the_folders_owner(tmp_path: Path) -> None:
     OutputFolder(tmp_path).write("S/Two/a.png", b"1")
     owners = {(place.stat().st_uid, place.stat().st_gid) for place in tmp_path.rglob("*")}
     assert owners == {(OWNER, OWNER + 1)}
+
+
+def test_those_who_write_to_one_folder_do_not_swap_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = OutputFolder(tmp_path), OutputFolder(tmp_path)
+    finish = first.finish
+
+    def interrupted(part: Path, target: Path) -> None:
+        second.write("b.json", b"second")
+        finish(part, target)
+
+    monkeypatch.setattr(first, "finish", interrupted)
+    first.write("a.json", b"first")
+    assert content(tmp_path) == {"a.json": b"first", "b.json": b"second"}

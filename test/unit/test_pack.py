@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from support.files import png_header
 
-from aurora.errors import InputError, OutputError
+from aurora.errors import InputError, OutputError, UsageError
 from inference.pack import pack
 from inference.run import run
 from inference.settings import RunSettings
@@ -85,6 +86,8 @@ def test_the_zip_holds_what_is_inside_the_folder_and_nothing_else(
         (edited(BOXES, lambda entries: entries[0]["bbox_normalized"].pop()), "bbox_normalized: List should have"),
         (edited(BOXES, lambda entries: entries[0].update(bbox_normalized=[0, 0, 2, 2])), "less than or equal to 1"),
         (edited(POINTS, lambda entries: entries[0]["predicted_points_pixels"].pop()), "numbers for the points"),
+        (edited(CLASSES, lambda entries: entries[0].update(predicted_class="0")), "predicted_class: .*valid integer"),
+        (edited(BOXES, lambda entries: entries[0].update(bbox_pixels=["0", 0, 1, 1])), "bbox_pixels.0: .*valid number"),
     ],
 )  # fmt: skip
 def test_a_damaged_set_is_refused(
@@ -107,3 +110,32 @@ def test_a_zip_that_cannot_be_written_is_said(sample_cases: Path, answered: Path
     (tmp_path / "a.zip").mkdir()
     with pytest.raises(OutputError, match="name another place with --out"):
         pack(sample_cases, answered, tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("name", ["file/a.zip", f"{'x' * 300}.zip"])
+def test_a_place_where_no_zip_can_be_is_said(sample_cases: Path, answered: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="name another place with --out"):
+        pack(sample_cases, answered, tmp_path / name)
+
+
+def test_the_neutral_answer_to_an_image_too_large_for_a_mask_is_packed(tmp_path: Path) -> None:
+    (tmp_path / "in" / "csv_files").mkdir(parents=True)
+    (tmp_path / "in" / "csv_files" / "lung.csv").write_text(
+        "task_id,task_name,num_classes,image_path,mask_path\nlung,segmentation,2,../i.png,../m.png\n"
+    )
+    (tmp_path / "in" / "i.png").write_bytes(png_header(40000, 40000))
+    settings = RunSettings(input=tmp_path / "in", output=tmp_path / "out", engine="onnx", device="cpu")
+    assert run(settings) == 0
+    pack(tmp_path / "in", tmp_path / "out", tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert "m.png" in archive.namelist()
+
+
+def test_answers_are_not_written_over_the_labels(tmp_path: Path) -> None:
+    (tmp_path / "in" / "csv_files").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    settings = RunSettings(input=tmp_path / "in", output=tmp_path / "link", engine="onnx", device="cpu")
+    with pytest.raises(UsageError, match=r"expected an output folder that isn't the input, found .*link for both"):
+        run(settings)
+    assert list((tmp_path / "in").iterdir()) == [tmp_path / "in" / "csv_files"]

@@ -134,3 +134,15 @@ def test_a_row_says_its_patient_where_it_has_one(tmp_path: Path) -> None:
     found = read_rows(folder(tmp_path, a=text))
     assert [row.patient for row in found.rows] == ["p 1", "7", None, None]
     assert (found.problems, found.rows[0].labels) == ([], {})
+
+
+def test_a_link_to_itself_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "csv_files").mkdir()
+    (tmp_path / "csv_files" / "a.csv").symlink_to("a.csv")
+    (tmp_path / "csv_files" / "b.csv").write_text(
+        "task_id,task_name,num_classes,image_path\nbreast_2cls,classification,2,../i.png\n"
+    )
+    found = read_rows(tmp_path)
+    assert [row.task_id for row in found.rows] == ["breast_2cls"]
+    assert [problem.source for problem in found.problems] == ["a.csv"]
+    assert not found.complete

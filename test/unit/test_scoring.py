@@ -219,3 +219,20 @@ def test_the_text_shows_the_true_numbers_beside_the_composite(truth: Path, out: 
     assert lines[-5].split() == ["composite", "0.750"]
     assert {line.index(cell) for line, cell in zip(lines[1:3], ("2/2", "2/2"), strict=True)} == {lines[0].index("answ")}
     assert lines[-2:] == [f"{POINTS} is missing: every Regression task scores 0", "reg: 1 of 1 rows have no prediction"]
+
+
+def test_without_a_number_of_classes_an_official_task_has_the_challenges(tmp_path: Path) -> None:
+    for root in (tmp_path / "truth", tmp_path / "out"):
+        write_mask(root / "Segmentation" / "0.png", 20)
+    (tmp_path / "truth" / "csv_files").mkdir()
+    write_mask(tmp_path / "truth" / "i" / "0.png", 20)
+    table = tmp_path / "truth" / "csv_files" / "a.csv"
+    table.write_text(
+        "task_id,task_name,image_path,mask_path\nbreast_lesion,segmentation,../i/0.png,../Segmentation/0.png\n"
+    )
+    scores = score(tmp_path / "truth", tmp_path / "out")
+    assert scores.composite == 1
+    assert scores.problems == ["a.csv:2: has the num_classes '' instead of a whole number from 1 to 256"]
+    table.write_text(table.read_text().replace("breast_lesion", "mine"))
+    with pytest.raises(InputError, match="mine: expected a whole number in num_classes, found none in any row"):
+        score(tmp_path / "truth", tmp_path / "out")

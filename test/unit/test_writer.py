@@ -183,7 +183,7 @@ def test_what_is_taken_over_stands_in_the_lists_and_keeps_its_mask(tmp_path: Pat
     before = (tmp_path / JSON_FILES[DETECTION]).read_bytes()
     with AnswerWriter(OutputFolder(tmp_path)) as again:
         for case, outcome in zip([row(DETECTION), masked("../S/1.png")], outcomes, strict=True):
-            again.take_over(case, outcome)
+            again.take_over(case.type, outcome)
         put(again, masked("../S/1.png", 3), MASK + 1)
     assert (tmp_path / JSON_FILES[DETECTION]).read_bytes() == before
     np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
@@ -218,3 +218,11 @@ def test_what_root_answers_belongs_to_the_folders_owner(tmp_path: Path) -> None:
     with AnswerWriter(OutputFolder(tmp_path)) as writer:
         put(writer, masked("../S/1.png"), MASK)
     assert {place.stat().st_uid for place in tmp_path.rglob("*")} == {4343}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_lists_that_are_being_written_belong_to_the_folders_owner(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4343, 4344)
+    with AnswerWriter(OutputFolder(tmp_path)):
+        owners = [(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()]
+    assert owners == 3 * [(4343, 4344)]

@@ -124,6 +124,15 @@ def no_export(bench: Bench) -> Ended:
     return bench.run(weights=bench.folder / "w.safetensors")
 
 
+@fault(SECTION, "a checkpoint beside the ONNX export of another")
+def other_export(bench: Bench) -> Ended:
+    shutil.copy(bench.weights, bench.folder / "w.onnx")
+    spec = json.loads(read_metadata(bench.weights.with_suffix(".safetensors"))[KEY])
+    metadata = {KEY: json.dumps(spec | {"provenance": spec["provenance"] | {"step": 1}})}
+    save_file(load_file(bench.weights.with_suffix(".safetensors")), bench.folder / "w.safetensors", metadata)
+    return bench.run(weights=bench.folder / "w.safetensors")
+
+
 @fault(SECTION, "checksums that are no text")
 def odd_checksums(bench: Bench) -> Ended:
     shutil.copy(bench.weights, bench.folder / "w.onnx")
