@@ -85,6 +85,25 @@ def fit(
 
 
 @main.command(context_settings=ENVIRONMENT)
+@click.option("--config", type=FILE, required=True, help="YAML file; see training/configs/.")
+@click.option("--data", type=FOLDER, required=True, multiple=True, help="Input root; may be repeated.")
+@click.option("--out", type=FILE, required=True, help="Checkpoint to write (.safetensors).")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
+    """Train a model without labels, to paint in hidden squares of images. KEY=VALUE changes single settings.
+
+    A training configuration takes the file as `start`.
+    """
+    from training.config import load_config
+    from training.fit.group import joined
+    from training.masked.pretrain import pretrain as train
+
+    settings = load_config(config, changes)
+    with joined(settings.device) as group:
+        click.echo(f"weights: {train(settings, data, out, group)}")
+
+
+@main.command(context_settings=ENVIRONMENT)
 @click.option("--config", type=FILE, required=True, help="YAML file: the default that each row changes.")
 @click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
 @click.option("--val", type=FOLDER, multiple=True, help="Labelled input root to score on.")

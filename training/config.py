@@ -29,6 +29,9 @@ class FitConfig(BaseModel):
     preset: Literal["tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
     #: A file made by `import-encoder`; it replaces the preset's encoder, shape and weights.
     encoder: Path | None = None
+    #: A checkpoint to begin with; it replaces the preset, shape and weights, and gives the tasks that it knows their
+    #: heads.
+    start: Path | None = None
     #: Height and width of the frame that images are stretched to, multiples of 32.
     image_size: Size = (256, 256)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aurora import checkpoint
 from aurora.checkpoint import ONNX_VERSION, Spec
+from aurora.errors import WeightsError
 from aurora.model.aurora import Aurora
 from aurora.tasks import TaskType, of_type
 
@@ -39,9 +40,14 @@ def export(weights: Path, out: Path) -> None:
     """Write `weights` to `out` as ONNX, or, if `out` ends in .safetensors, as a checkpoint in float16.
 
     The tensors of a large model go to a file of their own beside `out`, its name and ".data". Checksums are entered in
-    the `SHA256SUMS` beside `out`. Raises `WeightsError` for unusable weights.
+    the `SHA256SUMS` beside `out`. Raises `WeightsError` for unusable weights, and for those that answer no task.
     """
     model, spec = checkpoint.load(weights)
+    if not spec.tasks:
+        raise WeightsError(
+            f"expected weights that answer tasks, found none in {weights}; train some first with "
+            f"'python -m training fit' and start={weights}"
+        )
     if out.suffix == ".safetensors":
         checkpoint.save(out, model, spec.provenance, half=True)
         return

@@ -48,10 +48,13 @@ class Aurora(nn.Module):
         Returns:
             For each type in `rows`, (R, channels, ...) with the channels of all of the type's tasks.
         """
-        pixels = normalise(images)
-        details, extra = self.stem(pixels) if self.stem else ([], None)
-        levels = self.pyramid(self.encoder(pixels, extra), details)
+        levels = self.levels(normalise(images))
         return {
             kind: self.heads[kind.value]([level.index_select(0, index) for level in levels])
             for kind, index in rows.items()
         }
+
+    def levels(self, pixels: Tensor) -> list[Tensor]:
+        """Of normalised pixels (B, 3, H, W) the pyramid's levels (B, width, H/stride, W/stride), fine to coarse."""
+        details, extra = self.stem(pixels) if self.stem else ([], None)
+        return self.pyramid(self.encoder(pixels, extra), details)

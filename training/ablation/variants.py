@@ -13,8 +13,8 @@ from aurora.model.encoder import Encoder
 from aurora.model.heads import HEADS, ClassificationHead
 from aurora.model.pyramid import ConvBlock, Lateral, upsample
 from aurora.tasks import Registry, TaskType, channel_slices, of_type
+from training.fit.beginning import MakeModel
 from training.fit.losses import HEATMAP_SIGMA_CELLS, cell_centres
-from training.fit.trainer import MakeModel
 
 
 def scramble(tokens: Tensor) -> Tensor:

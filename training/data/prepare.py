@@ -39,7 +39,7 @@ def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tup
 
 
 def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
-    _tell([f"{problem.source}: {problem.message}" for root in roots for problem in read_rows(root).problems])
+    tell([f"{problem.source}: {problem.message}" for root in roots for problem in read_rows(root).problems])
     cases = load_cases(roots, config.left_right)
     if config.tasks is not None:
         _check_named("tasks", config.tasks, cases)
@@ -54,7 +54,7 @@ def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
                 raise
             problems.append(f"left out: {error}")
     if problems:
-        _tell([*problems, f"{len(problems)} of {len(cases)} rows left out"])
+        tell([*problems, f"{len(problems)} of {len(cases)} rows left out"])
     if not usable:
         raise InputError(f"expected rows to train on, found none that can be used among {len(cases)}")
     return usable
@@ -80,7 +80,7 @@ def _report_leaks(cases: list[Case], validation: list[Case]) -> None:
         print(f"warning: {share} share an image or a patient with the training data; their scores flatter", flush=True)
 
 
-def _tell(lines: list[str]) -> None:
+def tell(lines: list[str]) -> None:
     """Print the first lines and the last."""
     for line in lines if len(lines) <= SHOWN else [*lines[: SHOWN - 1], f"and {len(lines) - SHOWN} more", lines[-1]]:
         print(line, flush=True)

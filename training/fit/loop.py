@@ -22,12 +22,12 @@ from aurora.tasks import Registry
 from training.config import FitConfig
 from training.data.cases import Case, task_registry
 from training.evaluation.evaluate import composite, evaluate
+from training.fit.beginning import MakeModel, check_beginning
 from training.fit.feed import Feed
 from training.fit.group import Group
 from training.fit.log import Log, epoch_line, task_table
 from training.fit.state import has_state, load_state, save_state
-from training.fit.trainer import MakeModel, Trainer
-from training.qwen.encoder_file import read_encoder
+from training.fit.trainer import Trainer
 
 WEIGHTS, CONFIG = "best.safetensors", "config.json"
 #: What may differ between a run and its continuation.
@@ -73,8 +73,7 @@ def fit(
 
 def check_run(config: FitConfig, out: Path, group: Group, *, resume: bool) -> None:
     """Make `out` ready, and raise what `fit` would, as far as it can be known before the data is read."""
-    if config.encoder:
-        read_encoder(config.encoder)
+    check_beginning(config)
     if group.first:
         _open_folder(out, config, resume)
     group.wait()
@@ -214,7 +213,7 @@ class _Run:
             "torch": torch.__version__,
             "hardware": f"{self.trainer.device}, {threads}" + (f", {count} processes" if count > 1 else ""),
             "config": self.config.model_dump(mode="json"),
-            "encoder": self.trainer.encoder_source,
+            **self.trainer.origin,
             "data": list(self.sources),
             "cases": self.sizes,
             "step": step,

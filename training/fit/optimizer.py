@@ -25,19 +25,19 @@ def freeze(encoder: Encoder, blocks: int) -> None:
             module.requires_grad_(False)
 
 
-def make_optimizer(model: Aurora, balance: nn.Module, config: FitConfig) -> Optimizer:
-    """AdamW over everything that isn't frozen, with a learning rate per layer.
+def make_optimizer(model: Aurora, beside: nn.Module, config: FitConfig) -> Optimizer:
+    """AdamW over the model, but for what is frozen, and what learns `beside` it, with a learning rate per layer.
 
     Of an encoder of L blocks, block i learns at `learning_rate * layer_decay ** (L - i)`, the embeddings at the
     rate of a block before the first, all else at the full rate (layer-wise decay: Bao et al., BEiT, 2022).
-    Matrices and kernels decay; norms, biases, positions and the learned balance don't.
+    The model's matrices and kernels decay; norms, biases, positions and all that is beside it don't.
     """
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim > 1 and "pos_embed" not in name
             groups[_layers_above(name, model.encoder.config.depth), decays].append(parameter)
-    groups[0, False] += balance.parameters()
+    groups[0, False] += beside.parameters()
     records: list[dict[str, Any]] = [
         {
             "params": parameters,

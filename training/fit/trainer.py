@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -11,22 +11,18 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from aurora.errors import DeviceError, UsageError
+from aurora.errors import DeviceError
 from aurora.model.aurora import Aurora
-from aurora.model.config import PRESETS, ModelConfig
 from aurora.tasks import Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
 from training.fit.balance import LossBalance
+from training.fit.beginning import MakeModel, first_model
 from training.fit.feed import Batch
 from training.fit.group import Group
 from training.fit.losses import LOSSES, loss_weight
-from training.fit.optimizer import freeze, make_optimizer, set_rate
+from training.fit.optimizer import make_optimizer, set_rate
 from training.fit.sampler import TaskSampler
 from training.fit.spread import Spread, cut, like, load_whole, put_together, whole
-from training.qwen.encoder_file import load_encoder, read_encoder
-
-#: What builds the network: `Aurora`, or something that differs from it.
-MakeModel = Callable[[ModelConfig, Registry], Aurora]
 
 
 class Trainer:
@@ -40,8 +36,7 @@ class Trainer:
         make_model: builds the network.
 
     Raises:
-        UsageError: the configuration doesn't fit the encoder.
-        WeightsError: the configuration's encoder file can't be used.
+        UsageError, WeightsError: as `first_model` does.
     """
 
     def __init__(
@@ -54,7 +49,7 @@ class Trainer:
     ) -> None:
         self.config, self.group, self.device = config, group, group.device
         torch.manual_seed(config.seed)
-        self.model, self.encoder_source = _build(config, tasks, make_model)
+        self.model, self.origin = first_model(config, tasks, make_model)
         self.model.to(self.device)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.spread = Spread(self.model, group, pieces=config.parallel == "fsdp")
@@ -198,19 +193,3 @@ def task_losses(
     wanted = {task.type for task in losses}
     idle = [outputs[kind].sum() * 0.0 for kind in batch.rows if kind not in wanted]
     return losses, torch.stack(idle).sum() if idle else torch.zeros((), device=device)
-
-
-def _build(config: FitConfig, tasks: Registry, make_model: MakeModel) -> tuple[Aurora, dict[str, Any]]:
-    """The model to be trained, and where its encoder's weights come from; nothing if they are random."""
-    preset = PRESETS[config.preset]
-    file = read_encoder(config.encoder) if config.encoder else None
-    shape = file.config if file else preset.encoder
-    try:
-        model = make_model(replace(preset, encoder=shape, image_size=config.image_size), tasks)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    if file:
-        load_encoder(model.encoder, file)
-    freeze(model.encoder, config.freeze_blocks)
-    model.encoder.recompute = config.gradient_checkpointing
-    return model, file.provenance if file else {}

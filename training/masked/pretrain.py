@@ -1,0 +1,105 @@
+"""Pre-training from its first step to its last."""
+
+import math
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from aurora import __version__, checkpoint
+from aurora.errors import DeviceError, Stopped, UsageError
+from aurora.model.aurora import Aurora, normalise
+from aurora.stopping import stop_signals
+from training.config import FitConfig
+from training.fit.beginning import first_model
+from training.fit.group import Group
+from training.fit.optimizer import make_optimizer, set_rate
+from training.masked.painter import Painter, hide
+from training.masked.pictures import Album, find_pictures
+
+
+def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: Group) -> Path:
+    """Train a model without tasks to paint in what is hidden of images; returns `out`, a checkpoint to start from.
+
+    It is written every `save_every` steps and at the end. Of the configuration count the model, the images, the steps,
+    the optimizer and the machine; `accumulate`, `ema_decay` and what concerns tasks don't.
+
+    Args:
+        data: input roots, labelled or not.
+        group: this process; there must be no other.
+
+    Raises:
+        UsageError: the configuration doesn't fit the encoder, or there are several processes.
+        WeightsError: the configuration's encoder file or checkpoint can't be used.
+        InputError, ImageError: there is no image, or, unless the configuration skips it, one that can't be read.
+        DeviceError: a loss that isn't finite.
+        OutputError: `out` can't be written.
+        Stopped: SIGTERM or SIGINT came; the weights are written.
+    """
+    if group.count > 1:
+        raise UsageError(f"expected one process for pre-training, found {group.count}; start it without torchrun")
+    torch.manual_seed(config.seed)
+    model, origin = first_model(config, {}, Aurora)
+    album = Album(find_pictures(data, config.bad_cases), config)
+    print(f"{len(album.pictures):,} images to learn from", flush=True)
+    work = _Work(config, Painter(model).to(group.device), group.device)
+    provenance: dict[str, Any] = {
+        "version": __version__,
+        "torch": torch.__version__,
+        "config": config.model_dump(mode="json"),
+        **origin,
+        "data": [folder.name for folder in data],
+        "images": len(album.pictures),
+    }
+    with stop_signals() as stop:
+        for step, images in enumerate(islice(album, config.steps), start=1):
+            work.step(step, torch.from_numpy(images))
+            ended = step == config.steps or stop.wanted
+            if ended or step % config.log_every == 0:
+                print(work.line(step), flush=True)
+            if ended or step % config.save_every == 0:
+                checkpoint.save(out, model, {**provenance, "step": step, "skipped": len(album.skipped)})
+            if stop.wanted and step < config.steps:
+                raise Stopped(f"stopped at step {step} of {config.steps}; start={out} begins with its weights")
+    return out
+
+
+class _Work:
+    """The network, its optimizer, and the losses since the last line."""
+
+    def __init__(self, config: FitConfig, painter: Painter, device: torch.device) -> None:
+        self.config, self.painter, self.device = config, painter, device
+        self.optimizer = make_optimizer(painter.model, painter.paint, config)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.losses: list[float] = []
+        self.since = time.monotonic()
+
+    def step(self, number: int, images: torch.Tensor) -> None:
+        hidden = hide(len(images), self.painter.grid, self.generator).to(self.device)
+        bf16 = self.config.precision == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+            loss = self.painter(normalise(images.to(self.device)), hidden)
+        self.optimizer.zero_grad()
+        loss.backward()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        self.losses.append(loss.item())
+        if not (math.isfinite(self.losses[-1]) and torch.isfinite(norm)):
+            raise DeviceError(
+                f"expected a finite loss and gradient, found a loss of {self.losses[-1]} at step {number}; "
+                "lower learning_rate, or use precision=fp32"
+            )
+        set_rate(self.optimizer, self.config, number)
+        self.optimizer.step()
+
+    def line(self, step: int) -> str:
+        """One line on the steps since the last one."""
+        now = time.monotonic()
+        speed = len(self.losses) * self.config.batch_size / (now - self.since)
+        loss = sum(self.losses) / len(self.losses)
+        self.losses, self.since = [], now
+        return f"step {step} of {self.config.steps}  loss {loss:.4f}  {speed:.1f} images/s"
