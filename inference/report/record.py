@@ -1,4 +1,4 @@
-"""What a run reports as data; `python -m inference schema report` prints the schema of this."""
+"""What a run reports as data; `python -m inference schema report.json` prints the schema of this."""
 
 from datetime import datetime
 from typing import Literal
