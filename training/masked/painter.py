@@ -8,8 +8,8 @@ from aurora.model.aurora import Aurora
 from aurora.model.config import STRIDES
 from aurora.model.pyramid import fuse
 
-#: The share of the squares that is hidden. Xie et al. found it best with squares of 32 pixels, which are two patches,
-#: in images of 192 (SimMIM, CVPR 2022).
+#: The share of the squares that is hidden. Xie et al. hide as much by default, in squares of 32 pixels, which are two
+#: patches, in images of 192 (SimMIM, CVPR 2022).
 HIDDEN = 0.6
 #: Side of a hidden square in patches.
 SQUARE = 2
