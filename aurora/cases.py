@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,17 +66,13 @@ class Cases:
     labelled: int = 0
     answered: int = 0
     missing: int = 0
-    #: The largest number of classes that a row names, or the official one if none does.
+    #: As `classes_of` has it.
     num_classes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.num_classes = max(row.num_classes or 0 for row in self.rows) or _official_classes(self.rows[0])
+        self.num_classes = classes_of(self.rows)
 
     def __iter__(self) -> Iterator[tuple[Row, Any, Any]]:
-        if not self.num_classes:
-            task_id = self.rows[0].task_id
-            self.problems.append(f"{task_id}: expected a whole number in num_classes, found none in any row")
-            return
         for row in self.rows:
             try:
                 label = label_of(row, self.truth, self.num_classes)
@@ -123,12 +119,8 @@ class Cases:
 
     def _answered_mask(self, row: Row, shape: tuple[int, int]) -> np.ndarray | None:
         path = self.predictions / answer_mask_path(row)
-        try:
-            path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        if not is_there(path):
             return None
-        except OSError as error:
-            raise ImageError(f"can't be read: {error.strerror}", path) from None
         mask = read_mask(path)
         self._check_classes(row, path, mask)
         if mask.shape != shape:
@@ -140,10 +132,22 @@ class Cases:
             self.problems.append(f"{row.source}: {path} holds the class {mask.max()}, expected < {self.num_classes}")
 
 
-def _official_classes(row: Row) -> int:
-    """The challenge's number of classes for the row's task; 0 if it isn't one of the challenge's."""
-    task = OFFICIAL.get(row.task_id.strip())
-    return task.num_classes if task and task.type is row.type else 0
+def classes_of(rows: Sequence[Row]) -> int:
+    """The largest number of classes that the rows of one task name; if none does the official one, 0 without any."""
+    named = max(row.num_classes or 0 for row in rows)
+    task = OFFICIAL.get(rows[0].task_id.strip())
+    return named or (task.num_classes if task and task.type is rows[0].type else 0)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something at `path`; raises `ImageError` where that can't be found out."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ImageError(f"can't be read: {error.strerror}", path) from None
+    return True
 
 
 def label_of(row: Row, root: Path, num_classes: int) -> Any:
@@ -151,8 +155,10 @@ def label_of(row: Row, root: Path, num_classes: int) -> Any:
 
     Raises:
         ImageError: the mask, or the image whose diagonal measures the points' errors, can't be read.
-        InputError: the label makes no sense.
+        InputError: the label makes no sense, or the number of classes isn't known.
     """
+    if not num_classes:
+        raise InputError("expected a whole number in num_classes, found none in any row of its task")
     if row.type is TaskType.SEGMENTATION:
         return read_mask(mask_file(root, row)) if row.mask_path else None
     if row.type is TaskType.CLASSIFICATION:

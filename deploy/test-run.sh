@@ -8,7 +8,7 @@ work=$(mktemp -d)
 clean() {
   rm -rf "$work" 2> /dev/null && return
   # What another user has written in the container, this one can't remove.
-  docker run --rm --user 0 --entrypoint rm -v "$work":/work "$image" -rf /work/output || true
+  docker run --rm --user 0 --entrypoint rm -v "$work":/made "$image" -rf /made/output || true
   rm -rf "$work" || true
 }
 trap clean EXIT

@@ -3,7 +3,6 @@
 import errno
 import os
 import pwd
-import secrets
 import shutil
 import stat
 from contextlib import suppress
@@ -39,7 +38,7 @@ class OutputFolder:
         try:
             root.mkdir(parents=True, exist_ok=True)
             self.root = root.resolve()
-            self.token = secrets.token_hex(4)
+            self.token = os.urandom(4).hex()
             probe = self.root / f".{self.token}.write-test{PART}"
             probe.write_bytes(b"")
             probe.unlink()

@@ -1,6 +1,5 @@
 """A finished set of answers as the zip of a validation upload; one that is incomplete or malformed is refused."""
 
-import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from aurora.answers import JSON_FILES, ClassificationAnswer, DetectionAnswer, RegressionAnswer, fallback_size
-from aurora.cases import Entry, Key, read_answers
+from aurora.cases import Entry, Key, is_there, read_answers
 from aurora.errors import AuroraError, ImageError, InputError, OutputError
 from aurora.images import image_size, read_mask
 from aurora.row import plain
@@ -111,13 +110,7 @@ def _check(record: Any, row: Row) -> None:
 def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
     """The name of the row's mask; raises `ValueError` or `ImageError` unless it is one that answers the row."""
     name = answer_mask_path(row)
-    try:
-        there = stat.S_ISREG((predictions / name).stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        there = False
-    except OSError as error:
-        raise ValueError(f"the mask {plain(name)[:200]} can't be read: {error.strerror}") from None
-    if not there:
+    if not is_there(predictions / name):
         raise ValueError(f"the mask {plain(name)} is missing")
     mask = read_mask(predictions / name)
     try:

@@ -24,7 +24,7 @@ def main() -> None:
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--out", type=FOLDER, help="Folder for the input root.")
 @click.option("--cases", type=click.IntRange(1), help="Cases per task.")
-@click.option("--seed", type=int, required=True)
+@click.option("--seed", type=click.IntRange(0), required=True)
 @click.option("--scanner", help="Name of a scanner profile. Default: another one for every case.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="train", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Processes. Default: one per processor.")
@@ -117,7 +117,13 @@ def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str
     help="What to change; may be repeated. Default: every row.",
 )
 @click.option(
-    "--seed", "seeds", envvar="AURORA_SEED", type=int, multiple=True, default=(0, 1), help="May be repeated. [0, 1]"
+    "--seed",
+    "seeds",
+    envvar="AURORA_SEED",
+    type=click.IntRange(0),
+    multiple=True,
+    default=(0, 1),
+    help="May be repeated. [0, 1]",
 )
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 def ablate(

@@ -58,7 +58,7 @@ class FitConfig(BaseModel):
     balance: Literal["selective", "all", "none"] = "selective"
 
     # The steps
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     steps: Count
     #: After so many steps come a validation and a line of the log: tasks are sampled, so data has no end of its own.
     steps_per_epoch: Count = 500

@@ -12,6 +12,7 @@ from aurora import checkpoint
 from aurora.errors import UsageError
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS
+from aurora.rows import image_file, read_rows
 from aurora.tasks import OFFICIAL, TaskType, channel_slices, of_type
 from training.ablation.mirrored import Mirrored
 from training.ablation.rows import DEFAULT, ROWS
@@ -165,3 +166,13 @@ def test_the_command_prints_the_row_beside_the_default(phantoms: Path, tmp_path:
     assert found.exit_code == 0, found.output
     lines = [line.split("|")[1].strip() for line in found.output.splitlines() if line.startswith("| `")]
     assert lines == ["`default`", "`no-graphics`"]
+
+
+def test_a_task_without_cases_to_score_and_cases_that_are_skipped_end_no_study(phantoms: Path, tmp_path: Path) -> None:
+    generate(tmp_path / "val", cases=3, seed=4, tasks=["fetal_head", "IUGC"], size_scale=0.4)
+    damaged = image_file(tmp_path / "val", read_rows(tmp_path / "val").rows[0])
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    changes = [*QUICK, "bad_cases=skip"]
+    study = Study(CONFIG, changes, [phantoms], [tmp_path / "val"], tmp_path / "runs", GROUP)
+    for name in ("one-model-per-task", "mirrored"):
+        assert set(study.score(name, 0).types) == {TaskType.SEGMENTATION, TaskType.REGRESSION}

@@ -95,12 +95,15 @@ def test_training_goes_on_from_it_and_says_so(start: Path, tmp_path: Path) -> No
 
 def test_an_encoder_and_a_start_are_one_too_many(start: Path) -> None:
     config = CONFIG.model_copy(update={"start": start, "encoder": start})
-    with pytest.raises(UsageError, match=r"expected an encoder or a start, found encoder=.* and start="):
+    with pytest.raises(
+        UsageError,
+        match=r"expected an encoder or a start, found encoder=.* and start=.*; leave one out, as encoder=null does",
+    ):
         first_model(config, KNOWN, Aurora)
 
 
 def test_a_start_that_is_no_checkpoint_is_named(start: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no weights file .*nothing"):
+    with pytest.raises(WeightsError, match=r"no checkpoint .*nothing\.safetensors; name one with start=FILE"):
         begun(tmp_path / "nothing.safetensors", KNOWN)
     start.write_bytes(start.read_bytes()[:-1])
     with pytest.raises(WeightsError, match="is damaged"):

@@ -268,3 +268,16 @@ def test_real_images_give_the_numbers_of_run_and_score(realus: Path, weights: Pa
     found = report(weights, tmp_path / "data", resamples=20, device="cpu")
     assert_equal(found, scored(weights, tmp_path / "data", tmp_path / "out"))
     assert (len(found.tasks), found.problems) == (len(cases), [])
+
+
+def test_without_a_number_of_classes_an_official_task_has_the_challenges(random_weights: Path, tmp_path: Path) -> None:
+    generate(tmp_path, cases=2, seed=0, tasks=["breast_lesion", "breast_2cls"], size_scale=0.3)
+    expected = report(random_weights, tmp_path, resamples=1)
+    for table in (tmp_path / "csv_files").iterdir():
+        table.write_text(table.read_text().replace(",num_classes,", ",classes,"))
+    found = report(random_weights, tmp_path, resamples=1)
+    assert [(task.task_id, task.metrics) for task in found.tasks] == [(t.task_id, t.metrics) for t in expected.tasks]
+    for table in (tmp_path / "csv_files").iterdir():
+        table.write_text(table.read_text().replace("breast_lesion,", "mine,").replace("breast_2cls,", "my_class,"))
+    with pytest.raises(InputError, match="none with a usable label"):
+        report(random_weights, tmp_path, resamples=1)

@@ -15,6 +15,7 @@ from aurora import checkpoint
 from aurora.errors import ImageError, InputError, UsageError
 from aurora.images import image_size
 from aurora.rows import image_file
+from aurora.tasks import OFFICIAL
 from training.config import FitConfig, load_config
 from training.data.cases import load_cases, load_sample, task_registry
 from training.fit.group import Group
@@ -72,6 +73,9 @@ def test_a_run_that_no_longer_improves_ends_early(phantoms: Path, tmp_path: Path
     best = [entry["best"] for entry in read_log(tmp_path / "log.jsonl")]
     assert len(best) < 25
     assert best[-1] == best[-3] > (best[-4] if len(best) > 3 else 0)
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    fit(config, cases, cases, tmp_path, [], ALONE, resume=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == written
 
 
 def test_a_smaller_imported_encoder_replaces_the_presets(phantoms: Path, tmp_path: Path) -> None:
@@ -106,6 +110,15 @@ def test_the_official_order_comes_first(phantoms: Path) -> None:
     assert list(task_registry(reversed(load_cases([phantoms])))) == TASKS
 
 
+def test_blanks_around_a_task_make_no_other_task(tmp_path: Path) -> None:
+    generate(tmp_path, cases=2, seed=3, tasks=["fetal_head_pos_cls"], size_scale=0.3)
+    table = next((tmp_path / "csv_files").iterdir())
+    table.write_text(table.read_text().replace("fetal_head_pos_cls,", '"fetal_head_pos_cls ",', 1))
+    cases = load_cases([tmp_path])
+    assert sorted(case.row.task_id for case in cases) == ["fetal_head_pos_cls", "fetal_head_pos_cls "]
+    assert [case.task for case in cases] == 2 * [OFFICIAL["fetal_head_pos_cls"]]
+
+
 def test_shipped_configurations_are_valid() -> None:
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"ablation", "smoke", "tiny", "qwen3-vl-2b", "qwen3-vl-8b"}
     for path in CONFIGS.glob("*.yaml"):
@@ -117,6 +130,8 @@ def test_shipped_configurations_are_valid() -> None:
     [
         ("stepz=5", "no key 'stepz'; the nearest is 'steps'"),
         ("steps=-1", "steps: .*found -1"),
+        ("seed=-1", "seed: .*found -1"),
+        ("seed=202611271205", "seed: .*found 202611271205"),
         ("steps", "expected key=value"),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from aurora import checkpoint
-from aurora.errors import DeviceError, ImageError, InputError, Stopped, UsageError, WeightsError
+from aurora.errors import DeviceError, ImageError, InputError, OutputError, Stopped, UsageError, WeightsError
 from aurora.model.aurora import Aurora, normalise
 from aurora.model.config import PRESETS
 from aurora.rows import image_file, read_rows
@@ -166,6 +166,12 @@ def test_a_stop_keeps_the_weights(unlabelled: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(Stopped, match=r"stopped at step 2 of 4; start=.*out.safetensors begins with its weights"):
         pretrain(CONFIG, [unlabelled], tmp_path / "out.safetensors", ALONE)
     assert checkpoint.read_spec(tmp_path / "out.safetensors").provenance["step"] == 2
+
+
+def test_a_place_that_can_not_be_written_is_found_out_at_the_first_step(unlabelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="name another place with --out"):
+        pretrain(CONFIG.model_copy(update={"steps": 10**9}), [unlabelled], tmp_path / "file" / "out.safetensors", ALONE)
 
 
 def test_a_loss_that_is_not_finite_and_several_processes_are_refused(unlabelled: Path, tmp_path: Path) -> None:

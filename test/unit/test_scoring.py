@@ -234,5 +234,5 @@ def test_without_a_number_of_classes_an_official_task_has_the_challenges(tmp_pat
     assert scores.composite == 1
     assert scores.problems == ["a.csv:2: has the num_classes '' instead of a whole number from 1 to 256"]
     table.write_text(table.read_text().replace("breast_lesion", "mine"))
-    with pytest.raises(InputError, match="mine: expected a whole number in num_classes, found none in any row"):
+    with pytest.raises(InputError, match=r"expected a whole number in num_classes, found none in any row of its task"):
         score(tmp_path / "truth", tmp_path / "out")

@@ -93,6 +93,21 @@ def test_the_table_compares_each_source_with_the_runs_that_saw_it() -> None:
     ]
 
 
+def test_a_type_counts_for_the_sources_that_have_cases_of_it() -> None:
+    segmentation, detection = TaskType.SEGMENTATION, TaskType.DETECTION
+    one = {segmentation: 0.5}
+    both = {segmentation: 0.8, detection: 0.6}
+    runs = [
+        Trained("a", {"a": one, "b": both}),
+        Trained("b", {"a": {segmentation: 0.7}, "b": {segmentation: 0.6, detection: 0.2}}),
+    ]
+    assert as_markdown(runs).splitlines()[2:] == [
+        "| a | 0.700 | 0.500 | -0.200 | -0.200 |  |",
+        "| b | 0.700 | 0.400 | -0.300 | -0.200 | -0.400 |",
+        "| mean | 0.700 | 0.450 | -0.250 | -0.200 | -0.400 |",
+    ]
+
+
 def test_the_command_prints_the_table(sources: list[Path], tmp_path: Path) -> None:
     arguments = [*(word for source in sources for word in ("--source", str(source))), "--out", str(tmp_path)]
     found = CliRunner().invoke(main, ["unseen", "--config", str(CONFIG), *arguments, *QUICK])

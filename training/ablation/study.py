@@ -69,12 +69,14 @@ class Study:
         row = ROWS[name]
         if row.mirrored:
             self.score(DEFAULT, seed)
-            return self._score(name, seed, evaluate(self._mirrored(seed), self.validation), None)
+            model = self._mirrored(seed).to(self.group.device)
+            bad_cases = load_config(self.config, self.changes).bad_cases
+            return self._score(name, seed, evaluate(model, self.validation, bad_cases=bad_cases), None)
         results: dict[str, dict[str, float]] = {}
         speeds = []
         for config, folder in self._runs(row, self.out / name / f"seed-{seed}", seed):
             last = self._trained(config, name, folder)
-            results |= last["tasks"]
+            results |= last.get("tasks", {})  # a task may have no case to be scored on
             speeds.append(last["images_per_second"])
         return self._score(name, seed, results, fmean(speeds))
 

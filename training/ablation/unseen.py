@@ -82,18 +82,24 @@ def as_markdown(runs: Sequence[Trained]) -> str:
     """A table with a line per source, and their mean.
 
     Of the composite: the mean of the runs that were trained on the source, the run that wasn't, and the difference;
-    of each type the difference.
+    of each type the difference, where the source has validation cases of the type.
     """
-    kinds = [kind for kind in TaskType if kind in runs[0].scores[runs[0].without]]
-    lines = [["source", "seen", "unseen", "difference", *kinds], ["---", *["---:"] * (len(kinds) + 3)]]
-    rows = []
-    for run in runs:
-        unseen = run.scores[run.without]
-        others = [other.scores[run.without] for other in runs if other is not run]
-        seen = {kind: fmean(scores[kind] for scores in others) for kind in kinds}
-        whole = fmean(seen.values()), fmean(unseen[kind] for kind in kinds)
-        rows.append([*whole, whole[1] - whole[0], *(unseen[kind] - seen[kind] for kind in kinds)])
-    rows.append([fmean(column) for column in zip(*rows, strict=True)])
-    for name, row in zip([*(run.without for run in runs), "mean"], rows, strict=True):
-        lines.append([name, *(f"{score:.3f}" for score in row[:2]), *(f"{difference:+.3f}" for difference in row[2:])])
+    kinds = [kind for kind in TaskType if any(kind in run.scores[run.without] for run in runs)]
+    rows = {run.without: _row(run.without, runs) for run in runs}
+    columns = ["seen", "unseen", "difference", *kinds]
+    rows["mean"] = {name: fmean(row[name] for row in rows.values() if name in row) for name in columns}
+    lines = [["source", *columns], ["---", *["---:"] * len(columns)]]
+    for name, row in rows.items():
+        formats = {"seen": ".3f", "unseen": ".3f"}
+        lines.append([name, *(f"{row[key]:{formats.get(key, '+.3f')}}" if key in row else "" for key in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(source: str, runs: Sequence[Trained]) -> dict[str, float]:
+    """The numbers of one source by column; those of a type are there if it has validation cases of the type."""
+    unseen = next(run.scores[source] for run in runs if run.without == source)
+    others = [run.scores[source] for run in runs if run.without != source]
+    seen = {kind: fmean(scores[kind] for scores in others) for kind in unseen}
+    whole = {"seen": fmean(seen.values()), "unseen": fmean(unseen.values())}
+    differences = {str(kind): unseen[kind] - seen[kind] for kind in unseen}
+    return whole | {"difference": whole["unseen"] - whole["seen"]} | differences

@@ -56,12 +56,13 @@ def load_cases(roots: Iterable[Path], left_right: Collection[str] = ()) -> list[
     classes: dict[str, int] = {}
     kinds: dict[str, TaskType] = {}
     for _, row in found:
-        if kinds.setdefault(row.task_id, row.type) is not row.type:
-            raise InputError(f"{row.source}: task {row.task_id} is {row.type} here and {kinds[row.task_id]} elsewhere")
-        classes[row.task_id] = max(classes.get(row.task_id, 0), row.num_classes or 0)
+        name = row.task_id.strip()  # as `request_of` looks it up
+        if kinds.setdefault(name, row.type) is not row.type:
+            raise InputError(f"{row.source}: task {name} is {row.type} here and {kinds[name]} elsewhere")
+        classes[name] = max(classes.get(name, 0), row.num_classes or 0)
     tasks = {name: OFFICIAL.get(name) or _own_task(name, kinds[name], count) for name, count in classes.items()}
     tasks |= {name: replace(tasks[name], left_right=True) for name in left_right if name in tasks}
-    return [Case(root, row, tasks[row.task_id]) for root, row in found]
+    return [Case(root, row, tasks[row.task_id.strip()]) for root, row in found]
 
 
 def task_registry(cases: Iterable[Case]) -> dict[str, Task]:

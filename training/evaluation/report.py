@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from aurora import checkpoint
+from aurora.cases import classes_of
 from aurora.device import open_device
 from aurora.errors import InputError
 from aurora.intervals import SEED, Interval, interval
 from aurora.metrics import defined_mean
-from aurora.rows import read_rows
+from aurora.rows import Row, read_rows
 from aurora.statistics import Statistics, overall, statistics
 from aurora.tasks import Registry, Task, TaskType
 from training.data.cases import Case
@@ -98,13 +99,12 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
 
 
 def _read_cases(root: Path) -> tuple[list[Case], list[str]]:
-    """All rows, each task with as many classes as its rows name, and what is wrong with the others."""
+    """All rows, each task with as many classes as `classes_of` finds, and what is wrong with the others."""
     read = read_rows(root)
-    classes: dict[tuple[str, TaskType], int] = {}
+    rows: dict[tuple[str, TaskType], list[Row]] = {}
     for row in read.rows:
-        key = row.task_id, row.type
-        classes[key] = max(classes.get(key, 0), row.num_classes or 0)
-    tasks = {(name, kind): Task(name, kind, count) for (name, kind), count in classes.items()}
+        rows.setdefault((row.task_id, row.type), []).append(row)
+    tasks = {(name, kind): Task(name, kind, classes_of(own)) for (name, kind), own in rows.items()}
     problems = [f"{problem.source}: {problem.message}" for problem in read.problems]
     return [Case(root, row, tasks[row.task_id, row.type]) for row in read.rows], problems
 

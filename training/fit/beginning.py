@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aurora import checkpoint
-from aurora.errors import UsageError
+from aurora.errors import UsageError, WeightsError
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
 from aurora.tasks import Registry, TaskType, channel_slices
@@ -23,10 +23,15 @@ MakeModel = Callable[[ModelConfig, Registry], Aurora]
 def check_beginning(config: FitConfig) -> None:
     """Raise what `first_model` would, as far as it can be known before the data is read."""
     if config.encoder and config.start:
-        raise UsageError(f"expected an encoder or a start, found encoder={config.encoder} and start={config.start}")
+        raise UsageError(
+            f"expected an encoder or a start, found encoder={config.encoder} and start={config.start}; "
+            "leave one out, as encoder=null does"
+        )
     if config.encoder:
         read_encoder(config.encoder)
     if config.start:
+        if not config.start.is_file():
+            raise WeightsError(f"no checkpoint {config.start}; name one with start=FILE")
         checkpoint.read_spec(config.start)
 
 
@@ -39,15 +44,15 @@ def first_model(config: FitConfig, tasks: Registry, make_model: MakeModel) -> tu
     """
     check_beginning(config)
     file = read_encoder(config.encoder) if config.encoder else None
-    known, spec = checkpoint.load(config.start) if config.start else (None, None)
-    shape = spec.config if spec else PRESETS[config.preset]
+    start = checkpoint.load(config.start) if config.start else None
+    shape = start[1].config if start else PRESETS[config.preset]
     shape = replace(shape, encoder=file.config) if file else shape
     origin: dict[str, Any] = {"encoder": file.provenance if file else {}}
     try:
         model = make_model(replace(shape, image_size=config.image_size), tasks)
-        if known and spec and config.start:
-            take_over(model, known)
-            origin["start"] = {"sha256": checkpoint.sha256(config.start), **spec.provenance}
+        if start and config.start:
+            take_over(model, start[0])
+            origin["start"] = {"sha256": checkpoint.sha256(config.start), **start[1].provenance}
     except ValueError as error:
         raise UsageError(str(error)) from error
     if file:
@@ -69,7 +74,9 @@ def take_over(model: Aurora, known: Aurora) -> None:
     shapes = [{name: tensor.shape for name, tensor in part.items()} for part in (own, theirs)]
     if shapes[0] != shapes[1]:
         name = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
-        raise ValueError(f"expected a network of the same make as the one to start from, found another tensor {name}")
+        raise ValueError(
+            f"expected a network of the same make as the one to start from, found another {name}; leave out start"
+        )
     for name, tensor in own.items():
         tensor.copy_(theirs[name])
     for kind in kinds:

@@ -102,6 +102,8 @@ class _Run:
     def go(self, resume: bool) -> Path:
         if resume:
             self._restore()
+            if self._out_of_patience():  # it had ended
+                return self.out / WEIGHTS
         start = self.record["step"]
         self.log = Log(self.out, self.config.steps, start) if self.group.first else None
         self.clock = time.monotonic(), start

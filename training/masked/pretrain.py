@@ -25,8 +25,8 @@ from training.masked.pictures import Album, find_pictures
 def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: Group) -> Path:
     """Train a model without tasks to paint in what is hidden of images; returns `out`, a checkpoint to start from.
 
-    It is written every `save_every` steps and at the end. Of the configuration count the model, the images, the steps,
-    the optimizer and the machine; `accumulate`, `ema_decay` and what concerns tasks don't.
+    It is written after the first step, every `save_every` steps and at the end. Of the configuration count the model,
+    the images, the steps, the optimizer and the machine; `accumulate`, `ema_decay` and what concerns tasks don't.
 
     Args:
         data: input roots, labelled or not.
@@ -60,8 +60,10 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: Group) -
             work.step(step, torch.from_numpy(images))
             ended = step == config.steps or stop.wanted
             if ended or step % config.log_every == 0:
-                print(work.line(step), flush=True)
-            if ended or step % config.save_every == 0:
+                left_out = f"  {len(album.skipped)} images left out" if album.skipped else ""
+                print(work.line(step) + left_out, flush=True)
+            # The first time to find out early whether it can be written.
+            if ended or step == 1 or step % config.save_every == 0:
                 checkpoint.save(out, model, {**provenance, "step": step, "skipped": len(album.skipped)})
             if stop.wanted and step < config.steps:
                 raise Stopped(f"stopped at step {step} of {config.steps}; start={out} begins with its weights")
