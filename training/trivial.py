@@ -1,76 +1,77 @@
 """The trivial answers: what the training labels alone say, without a look at the image. A model must beat them."""
 
 import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from aurora.answers import JSON_FILES, classification, detection, regression
-from aurora.errors import InputError
-from aurora.images import image_size, read_mask
-from aurora.rows import Row, answer_mask_path, box_label, class_label, image_file, mask_file, points_label, read_rows
+from aurora.answers import JSON_FILES, classification, detection, encode_mask, regression
+from aurora.errors import InputError, OutputError, UsageError
+from aurora.images import image_size
+from aurora.rows import Row, answer_mask_path, image_file, read_rows
 from aurora.tasks import TaskType
-from aurora.transform import to_fractions
+from training.data.cases import Case, load_cases
+from training.data.labels import read_label
 
 # The common grid on which masks of all sizes are averaged, in pixels.
 _GRID = (256, 256)
+
+_Task = tuple[str, TaskType]
 
 
 def write_trivial_answers(train: Path, data: Path, out: Path) -> None:
     """Answers every row of the input root `data` from the labels of the input root `train`, in the challenge's format.
 
     Segmentation gets the task's mean mask, cut where the expected Dice is highest, detection its mean box, Regression
-    its mean points (each in normalised coordinates), classification the frequencies of its classes. Raises
-    `InputError` for a task that `train` holds no label of, and `ImageError` for an image whose size can't be read.
+    its mean points (each in normalised coordinates), classification the frequencies of its classes.
+
+    Raises:
+        UsageError: `out` is one of the two input roots, whose labels the answers would replace.
+        InputError: a task that `train` holds no row of, a label there that is absent or makes no sense, or a mask that
+            has no place to be written.
+        ImageError: an image whose size can't be read.
+        OutputError: `out` can't be written.
     """
-    labelled: dict[tuple[str, TaskType], list[Row]] = {}
-    for row in read_rows(train).rows:
-        labelled.setdefault((row.task_id, row.type), []).append(row)
+    for root in (train, data):
+        with suppress(OSError):  # one of them isn't there yet
+            if os.path.samefile(root, out):
+                raise UsageError(
+                    f"expected an output folder that isn't an input, found {out} for both, where answers would replace "
+                    "the labels; name another one with --out"
+                )
+    labelled: dict[_Task, list[Case]] = {}
+    for case in load_cases([train]):
+        labelled.setdefault((case.task.id, case.task.type), []).append(case)
     rows = read_rows(data).rows
-    means: dict[tuple[str, TaskType], np.ndarray] = {}
-    for task in dict.fromkeys((row.task_id, row.type) for row in rows):
-        means[task] = _mean_label(train, task, labelled.get(task, []))
-    entries: dict[TaskType, list[dict[str, Any]]] = {row.type: [] for row in rows if row.type in JSON_FILES}
-    for row in rows:
-        mean, size = means[row.task_id, row.type], image_size(image_file(data, row), data)
-        if row.type is TaskType.SEGMENTATION:
-            _write_mask(out / answer_mask_path(row), mean, size)
-        else:
-            entries[row.type].append(_record(row, mean, size))
-    out.mkdir(parents=True, exist_ok=True)
-    for kind, answers in entries.items():
-        (out / JSON_FILES[kind]).write_text(json.dumps(answers, ensure_ascii=False, allow_nan=False), "utf-8")
+    means: dict[_Task, np.ndarray] = {}
+    for task in dict.fromkeys(map(_task, rows)):
+        if task not in labelled:
+            raise InputError(f"expected rows of the task {task[0]!r} ({task[1]}) in {train}, found none; add some")
+        means[task] = sum(map(_label, labelled[task]), np.zeros(())) / len(labelled[task])
+    try:
+        _write(data, rows, means, out)
+    except OSError as error:
+        raise OutputError(f"can't write to {out}: {error.strerror}; name another folder with --out") from error
 
 
-def _mean_label(train: Path, task: tuple[str, TaskType], rows: list[Row]) -> np.ndarray:
-    """The mean of a task's labels: class probabilities on a grid (H, W, C) or (C,), or coordinates in [0, 1]."""
-    num_classes = max((row.num_classes or 0 for row in rows), default=0)
-    total, count = np.zeros(()), 0
-    for row in rows:
-        label = _label(train, row, num_classes)
-        if label is not None:
-            total, count = total + label, count + 1
-    if not count:
-        raise InputError(f"Expected labels of the task {task[0]!r} ({task[1]}) in {train}, found none: add some.")
-    return total / count
+def _task(row: Row) -> _Task:
+    return row.task_id.strip(), row.type  # as `load_cases` names it
 
 
-def _label(train: Path, row: Row, num_classes: int) -> np.ndarray | None:
-    """One row's label in the form that is averaged; None if it has none."""
-    if row.type is TaskType.SEGMENTATION:
-        if row.mask_path is None:
-            return None
-        one_hot = read_mask(mask_file(train, row))[..., None] == np.arange(num_classes)
+def _label(case: Case) -> np.ndarray:
+    """A label as it is averaged: class shares on a grid (H, W, C) or (C,), or coordinates (K, 2) in [0, 1]."""
+    label = read_label(case.root, case.row, case.task, image_size(image_file(case.root, case.row), case.root))
+    if case.task.type is TaskType.SEGMENTATION:
+        one_hot = label[..., None] == np.arange(case.task.num_classes)
         return cv2.resize(one_hot.astype(np.float32), _GRID, interpolation=cv2.INTER_AREA)
-    if row.type is TaskType.CLASSIFICATION:
-        label = class_label(row)
-        return None if label is None else np.arange(num_classes) == label
-    coordinates = box_label(row) if row.type is TaskType.DETECTION else points_label(row)
-    if coordinates is None:
-        return None
-    return to_fractions(np.reshape(coordinates, (-1, 2)), image_size(image_file(train, row), train)).clip(0, 1)
+    if case.task.type is TaskType.CLASSIFICATION:
+        return np.arange(case.task.num_classes) == label
+    return label.clip(0, 1)
 
 
 def _best_threshold(foreground: np.ndarray) -> float:
@@ -84,13 +85,33 @@ def _best_threshold(foreground: np.ndarray) -> float:
     return float(falling[dice.argmax()])
 
 
+def _write(data: Path, rows: Iterable[Row], means: Mapping[_Task, np.ndarray], out: Path) -> None:
+    entries: dict[TaskType, list[dict[str, Any]]] = {kind: [] for _, kind in means if kind in JSON_FILES}
+    for row in rows:
+        mean, size = means[_task(row)], image_size(image_file(data, row), data)
+        if row.type is TaskType.SEGMENTATION:
+            _write_mask(out / _mask_place(row), mean, size)
+        else:
+            entries[row.type].append(_record(row, mean, size))
+    out.mkdir(parents=True, exist_ok=True)
+    for kind, answers in entries.items():
+        (out / JSON_FILES[kind]).write_text(json.dumps(answers, ensure_ascii=False, allow_nan=False), "utf-8")
+
+
+def _mask_place(row: Row) -> str:
+    try:
+        return answer_mask_path(row)
+    except ValueError as error:
+        raise InputError(f"{row.source}: {error}; mend the row") from None
+
+
 def _write_mask(path: Path, mean: np.ndarray, size: tuple[int, int]) -> None:
     height, width = size
     shares = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
     classes = 1 + shares[..., 1:].argmax(axis=2)
     mask = np.where(1 - shares[..., 0] >= _best_threshold(1 - mean[..., 0]), classes, 0).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+    path.write_bytes(encode_mask(mask))
 
 
 def _record(row: Row, mean: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:

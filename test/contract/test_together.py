@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -97,6 +98,19 @@ def test_two_processes_train_as_one_does_on_the_whole_batch(runs: Runs, parallel
     # One log, one voice.
     assert [entry["step"] for entry in read_log(runs.place / parallel / "log.jsonl")] == [5, 10, 15, 20]
     assert ended.stdout.count("weights: ") == 1
+
+
+def test_what_either_process_leaves_out_is_named_and_counted(runs: Runs, phantoms: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "phantoms"
+    shutil.copytree(phantoms, damaged)
+    images = sorted(path for path in damaged.glob("Classification/**/*.png"))
+    for path in images:
+        path.write_bytes(path.read_bytes()[:200])
+    ended = process(runs.command("damaged", 2, "--data", str(damaged), "bad_cases=skip"))
+    assert ended.returncode == 0, ended.stderr[:6000]
+    named = [line for line in ended.stdout.splitlines() if line.startswith("left out: ")]
+    assert len(named) == len(images)
+    assert read_log(runs.place / "damaged" / "log.jsonl")[-1]["skipped"] == len(images)
 
 
 def test_gradients_may_be_accumulated_in_two_processes(runs: Runs) -> None:

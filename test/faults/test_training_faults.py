@@ -49,13 +49,26 @@ def test_an_image_that_breaks_in_training_ends_the_run_in_one_sentence(cases: li
     assert "\n" not in str(caught.value)
 
 
-def test_or_is_left_out_and_counted(cases: list[Case], tmp_path: Path) -> None:
+def test_or_is_left_out_named_once_and_counted(
+    cases: list[Case], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     broken = [case for case in cases if case.task.id == "breast_2cls"][:2]
     for case in broken:
         cut_image(case)
     config = CONFIG.model_copy(update={"bad_cases": "skip", "batch_size": 16})
     fit(config, cases, [], tmp_path / "run", [], ALONE)
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["skipped"] == 2
+    said = capsys.readouterr().out
+    images = [(case.root / "csv_files" / case.row.image_path).resolve() for case in broken]
+    assert [said.count(f"left out: {image}") for image in images] == [1, 1]
+
+
+def test_cases_that_all_have_to_be_left_out_end_the_run(cases: list[Case], tmp_path: Path) -> None:
+    for case in cases:
+        cut_image(case)
+    config = CONFIG.model_copy(update={"bad_cases": "skip"})
+    with pytest.raises(InputError, match="expected images that can be read, found none in 8 rows; the last: "):
+        fit(config, cases, [], tmp_path / "run", [], ALONE)
 
 
 def test_a_resumed_run_wants_the_same_data(cases: list[Case], tmp_path: Path) -> None:

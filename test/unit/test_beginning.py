@@ -93,6 +93,18 @@ def test_training_goes_on_from_it_and_says_so(start: Path, tmp_path: Path) -> No
     torch.testing.assert_close(answers(model)["lung"], answers(checkpoint.load(start)[0])["lung"], rtol=1e-3, atol=1e-4)
 
 
+def test_a_resumed_run_wants_the_start_that_it_began_with(start: Path, tmp_path: Path) -> None:
+    generate(tmp_path / "phantoms", cases=2, seed=3, tasks=["lung"], size_scale=0.4)
+    config, cases = CONFIG.model_copy(update={"start": start}), load_cases([tmp_path / "phantoms"])
+    run = tmp_path / "run"
+    weights = fit(config, cases, [], run, [], Group(torch.device("cpu")))
+    fit(config, cases, [], run, [], Group(torch.device("cpu")), resume=True)
+    start.write_bytes(weights.read_bytes())
+    checkpoint.record_checksum(start)
+    with pytest.raises(WeightsError, match=r"weights that the run in .* began with, found others under start"):
+        fit(config, cases, [], run, [], Group(torch.device("cpu")), resume=True)
+
+
 def test_an_encoder_and_a_start_are_one_too_many(start: Path) -> None:
     config = CONFIG.model_copy(update={"start": start, "encoder": start})
     with pytest.raises(

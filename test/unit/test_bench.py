@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aurora.errors import DeviceError
-from aurora.rows import read_rows
+from aurora.errors import DeviceError, ImageError, InputError
+from aurora.rows import image_file, read_rows
 from training.bench import bench
 from training.bench.inputs import many_rows
 from training.bench.runs import Run, Subject, answer
@@ -26,6 +26,24 @@ def test_rows_are_as_many_as_asked_for_with_shares_for_every_table(sample_cases:
     absent = [image for image in images if not (tmp_path / "in" / "csv_files" / image).exists()]
     assert len(absent) == len(list(sample_cases.glob("csv_files/*.csv")))
     assert len({row.task_id for row in found.rows}) == len({row.task_id for row in read_rows(sample_cases).rows})
+
+
+def test_rows_are_read_as_a_run_reads_them(tmp_path: Path) -> None:
+    table = tmp_path / "data" / "csv_files" / "a.csv"
+    table.parent.mkdir(parents=True)
+    table.write_bytes("task_id;task_name;num_classes;image_path\nt;Classification;2;../é.png\n".encode("cp1252"))
+    with pytest.raises(ImageError, match="No such file"):
+        many_rows(tmp_path / "data", tmp_path / "none", 3)
+    (tmp_path / "data" / "é.png").write_bytes(b"pixels")
+    many_rows(tmp_path / "data", tmp_path / "in", 3)
+    rows = list(read_rows(tmp_path / "in").rows)
+    assert [(row.task_id, row.type, row.num_classes) for row in rows] == [("t", "classification", 2)] * 3
+    assert {image_file(tmp_path / "in", row).read_bytes() for row in rows} == {b"pixels"}
+
+
+def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="csv_files"):
+        many_rows(tmp_path, tmp_path / "in", 3)
 
 
 @pytest.mark.slow

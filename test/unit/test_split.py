@@ -75,11 +75,11 @@ def test_a_changed_copy_is_of_the_group(tmp_path: Path, name: str, change) -> No
     assert (found.groups, found.identical, found.similar) == ([0, 0, 1], 0, 2)
 
 
-def test_a_patient_of_the_column_counts_within_its_root(tmp_path: Path) -> None:
+def test_a_patient_of_the_column_is_one_in_all_folders_but_not_one_of_that_name(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    cases = [saved(root, f"{n}.png", picture(n), patient="7") for n, root in enumerate((here, here, there))]
-    found = group_cases(cases)
-    assert (found.groups, found.patients, found.of_patients) == ([0, 0, 1], 2, 3)
+    cases = [saved(root, f"{n}.png", picture(n), patient="patient7") for n, root in enumerate((here, here, there))]
+    found = group_cases([*cases, saved(there, "patient7.png", picture(3)), saved(there, "4.png", picture(4))])
+    assert (found.groups, found.patients, found.of_patients) == ([0, 0, 0, 1, 2], 2, 4)
 
 
 @pytest.mark.parametrize(("one", "other", "together"), [

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from aurora.errors import InputError
+from aurora.errors import InputError, OutputError, UsageError
 from aurora.scoring import score
 from training.trivial import write_trivial_answers
 
@@ -79,6 +79,55 @@ def test_a_task_without_training_labels_is_an_error(tmp_path: Path) -> None:
     data = write_root(tmp_path / "data", {"cls": rows.replace("\nc,", "\nother,")}, [(4, 4)])
     with pytest.raises(InputError, match="'other'"):
         write_trivial_answers(train, data, tmp_path / "out")
+
+
+def test_blanks_around_a_task_do_not_matter(tmp_path: Path) -> None:
+    rows = "mask\nc,classification,2,../i/0.png,1\n"
+    train = write_root(tmp_path / "train", {"cls": rows}, [(4, 4)])
+    data = write_root(tmp_path / "data", {"cls": rows.replace("\nc,", "\n c ,")}, [(4, 4)])
+    write_trivial_answers(train, data, tmp_path / "out")
+    assert load(tmp_path / "out" / "classification_predictions.json")["predicted_class"] == 1
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    ("mask\nc,classification,2,../i/0.png,2\n", "expected a class in 0..1"),
+    ("mask\nc,classification,2,../i/0.png,\n", "found none"),
+    ("mask\nc,classification,,../i/0.png,1\n", "num_classes"),
+    ("x_min,y_min,x_max,y_max\nd,detection,1,../i/0.png,3,0,1,2\n", "expected x_min below x_max"),
+    ('point_1_xy,point_2_xy\nr,Regression,2,../i/0.png,"[1, 1]",\n', "expected 2 points"),
+    ("mask_path\ns,segmentation,2,../i/0.png,../absent.png\n", "expected a mask at"),
+    ("mask_path\ns,segmentation,2,../i/0.png,../i/wide.png\n", "as large as its image"),
+])  # fmt: skip
+def test_a_label_that_makes_no_sense_is_named(tmp_path: Path, rows: str, message: str) -> None:
+    root = write_root(tmp_path / "train", {"a": rows}, [(4, 4)])
+    write_png(root / "i" / "wide.png", np.zeros((4, 9), np.uint8))
+    with pytest.raises(InputError, match=message):
+        write_trivial_answers(root, root, tmp_path / "out")
+
+
+def test_a_mask_without_a_place_is_named(tmp_path: Path) -> None:
+    rows = "mask_path\ns,segmentation,2,../i/0.png,../i/0.png\n"
+    train = write_root(tmp_path / "train", {"seg": rows}, [(4, 4)])
+    data = write_root(tmp_path / "data", {"seg": rows.replace(",../i/0.png\n", ",\n")}, [(4, 4)])
+    with pytest.raises(InputError, match=r"seg\.csv:2: mask_path is blank"):
+        write_trivial_answers(train, data, tmp_path / "out")
+
+
+def test_labels_are_never_written_over(tmp_path: Path) -> None:
+    rows = "mask_path\ns,segmentation,2,../i/0.png,../m/0.png\n"
+    root = write_root(tmp_path / "train", {"seg": rows}, [(4, 4)])
+    write_png(root / "m" / "0.png", np.eye(4, dtype=np.uint8))
+    before = (root / "m" / "0.png").read_bytes()
+    with pytest.raises(UsageError, match="--out"):
+        write_trivial_answers(root, root, root)
+    assert (root / "m" / "0.png").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    root = write_root(tmp_path / "train", {"cls": "mask\nc,classification,2,../i/0.png,1\n"}, [(4, 4)])
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="another folder with --out"):
+        write_trivial_answers(root, root, tmp_path / "out")
 
 
 def test_they_score_on_real_data(realus: Path, tmp_path: Path) -> None:

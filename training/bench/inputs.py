@@ -5,37 +5,49 @@ import os
 from itertools import cycle, islice
 from pathlib import Path
 
+from aurora.errors import ImageError
+from aurora.rows import Row, image_file, read_rows
+
+_COLUMNS = ("task_id", "task_name", "num_classes", "image_path", "mask_path")
+
 
 def many_rows(source: Path, root: Path, count: int, *, missing_each: int = 0) -> None:
     """Make `root` an input folder of `count` rows on as many images, which are those of `source` under other names.
 
-    The CSV files of `source` get equal shares. With `missing_each` one image in so many is not there.
+    The CSV files of `source` get equal shares; labels are left behind. With `missing_each` one image in so many is not
+    there.
+
+    Raises:
+        InputError: `source` holds no usable row.
+        ImageError: an image of `source` isn't there.
     """
-    tables: dict[str, list[dict[str, str]]] = {}
-    for path in sorted(source.glob("csv_files/*.csv")):
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            tables[path.name] = list(csv.DictReader(file))
+    tables: dict[str, list[Row]] = {}
+    for row in read_rows(source).rows:
+        tables.setdefault(row.source.rpartition(":")[0], []).append(row)
     (root / "csv_files").mkdir(parents=True)
     for index, (name, rows) in enumerate(tables.items()):
         share = count * (index + 1) // len(tables) - count * index // len(tables)
         with (root / "csv_files" / name).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
             for number, row in enumerate(islice(cycle(rows), share)):
                 folder = f"{name.removesuffix('.csv')}/{number // 1000}"
-                image = f"../{folder}/{number}{Path(row['image_path']).suffix}"
-                mask = {"mask_path": f"../masks/{folder}/{number}.png"} if row.get("mask_path") else {}
-                writer.writerow(row | {"image_path": image} | mask)
+                image = f"{folder}/{number}{''.join(Path(row.image_path.strip()).suffixes)}"
+                mask = f"../masks/{folder}/{number}.png" if row.mask_path else ""
+                writer.writerow([row.task_id, row.type, row.num_classes, f"../{image}", mask])
                 if not missing_each or number % missing_each:
-                    _link(root, source / "csv_files" / row["image_path"], root / "csv_files" / image)
+                    _link(root, source, row, root / image)
 
 
-def _link(root: Path, image: Path, place: Path) -> None:
-    """Give the image another name; it is stored once, since a file system may allow links within itself only."""
-    once = root / "once" / "_".join(Path(os.path.normpath(image)).parts[-4:])
+def _link(root: Path, source: Path, row: Row, place: Path) -> None:
+    """Give the row's image another name; it is stored once, since a file system may allow links within itself only."""
+    image = image_file(source, row)
+    once = root / "once" / image.relative_to(os.path.abspath(source))
     if not once.exists():
-        once.parent.mkdir(exist_ok=True)
-        once.write_bytes(image.read_bytes())
-    target = Path(os.path.normpath(place))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.hardlink_to(once)
+        once.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            once.write_bytes(image.read_bytes())
+        except OSError as error:
+            raise ImageError(f"expected an image that can be read, found {error.strerror}", str(image)) from error
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.hardlink_to(once)

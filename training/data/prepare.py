@@ -1,7 +1,7 @@
 """From input roots to the cases that are trained on and those that choose the weights."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aurora.errors import AuroraError, InputError
@@ -39,7 +39,7 @@ def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tup
 
 
 def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
-    tell([f"{problem.source}: {problem.message}" for root in roots for problem in read_rows(root).problems])
+    tell(f"{problem.source}: {problem.message}" for root in roots for problem in read_rows(root).problems)
     cases = load_cases(roots, config.left_right)
     if config.tasks is not None:
         _check_named("tasks", config.tasks, cases)
@@ -53,8 +53,9 @@ def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
             if config.bad_cases == "error":
                 raise
             problems.append(f"left out: {error}")
+    tell(problems)
     if problems:
-        tell([*problems, f"{len(problems)} of {len(cases)} rows left out"])
+        tell([f"{len(problems)} of {len(cases)} rows left out"])
     if not usable:
         raise InputError(f"expected rows to train on, found none that can be used among {len(cases)}")
     return usable
@@ -80,7 +81,12 @@ def _report_leaks(cases: list[Case], validation: list[Case]) -> None:
         print(f"warning: {share} share an image or a patient with the training data; their scores flatter", flush=True)
 
 
-def tell(lines: list[str]) -> None:
-    """Print the first lines and the last."""
-    for line in lines if len(lines) <= SHOWN else [*lines[: SHOWN - 1], f"and {len(lines) - SHOWN} more", lines[-1]]:
+def tell(lines: Iterable[str]) -> None:
+    """Print the first lines, and how many more there are."""
+    for line in first_lines(list(lines)):
         print(line, flush=True)
+
+
+def first_lines(lines: Sequence[str]) -> list[str]:
+    """All lines if they are few, else the first and how many more there are."""
+    return [*lines] if len(lines) <= SHOWN else [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"]

@@ -60,9 +60,9 @@ class Grouping:
 def group_cases(cases: Sequence[Case]) -> Grouping:
     """Group the cases that share an image file, its pixels, a near-identical picture or a patient, also in a chain.
 
-    A patient is the `patient_id` of a row together with its root; without one, what the name of the image file
-    says up to and with the number after "patient", "subject" or "case". That text is compared over all folders:
-    two data sets that name their patients alike share groups, which costs little, where the reverse would leak.
+    A patient is the `patient_id` of a row; without one, what the name of the image file says up to and with the
+    number after "patient", "subject" or "case". Both are compared over all folders: two data sets that name their
+    patients alike share groups, which costs little, where the reverse would leak.
     Every image is decoded once.
     """
     places = [_place(case) for case in cases]
@@ -169,7 +169,7 @@ def _look(case: Case) -> Look | None:
 
 def _patient(case: Case) -> Hashable | None:
     if case.row.patient is not None:
-        return case.root.resolve(), case.row.patient
+        return "patient_id", case.row.patient
     stated = _PATIENT.match(PurePosixPath(case.row.image_path).stem.lower())
     return stated[0] if stated else None
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aurora.errors import AuroraError
+from aurora.errors import AuroraError, InputError
 from aurora.tasks import Task, TaskType
 from training.config import FitConfig
 from training.data.cases import Case, Sample, load_sample
@@ -75,7 +75,7 @@ class Feed:
     Every process of a group draws the whole batch and reads its own part of it.
 
     `waited` counts the seconds that the caller spent waiting for a batch; `skipped` tells of each case left out,
-    by its source, why. `state` and `restore` make a stream go on where another one was.
+    by its index, why. `state` and `restore` make a stream go on where another one was.
     """
 
     def __init__(self, cases: Sequence[Case], sampler: TaskSampler, config: FitConfig, group: Group) -> None:
@@ -85,7 +85,8 @@ class Feed:
             self.by_task[case.task.id].append(index)
         self.rng = np.random.default_rng(config.seed)
         self.drawn: deque[list[Draw]] = deque()
-        self.skipped: dict[str, str] = {}
+        self.skipped: dict[int, str] = {}
+        self._told: set[int] = set()
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -106,18 +107,32 @@ class Feed:
                         yield collate(samples, kinds) if samples else idle_batch(self.config.image_size, kinds)
                     elif samples:
                         yield collate(samples)
+                    elif len(self.skipped) == len(self.cases):
+                        raise InputError(
+                            f"expected images that can be read, found none in {len(self.cases)} rows; the last: "
+                            f"{next(reversed(self.skipped.values()))}"
+                        )
             finally:
                 pool.shutdown(cancel_futures=True)
 
+    def newly_skipped(self) -> list[str]:
+        """Why cases were left out since the last call, in any process; each must call this."""
+        found = self.group.union(dict(self.skipped))  # a copy, since the threads go on
+        self.skipped |= found
+        new = sorted(found.keys() - self._told)
+        self._told.update(new)
+        return [found[index] for index in new]
+
     def state(self) -> dict[str, Any]:
         """What decides the batches to come, JSON-ready: the generator, and what it drew that wasn't given out."""
-        return {"rng": self.rng.bit_generator.state, "drawn": list(self.drawn), "skipped": dict(self.skipped)}
+        return {"rng": self.rng.bit_generator.state, "drawn": list(self.drawn), "left_out": dict(self.skipped)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on as the feed that gave `state` would have; to be called before the first batch is taken."""
         self.rng.bit_generator.state = state["rng"]
         self.drawn = deque([(index, seed) for index, seed in draws] for draws in state["drawn"])
-        self.skipped = dict(state["skipped"])
+        self.skipped = {int(index): why for index, why in state.get("left_out", {}).items()}
+        self._told = set(self.skipped)
 
     def _submit(self, pool: ThreadPoolExecutor, draws: list[Draw]) -> list[Future[Sample | None]]:
         return [pool.submit(self._load, index, seed) for index, seed in draws[self.group.rank :: self.group.count]]
@@ -138,5 +153,5 @@ class Feed:
         except AuroraError as error:
             if self.config.bad_cases == "error":
                 raise
-            self.skipped[case.row.source] = str(error)
+            self.skipped[index] = str(error)
             return None

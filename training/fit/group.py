@@ -5,7 +5,7 @@ them. Whatever decides the steps to come is the same in all processes, so that e
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,6 +40,14 @@ class Group:
         if self.count > 1:
             dist.all_reduce(numbers)
         return numbers
+
+    def union(self, entries: Mapping[int, str]) -> dict[int, str]:
+        """The `entries` of all processes."""
+        parts = [entries]
+        if self.count > 1:
+            parts *= self.count
+            dist.all_gather_object(parts, dict(entries))
+        return {key: text for part in parts for key, text in part.items()}
 
     def wait(self) -> None:
         """Go on when all processes are here."""

@@ -15,12 +15,13 @@ import torch
 
 from aurora import __version__, checkpoint
 from aurora.device import peak_memory
-from aurora.errors import InputError, OutputError, Stopped, UsageError
+from aurora.errors import InputError, OutputError, Stopped, UsageError, WeightsError
 from aurora.model.aurora import Aurora
 from aurora.stopping import stop_signals
 from aurora.tasks import Registry
 from training.config import FitConfig
 from training.data.cases import Case, task_registry
+from training.data.prepare import first_lines
 from training.evaluation.evaluate import composite, evaluate
 from training.fit.beginning import MakeModel, check_beginning
 from training.fit.feed import Feed
@@ -56,7 +57,8 @@ def fit(
 
     Raises:
         UsageError: the configuration doesn't fit the encoder, or not the run in `out`.
-        WeightsError: the configuration's encoder file can't be used.
+        WeightsError: the configuration's encoder file, or the checkpoint to start from, can't be used or isn't the one
+            that the stopped run had.
         DeviceError: a loss that isn't finite.
         InputError: a validation case of a task that isn't trained, other data than the stopped run had, or, unless
             the configuration skips them, a case that can't be used.
@@ -158,6 +160,7 @@ class _Run:
 
     def _end_epoch(self, step: int) -> None:
         seconds, steps = time.monotonic() - self.clock[0], step - self.clock[1]
+        left_out = self.feed.newly_skipped()
         entry = self._entry(step) | {
             "epoch": -(-step // self.config.steps_per_epoch),
             "drawn": self.record["drawn"],
@@ -166,6 +169,8 @@ class _Run:
             "memory_mb": peak_memory(self.trainer.device) / 1e6,
             "skipped": len(self.feed.skipped),
         }
+        if self.log and left_out:
+            self.log.tell("\n".join(first_lines([f"left out: {why}" for why in left_out])))
         score, results = float(step), {}
         averaged = self.trainer.averaged()
         if self.validation:
@@ -191,7 +196,8 @@ class _Run:
 
     def _save(self, keep: int) -> None:
         tensors, trainer = self.trainer.state()
-        record = self.record | {"trainer": trainer, "feed": self.feed.state(), "data": self.data}
+        begun = {"data": self.data, "origin": self.trainer.origin}
+        record = self.record | {"trainer": trainer, "feed": self.feed.state(), **begun}
         if self.group.first:
             save_state(self.out, self.record["step"], tensors, record, keep)
 
@@ -203,6 +209,12 @@ class _Run:
         tensors, record = found
         if record["data"] != self.data:
             raise InputError(f"expected the data that the run in {self.out} began with, found other rows or labels")
+        for part, origin in record.get("origin", {}).items():
+            if origin != self.trainer.origin.get(part):
+                raise WeightsError(
+                    f"expected the weights that the run in {self.out} began with, found others under {part}; put them "
+                    "back, or begin in another folder"
+                )
         self.trainer.restore(tensors, record["trainer"])
         self.feed.restore(record["feed"])
         self.record = {key: record[key] for key in self.record}
