@@ -48,7 +48,14 @@ def run_command(group: click.Group) -> NoReturn:
     """Run a command line; whatever goes wrong, the last line says what and the exit code is the documented one."""
     sys.stdout, sys.stderr = Unfailing(sys.stdout), Unfailing(sys.stderr)
     try:
-        group()
+        # Left to itself, click ends a run that Ctrl-C stops with exit code 1.
+        sys.exit(group(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        print("stopped by a signal", file=sys.stderr)
+        sys.exit(Stopped.exit_code)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.exit_code)
@@ -59,4 +66,3 @@ def run_command(group: click.Group) -> NoReturn:
         traceback.print_exc()
         print(f"internal error: {type(error).__name__}: {error}; please report it", file=sys.stderr)
         sys.exit(AuroraError.exit_code)
-    sys.exit(0)

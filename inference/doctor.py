@@ -6,6 +6,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +35,7 @@ def examine(weights: Path | None, output: Path | None) -> list[Finding]:
         ("processors", lambda: f"{processors()} of {os.cpu_count()}"),
         ("memory", _memory),
         ("shared memory", lambda: _room(Path("/dev/shm"))),
-        ("temporary files", lambda: _room(Path(tempfile.gettempdir()))),
+        ("temporary files", _temporary),
         ("libraries", lambda: ", ".join(f"{name} {found}" for name, found in libraries().items())),
         ("GPU by PyTorch", _torch_gpu),
         ("providers of ONNX Runtime", _providers),
@@ -64,6 +65,13 @@ def _room(folder: Path) -> str:
     return f"{_size(shutil.disk_usage(folder).free)} free in {folder}" if folder.is_dir() else f"no {folder}"
 
 
+def _temporary() -> str:
+    try:
+        return _room(Path(tempfile.gettempdir()))
+    except FileNotFoundError:
+        return "no folder for them; a run needs none"
+
+
 def _torch_gpu() -> str:
     if find_spec("torch") is None:
         return "no PyTorch"
@@ -90,12 +98,14 @@ def _engine(weights: Path | None) -> str:
 
 
 def _output(folder: Path) -> str:
-    there = folder.exists()
-    OutputFolder(folder)
-    room = _room(folder)
-    if not there:
-        folder.rmdir()
-    return f"can be written, {room}"
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        OutputFolder(folder)
+        return f"can be written, {_room(folder)}"
+    finally:
+        for place in made:
+            with suppress(OSError):  # it wasn't made, or another process has put something there
+                place.rmdir()
 
 
 def _size(count: float) -> str:

@@ -187,6 +187,20 @@ def test_a_defect_of_ours_ends_with_6_and_says_so_last(
     assert capsys.readouterr().err.splitlines()[-1] == "internal error: RuntimeError: a defect; please report it"
 
 
+def test_ctrl_c_at_any_time_ends_with_143(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(root: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("inference.run.read_rows", stopped)
+    monkeypatch.setattr(sys, "argv", ["inference", "run", "--input", str(labelled), "--output", str(labelled / "out")])
+    with pytest.raises(SystemExit) as ended:
+        entrypoint()
+    assert ended.value.code == 143
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped by a signal"
+
+
 def test_the_environment_sets_the_flags_of_every_command(labelled: Path, predictions: Path) -> None:
     ended = call("score", AURORA_TRUTH=str(labelled), AURORA_PREDICTIONS=str(predictions), AURORA_JSON="1")
     assert json.loads(ended.stdout)["composite"] > 0

@@ -14,14 +14,23 @@ def doctor(*words: object) -> Result:
 
 
 def test_a_sound_machine_is_described_line_by_line(tmp_path: Path) -> None:
-    result = doctor("--output", tmp_path / "out")
+    result = doctor("--output", tmp_path / "out" / "a")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert all(line.startswith("ok  ") for line in lines)
     for name in ("processors", "memory", "shared memory", "libraries", "weights and engine", "output folder"):
         assert sum(line[4:].startswith(name) for line in lines) == 1, name
     assert "SHA-256" in result.stdout
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_without_a_folder_for_temporary_files_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", absent)
+    result = doctor()
+    assert (result.exit_code, "no folder for them; a run needs none" in result.stdout) == (0, True)
 
 
 def test_json_holds_the_same(tmp_path: Path) -> None:
