@@ -51,6 +51,18 @@ def test_a_validation_folder_with_trained_images_is_warned_of(
     assert "warning: 1 of 4 validation rows share an image or a patient" in capsys.readouterr().out
 
 
+def test_a_patient_of_both_folders_is_warned_of(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generate(tmp_path / "val", cases=4, seed=9, tasks=["breast_2cls"], size_scale=0.3, split="val")
+    for root, first in ((data, 0), (tmp_path / "val", 5)):
+        table = root / "csv_files" / "breast_2cls.csv"
+        head, *rows = table.read_text().splitlines()
+        rows = [f"{row},p{first + number}" for number, row in enumerate(rows)]
+        table.write_text("\n".join([f"{head},patient_id", *rows]) + "\n")
+    prepare(CONFIG, [data], [tmp_path / "val"])
+    # Of p0 to p7 and p5 to p8.
+    assert "warning: 3 of 4 validation rows share an image or a patient" in capsys.readouterr().out
+
+
 def test_a_case_that_cannot_be_used_is_an_error(data: Path) -> None:
     break_image(data)
     with pytest.raises(ImageError):
