@@ -1,6 +1,6 @@
 """`python -m inference`: the container's entrypoint."""
 
-from aurora.command import run_command
+from aurora.runtime.cli import run_command
 from inference.cli import main
 
 

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aurora.errors import ImageError
-from aurora.headers import image_size, require_decodable
-from aurora.row import Row, answer_mask_path, image_file, mask_file
-from aurora.rows import Problem, read_rows
+from aurora.images import image_size
+from aurora.images.headers import require_decodable
+from aurora.rows import Problem, Row, image_file, mask_file, predicted_mask_path, read_rows
 from aurora.tasks import OFFICIAL, TaskType
 
 #: How many examples of one kind the text shows before it only counts.
@@ -107,7 +107,7 @@ def _mask_problems(rows: Iterable[Row]) -> tuple[list[Problem], list[Problem]]:
         if row.type is not TaskType.SEGMENTATION:
             continue
         try:
-            path = answer_mask_path(row)
+            path = predicted_mask_path(row)
         except ValueError as error:
             unsafe.append(Problem(row.source, str(error)))
             continue

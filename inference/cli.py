@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from aurora import __version__
-from aurora.command import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
+from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
 
 
 @click.group(context_settings=GROUP)
@@ -41,8 +41,7 @@ def run(context: click.Context, shard: str | None, **flags: Any) -> None:
     --strict, 143 stopped by a signal.
     """
     from inference import run as command
-    from inference.settings import RunSettings
-    from inference.shard import Shard
+    from inference.plan import RunSettings, Shard
 
     _check_device(flags["device"])
     part = Shard.parse(shard) if shard else None
@@ -91,7 +90,7 @@ def check(context: click.Context, input: Path, images: bool, as_json: bool) -> N
 @click.option("--against", type=FOLDER, help="Other answers to compare with, on the page.")
 def score(truth: Path, predictions: Path, as_json: bool, html: Path | None, against: Path | None) -> None:
     """Compare answers with labels: the challenge's metrics per task, and the composite."""
-    from aurora import scoring
+    from aurora.scoring import score as scoring
 
     if against and not html:
         raise click.UsageError("--against needs --html, the page that shows the comparison")
@@ -113,7 +112,7 @@ def score(truth: Path, predictions: Path, as_json: bool, html: Path | None, agai
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 def tasks(weights: Path | None, as_json: bool) -> None:
     """List the tasks that a checkpoint answers."""
-    from aurora.engine.engine import read_spec
+    from aurora.engine.select import read_spec
     from aurora.tasks import to_records
 
     records = to_records(read_spec(weights).tasks)
@@ -164,7 +163,7 @@ def schema(name: str) -> None:
     FILE_NAME is classification_predictions.json, detection_predictions.json, regression_predictions.json, or
     report.json for what 'run --report FILE.json' writes.
     """
-    from inference import schema as command
+    from inference.report import record as command
 
     if name not in command.NAMES:
         raise click.UsageError(f"FILE_NAME must be {', '.join(command.NAMES)}, found {name!r}")

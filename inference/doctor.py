@@ -12,11 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from aurora import __version__
-from aurora.engine.engine import open_engine
+from aurora.engine.select import open_engine
 from aurora.errors import AuroraError
-from aurora.limits import memory, processors
-from inference.libraries import libraries
-from inference.output import OutputFolder
+from aurora.runtime.hardware import library_versions, memory, processors
+from inference.output.folder import OutputFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ def examine(weights: Path | None, output: Path | None) -> list[Finding]:
         ("memory", _memory),
         ("shared memory", lambda: _room(Path("/dev/shm"))),
         ("temporary files", _temporary),
-        ("libraries", lambda: ", ".join(f"{name} {found}" for name, found in libraries().items())),
+        ("libraries", lambda: ", ".join(f"{name} {found}" for name, found in library_versions().items())),
         ("GPU by PyTorch", _torch_gpu),
         ("providers of ONNX Runtime", _providers),
         ("weights and engine", lambda: _engine(weights)),

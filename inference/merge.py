@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aurora.errors import InputError, UsageError
+from aurora.predict.answers import RECORDS
 from aurora.tasks import TaskType
-from inference.journal import Outcome, ShardRecord, read_shard
-from inference.output import OutputFolder
-from inference.writer import RECORDS, AnswerWriter
+from inference.output.folder import OutputFolder
+from inference.output.journal import Outcome, ShardRecord, read_shard
+from inference.output.writer import PredictionWriter
 
 
 def merge(folders: Sequence[Path], output: Path) -> int:
@@ -29,7 +30,7 @@ def merge(folders: Sequence[Path], output: Path) -> int:
         if os.path.samefile(shard.folder, folder.root):
             raise UsageError(f"expected an output folder that is no shard's, found {output}; name another --output")
     written: set[int] = set()
-    with AnswerWriter(folder) as writer:
+    with PredictionWriter(folder) as writer:
         for shard in shards:
             for outcome in _outcomes(shard):
                 if outcome.record is not None:

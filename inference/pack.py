@@ -10,15 +10,21 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from aurora.answers import JSON_FILES, ClassificationAnswer, DetectionAnswer, RegressionAnswer, fallback_size
-from aurora.cases import Entry, Key, is_there, read_answers
 from aurora.errors import AuroraError, ImageError, InputError, OutputError
 from aurora.images import image_size, read_mask
-from aurora.row import plain
-from aurora.rows import Row, answer_mask_path, image_file, read_rows
+from aurora.predict.answers import (
+    JSON_FILES,
+    RECORDS,
+    ClassificationPrediction,
+    DetectionPrediction,
+    LandmarksPrediction,
+    fallback_size,
+)
+from aurora.rows import Row, image_file, predicted_mask_path, read_rows
+from aurora.rows.row import plain
+from aurora.scoring.cases import Entry, Key, is_there, read_predictions
 from aurora.tasks import TaskType
-from inference.journal import JOURNAL
-from inference.writer import RECORDS
+from inference.output.journal import JOURNAL
 
 SHOWN = 20
 SUM_TOLERANCE = 1e-3
@@ -63,7 +69,7 @@ def _list_problems(kind: TaskType, rows: list[Row], predictions: Path) -> Iterat
     by_key = {(row.task_id, row.image_path): row for row in rows}
     problems: list[str] = []
     try:
-        found = read_answers(predictions / JSON_FILES[kind], set(by_key), problems)
+        found = read_predictions(predictions / JSON_FILES[kind], set(by_key), problems)
     except InputError as error:
         return iter([str(error)])
     if found is None:
@@ -87,7 +93,7 @@ def _record_problems(kind: TaskType, rows: dict[Key, Row], found: dict[Key, Entr
 
 def _check(record: Any, row: Row) -> None:
     """Raise `ValueError` for what the record's own schema can't see."""
-    if isinstance(record, ClassificationAnswer):
+    if isinstance(record, ClassificationPrediction):
         probabilities, count = record.predicted_probs, row.num_classes
         if count not in (None, len(probabilities)):
             raise ValueError(f"expected {count} probabilities, found {len(probabilities)}")
@@ -95,11 +101,11 @@ def _check(record: Any, row: Row) -> None:
             raise ValueError(f"expected probabilities that sum to 1, found {sum(probabilities):.3f}")
         if record.predicted_class >= len(probabilities):
             raise ValueError(f"expected a class below {len(probabilities)}, found {record.predicted_class}")
-    elif isinstance(record, DetectionAnswer):
+    elif isinstance(record, DetectionPrediction):
         corners = np.array([record.bbox_normalized, record.bbox_pixels])
         if (corners[:, :2] > corners[:, 2:]).any():
             raise ValueError("expected x1 <= x2 and y1 <= y2")
-    elif isinstance(record, RegressionAnswer):
+    elif isinstance(record, LandmarksPrediction):
         counts = len(record.predicted_points_normalized), len(record.predicted_points_pixels)
         wanted = 2 * row.num_classes if row.num_classes else counts[0]
         if counts != (wanted, wanted):
@@ -109,7 +115,7 @@ def _check(record: Any, row: Row) -> None:
 
 def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
     """The name of the row's mask; raises `ValueError` or `ImageError` unless it is one that answers the row."""
-    name = answer_mask_path(row)
+    name = predicted_mask_path(row)
     if not is_there(predictions / name):
         raise ValueError(f"the mask {plain(name)} is missing")
     mask = read_mask(predictions / name)

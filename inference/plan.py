@@ -1,27 +1,63 @@
 """Which image answers which rows: an image that several rows use is read and encoded once."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 
-from aurora.requests import Request, request_of
-from aurora.rows import RowList
+from aurora.engine.base import EngineName
+from aurora.errors import UsageError
+from aurora.predict.request import Job, request_of
+from aurora.rows import RowIndex
 from aurora.tasks import Registry
-from inference.shard import Shard
+
+#: Where schedulers say which of how many a process is: the variables of index and count, and the first index. The first
+#: that is set counts: an array of torchrun jobs is not foreseen.
+ENVIRONMENTS = (
+    ("RANK", "WORLD_SIZE", 0),  # torchrun
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", None),  # sbatch --array, which may begin anywhere
+    ("SLURM_PROCID", "SLURM_NTASKS", 0),  # srun
+    ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", 0),  # a Kubernetes indexed job that hands on its `completions`
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """The rows that want something of one image."""
+class Shard:
+    """Number `index`, from 1, of `count` shards."""
 
-    requests: list[Request]
+    index: int
+    count: int
 
-    @property
-    def answerable(self) -> bool:
-        """Whether the model is needed at all."""
-        return any(request.refusal is None for request in self.requests)
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The shard in a text like 2/7, or, for "auto", the one that the environment names.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if text == "auto":
+            return cls._from_environment(os.environ)
+        found = re.fullmatch(r"(\d+)/(\d+)", text)
+        if not found or not 1 <= int(found[1]) <= int(found[2]):
+            raise UsageError(f"expected --shard I/N with I from 1 to N, or auto, found {text!r}")
+        return cls(int(found[1]), int(found[2]))
+
+    @classmethod
+    def _from_environment(cls, variables: Mapping[str, str]) -> Self:
+        for index, count, first in ENVIRONMENTS:
+            if index in variables and count in variables:
+                start = int(variables.get("SLURM_ARRAY_TASK_MIN", 0)) if first is None else first
+                return cls.parse(f"{int(variables[index]) - start + 1}/{variables[count]}")
+        names = "; ".join(f"{index} and {count}" for index, count, _ in ENVIRONMENTS)
+        raise UsageError(f"--shard auto expects a scheduler's variables, found none of: {names}; name the shard as I/N")
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
 
 
 class Plan:
@@ -33,7 +69,7 @@ class Plan:
         limit: how many of the rows are wanted, from the first; all unless given.
     """
 
-    def __init__(self, rows: RowList, tasks: Registry, limit: int | None = None) -> None:
+    def __init__(self, rows: RowIndex, tasks: Registry, limit: int | None = None) -> None:
         self.rows, self.tasks = rows, tasks
         images = np.array(rows.images[:limit])
         self.row_count = len(images)
@@ -63,3 +99,22 @@ class Plan:
         rows = self.rows.take(map(int, self.order[bounds[0] :]))
         for begin, end in pairwise(bounds):
             yield Job([request_of(row, self.tasks) for row in islice(rows, end - begin)])
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What a run is to do; the command line says what each flag means."""
+
+    input: Path
+    output: Path
+    weights: Path | None = None
+    engine: EngineName | None = None
+    device: str = "auto"
+    batch_size: int | None = None
+    limit: int | None = None
+    resume: bool = False
+    strict: bool = False
+    report: Path | None = None
+    preview: Path | None = None
+    shard: Shard | None = None
+    quiet: bool = False

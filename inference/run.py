@@ -10,23 +10,20 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aurora.engine.engine import Engine, open_engine
+from aurora.engine.base import Engine
+from aurora.engine.select import open_engine
 from aurora.errors import UsageError
-from aurora.limits import fitting_batch
+from aurora.predict.pipeline import Stages, answers
 from aurora.rows import Row, read_rows
-from aurora.stopping import Stop, stop_signals
-from inference.gallery import Gallery
-from inference.journal import Journal, Outcome, fingerprint, shard_mark
-from inference.output import OutputFolder
-from inference.pipeline import answers
-from inference.plan import Plan
-from inference.preview import write_sheets
-from inference.progress import progress
-from inference.report.text import as_text
-from inference.settings import RunSettings
-from inference.stages import Stages
-from inference.summary import Summary
-from inference.writer import AnswerWriter
+from aurora.runtime.cli import ShutdownRequest, graceful_shutdown
+from aurora.runtime.hardware import fitting_batch
+from inference.output.folder import OutputFolder
+from inference.output.journal import Journal, Outcome, fingerprint, shard_mark
+from inference.output.writer import PredictionWriter
+from inference.plan import Plan, RunSettings
+from inference.report.console import Summary, as_text, progress
+from inference.report.contact_sheet import write_sheets
+from inference.report.gallery import Gallery
 
 if TYPE_CHECKING:
     from inference.report.report import Report
@@ -80,8 +77,8 @@ def _run(settings: RunSettings) -> _Ended:
         mark = shard_mark(mark, settings.shard, plan.row_count)
         print(f"shard {settings.shard}: {plan.row_count} rows", flush=True)
     total = plan.row_count
-    with stop_signals() as stop, Journal(folder, mark, settings.resume) as journal:
-        with AnswerWriter(folder) as writer:
+    with graceful_shutdown() as stop, Journal(folder, mark, settings.resume) as journal:
+        with PredictionWriter(folder) as writer:
             before = _taken_over(plan, journal, writer)
             now = _answered(engine, plan, settings.input, batch_size, journal, writer, stages, stop)
             for row, outcome in progress(chain(before, now), total=total):
@@ -120,7 +117,7 @@ def _report(settings: RunSettings) -> "Report | None":
     return Report(settings.report, settings)
 
 
-def _taken_over(plan: Plan, journal: Journal, writer: AnswerWriter) -> Iterator[tuple[Row, Outcome]]:
+def _taken_over(plan: Plan, journal: Journal, writer: PredictionWriter) -> Iterator[tuple[Row, Outcome]]:
     """What an interrupted run has answered already."""
     requests = chain.from_iterable(job.requests for job in plan.jobs())
     for outcome in chain.from_iterable(journal.replay()):
@@ -137,9 +134,9 @@ def _answered(
     root: Path,
     batch_size: int,
     journal: Journal,
-    writer: AnswerWriter,
+    writer: PredictionWriter,
     stages: Stages,
-    stop: Stop,
+    stop: ShutdownRequest,
 ) -> Iterator[tuple[Row, Outcome]]:
     """The rows of every batch that the journal doesn't hold yet, answered and written."""
     left = plan.jobs(journal.batches * batch_size)

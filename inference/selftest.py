@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from aurora.answers import JSON_FILES
-from aurora.engine.engine import EngineName, default_weights
+from aurora.engine.base import EngineName
+from aurora.engine.select import default_weights
 from aurora.errors import DeviceError, WeightsError
 from aurora.images import read_mask
+from aurora.predict.answers import JSON_FILES
+from inference.plan import RunSettings
 from inference.run import run
-from inference.settings import RunSettings
 
 #: What rounding may change, in bfloat16 on a GPU too: a probability or a fraction, pixels, a share of a mask's pixels.
 TOLERANCES = {"fractions": 0.02, "pixels": 4.0, "mask pixels": 0.01}

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from aurora.tasks import OFFICIAL
+from inference.plan import RunSettings
 from inference.run import run
 from inference.selftest import ANSWERS, CASES
-from inference.settings import RunSettings
 from training.phantom import generate
 
 HERE = Path(__file__).resolve().parent

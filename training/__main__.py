@@ -1,6 +1,6 @@
 """`python -m training`."""
 
-from aurora.command import run_command
+from aurora.runtime.cli import run_command
 from training.cli import main
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from aurora import __version__
-from aurora.command import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
 from aurora.errors import UsageError
 from aurora.model.config import PRESETS
-from training.ablation.rows import DEFAULT, ROWS
+from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
+from training.ablation.variants import DEFAULT, ROWS
 
 
 @click.group(context_settings=GROUP)
@@ -72,12 +72,12 @@ def fit(
     """
     from training.config import load_config
     from training.data.prepare import prepare
-    from training.fit.group import joined
+    from training.fit.distributed import init_distributed
     from training.fit.loop import check_run
     from training.fit.loop import fit as train
 
     settings = load_config(config, changes)
-    with joined(settings.device) as group:
+    with init_distributed(settings.device) as group:
         check_run(settings, out, group, resume=resume)
         cases, validation = prepare(settings, data, val)
         weights = train(settings, cases, validation, out, [folder.name for folder in data], group, resume=resume)
@@ -95,11 +95,11 @@ def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str
     A training configuration takes the file as `start`.
     """
     from training.config import load_config
-    from training.fit.group import joined
-    from training.masked.pretrain import pretrain as train
+    from training.fit.distributed import init_distributed
+    from training.pretrain.pretrain import pretrain as train
 
     settings = load_config(config, changes)
-    with joined(settings.device) as group:
+    with init_distributed(settings.device) as group:
         click.echo(f"weights: {train(settings, data, out, group)}")
 
 
@@ -139,13 +139,12 @@ def ablate(
 
     Runs that are trained already are only read, and one that was stopped goes on. KEY=VALUE changes the default.
     """
-    from training.ablation.study import Study
-    from training.ablation.table import as_markdown
+    from training.ablation.study import Study, as_markdown
     from training.config import load_config
-    from training.fit.group import joined
+    from training.fit.distributed import init_distributed
 
     wanted = [name for name in ROWS if not rows or name == DEFAULT or name in rows]
-    with joined(load_config(config, changes).device) as group:
+    with init_distributed(load_config(config, changes).device) as group:
         study = Study(config, changes, data, val, out, group)
         # Seed by seed, so that a study that is stopped early has all rows of the first.
         click.echo(as_markdown([study.score(name, seed) for seed in seeds for name in wanted]))
@@ -169,12 +168,12 @@ def unseen(config: Path, sources: tuple[Path, ...], out: Path, changes: tuple[st
 
     Runs that are trained already are only scored, and one that was stopped goes on. KEY=VALUE changes single settings.
     """
-    from training.ablation.unseen import as_markdown, leave_each_out
+    from training.ablation.leave_one_out import as_markdown, leave_each_out
     from training.config import load_config
-    from training.fit.group import joined
+    from training.fit.distributed import init_distributed
 
     settings = load_config(config, changes)
-    with joined(settings.device) as group:
+    with init_distributed(settings.device) as group:
         click.echo(as_markdown(leave_each_out(settings, sources, out, group)))
 
 
@@ -190,11 +189,10 @@ def evaluate(weights: Path, data: Path, as_json: bool, resamples: int, device: s
 
     The numbers are those that 'inference run --engine torch' and 'inference score' give.
     """
-    from training.evaluation import report_text
-    from training.evaluation.report import report
+    from training.evaluation import report
 
-    found = report(weights, data, resamples=resamples, device=device, batch_size=batch_size)
-    click.echo(json.dumps(report_text.as_json(found)) if as_json else report_text.as_text(found))
+    found = report.report(weights, data, resamples=resamples, device=device, batch_size=batch_size)
+    click.echo(json.dumps(report.as_json(found)) if as_json else report.as_text(found))
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -239,7 +237,7 @@ def import_encoder(source: str, out: Path, revision: str | None, depth: int | No
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images per batch measured.")
 def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_size: int) -> None:
     """Print what the encoders cost: counted parameters, FLOP and memory, or with --device measured speed and memory."""
-    from training.cost import cost_table, speed_table
+    from training.bench.encoder_cost import cost_table, speed_table
 
     click.echo(speed_table(device, presets or tuple(PRESETS), size, batch_size) if device else cost_table())
 
@@ -272,7 +270,7 @@ def bench(
 
     --engine and --rows may be repeated; both engines and 1,000 rows unless given, or the data as it is.
     """
-    from aurora.engine.engine import default_weights
+    from aurora.engine.select import default_weights
     from training.bench import bench as command
     from training.bench.runs import Subject
 
@@ -288,7 +286,7 @@ def bench(
 @click.option("--out", type=FOLDER, required=True, help="Folder for the answers.")
 def trivial(train: Path, data: Path, out: Path) -> None:
     """Answer from the training labels alone (mean mask, box and points, class frequencies): the floor to beat."""
-    from training.trivial import write_trivial_answers
+    from training.baseline import write_baseline
 
-    write_trivial_answers(train, data, out)
+    write_baseline(train, data, out)
     click.echo(f"trivial answers: {out}")

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aurora import checkpoint
-from aurora.checkpoint import ONNX_VERSION, Spec
 from aurora.errors import WeightsError
+from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
+from aurora.model.checkpoint import ONNX_VERSION, Spec
+from aurora.runtime import files
 from aurora.tasks import TaskType, of_type
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def export(weights: Path, out: Path) -> None:
     if out.suffix == ".safetensors":
         checkpoint.save(out, model, spec.provenance, half=True)
         return
-    proto, tensors = to_onnx(model, spec), checkpoint.tensors_beside(out)
-    with checkpoint.replacing(out) as beside:
+    proto, tensors = to_onnx(model, spec), files.tensors_beside(out)
+    with files.replacing(out) as beside:
         if proto.ByteSize() > MOST_INSIDE:
-            with checkpoint.replacing(tensors) as beside_tensors, beside_tensors.open("wb") as file:
+            with files.replacing(tensors) as beside_tensors, beside_tensors.open("wb") as file:
                 _move_tensors(proto.graph, file, tensors.name)
         else:
-            checkpoint.forget_checksum(tensors)
+            files.forget_checksum(tensors)
             tensors.unlink(missing_ok=True)
         beside.write_bytes(proto.SerializeToString())
 

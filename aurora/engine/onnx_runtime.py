@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from aurora.checkpoint import ONNX_VERSION, spec_from_metadata, verify
-from aurora.engine.engine import CPU_BATCH, GPU_BATCH, nvidia_driver
+from aurora.engine.base import CPU_BATCH, GPU_BATCH
 from aurora.errors import DeviceError, WeightsError
-from aurora.limits import processors
+from aurora.model.checkpoint import ONNX_VERSION, spec_from_metadata
+from aurora.runtime.files import verify
+from aurora.runtime.hardware import nvidia_driver, processors
 from aurora.tasks import TaskType, of_type
 
 _FATAL_ONLY = 4
@@ -61,10 +62,10 @@ class OnnxEngine:
         self.kinds = [kind for kind in TaskType if of_type(self.spec.tasks, kind)]
         self.name = f"ONNX Runtime {ort.__version__} on {self.provider.removesuffix(_SUFFIX)}"
         self.batch_size = CPU_BATCH if self.provider == _CPU else GPU_BATCH
-        self.lanes = 1
+        self.num_workers = 1
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
-        """See `aurora.engine.engine.Engine.run`."""
+        """See `aurora.engine.select.Engine.run`."""
         outputs = self.session.run([str(kind) for kind in rows], self.feed(images, rows))
         return dict(zip(rows, outputs, strict=True))
 
@@ -74,8 +75,8 @@ class OnnxEngine:
         none = np.zeros(0 if self.provider == _CPU else 1, dtype=np.int64)
         return {"images": images} | {f"{kind}_rows": rows.get(kind, none) for kind in self.kinds}
 
-    def on_cpu(self) -> "OnnxEngine | None":
-        """See `aurora.engine.engine.Engine.on_cpu`."""
+    def cpu_fallback(self) -> "OnnxEngine | None":
+        """See `aurora.engine.select.Engine.cpu_fallback`."""
         return None if self.provider == _CPU else OnnxEngine(self.path, "cpu")
 
 

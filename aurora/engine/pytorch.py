@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aurora import checkpoint
-from aurora.device import open_device
-from aurora.engine.engine import CPU_BATCH, GPU_BATCH
-from aurora.limits import processors
+from aurora.engine.base import CPU_BATCH, GPU_BATCH
+from aurora.model import checkpoint
+from aurora.runtime import files
+from aurora.runtime.hardware import open_device, processors
 from aurora.tasks import TaskType
 
 
@@ -36,18 +36,18 @@ class TorchEngine:
             model, self.spec = checkpoint.load(path)
         finally:
             torch.set_num_threads(threads)
-        self.checksum = checkpoint.verify(path)
+        self.checksum = files.verify(path)
         self.cuda = self.device.type == "cuda"
         self.model = model.to(self.device)
         self.half = self.cuda
         self.batch_size = GPU_BATCH if self.cuda else CPU_BATCH
-        self.lanes = 2 if self.cuda else 1
+        self.num_workers = 2 if self.cuda else 1
         self.own = local()
         # Without its number: whichever of a machine's GPUs computes, a shard is one of the same run.
         self.name = f"PyTorch {torch.__version__} on {self.device.type}"
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
-        """See `aurora.engine.engine.Engine.run`."""
+        """See `aurora.engine.select.Engine.run`."""
         if not self.cuda:
             if not hasattr(self.own, "threads"):
                 self.own.threads = processors()
@@ -71,6 +71,6 @@ class TorchEngine:
         tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.cuda else tensor
 
-    def on_cpu(self) -> "TorchEngine | None":
-        """See `aurora.engine.engine.Engine.on_cpu`."""
+    def cpu_fallback(self) -> "TorchEngine | None":
+        """See `aurora.engine.select.Engine.cpu_fallback`."""
         return TorchEngine(self.path, "cpu") if self.cuda else None

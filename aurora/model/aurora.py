@@ -1,8 +1,10 @@
 """The whole network: images in, the raw answers of every task type out, in one pass."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from aurora.model.config import ModelConfig
 from aurora.model.encoder import Encoder
@@ -58,3 +60,27 @@ class Aurora(nn.Module):
         """Of normalised pixels (B, 3, H, W) the pyramid's levels (B, width, H/stride, W/stride), fine to coarse."""
         details, extra = self.stem(pixels) if self.stem else ([], None)
         return self.pyramid(self.encoder(pixels, extra), details)
+
+
+class _NoInit(TorchFunctionMode):
+    """Inside this context what `torch.nn.init` is asked to fill stays as it is."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def build_uninitialized(config: ModelConfig, tasks: Registry) -> Aurora:
+    """A model on the CPU, in evaluation mode, whose weights are whatever the memory holds.
+
+    Random ones would be replaced at once. PyTorch's device "meta" would draw none either, but takes a second to start.
+    """
+    with _NoInit():
+        return Aurora(config, tasks).eval()

@@ -107,14 +107,14 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """The tower up to its last tap; there is no final norm.
 
-    With `recompute` set, training keeps only what goes into each block and computes its inside again on the
-    way back (gradient checkpointing).
+    With `gradient_checkpointing` set, training stores only the inputs of each block and recomputes its activations in
+    the backward pass.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.recompute = False
+        self.gradient_checkpointing = False
         self.patch_embed = PatchEmbed(config)
         self.pos_embed = nn.Embedding(config.num_position_embeddings, config.hidden_size)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
@@ -144,7 +144,7 @@ class Encoder(nn.Module):
         cos, sin = rotary_tables(grid, self.config.hidden_size // self.config.num_heads, x.device)
         outputs = {}
         for index, block in enumerate(self.blocks):
-            if self.recompute and torch.is_grad_enabled():
+            if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, cos, sin, use_reentrant=False)
             else:
                 x = block(x, cos, sin)

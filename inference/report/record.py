@@ -1,10 +1,11 @@
 """What a run reports as data; `python -m inference schema report.json` prints the schema of this."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeFloat, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeFloat, NonNegativeInt, TypeAdapter
 
+from aurora.predict.answers import JSON_FILES, RECORDS
 from aurora.tasks import TaskType
 
 #: Equal bins of every histogram, from 0 to 1.
@@ -98,3 +99,16 @@ class RunRecord(_Record):
     unwritten: list[Noted]
     warnings: list[Noted]
     tasks: list[TaskRecord]
+
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+REPORT = "report.json"
+#: The files by name: the three lists of answers, and what `run --report FILE.json` writes.
+NAMES = (*JSON_FILES.values(), REPORT)
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The schema of one of `NAMES`."""
+    types = {JSON_FILES[kind]: list[record] for kind, record in RECORDS.items()}  # type: ignore[valid-type]
+    adapter: TypeAdapter[Any] = TypeAdapter(types.get(name, RunRecord))
+    return {"$schema": DIALECT, "title": name} | adapter.json_schema(mode="serialization")

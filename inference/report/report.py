@@ -8,20 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aurora import __version__
-from aurora.engine.engine import Engine
+from aurora.engine.base import Engine
 from aurora.errors import UsageError
-from aurora.limits import processors
+from aurora.predict.pipeline import Stages
 from aurora.rows import Row
-from inference.gallery import Gallery
-from inference.journal import Outcome
-from inference.libraries import libraries
-from inference.output import OutputFolder
-from inference.pages.page import picture, render
+from aurora.runtime.hardware import library_versions, processors
+from inference.output.folder import OutputFolder
+from inference.output.journal import Outcome
+from inference.plan import RunSettings
+from inference.render.html import picture, render
+from inference.report.console import Summary
+from inference.report.gallery import Gallery
 from inference.report.record import Noted, RunRecord, WeightsRecord
 from inference.report.tally import Tally
-from inference.settings import RunSettings
-from inference.stages import Stages
-from inference.summary import Summary
 
 ENDINGS = (".html", ".htm", ".json")
 #: The longer side of a picture on the page, and how many each task has of a sample; the doubtful ones come on top.
@@ -77,7 +76,7 @@ class Report:
             aurora=__version__,
             python=platform.python_version(),
             machine=f"{processors()} processors, {platform.platform()}",
-            libraries=libraries(),
+            libraries=library_versions(),
             started=self.started,
             seconds=seconds,
             stages=stages.seconds,

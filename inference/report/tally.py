@@ -8,7 +8,7 @@ import numpy as np
 
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.journal import Outcome
+from inference.output.journal import Outcome
 from inference.report.record import BINS, GRID, ClassCount, TaskRecord
 
 

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from aurora.cases import Cases
 from aurora.errors import UsageError
-from aurora.intervals import RESAMPLES, SEED, Interval, interval
-from aurora.metrics import DISTANCES, NAMES
-from aurora.scoring import Scores, TaskCases, compare
-from aurora.statistics import Statistics, overall, statistics
+from aurora.scoring.bootstrap import RESAMPLES, SEED, Interval, Statistics, interval, macro_average, statistics
+from aurora.scoring.cases import Cases
+from aurora.scoring.metrics import DISPLAY_NAMES, UNBOUNDED_METRICS
+from aurora.scoring.score import Scores, TaskCases, compare
 from aurora.tasks import TaskType
-from inference.output import OutputFolder
-from inference.pages.page import picture, render
-from inference.score.classes import Reliability, confusion, reliability
-from inference.score.judged import CASE_SCORES, Judged, judged, middle
-from inference.score.overlay import overlay
-from inference.score.versus import Change, Versus, overall_gain, versus
+from inference.output.folder import OutputFolder
+from inference.render.html import picture, render
+from inference.score.calibration import Reliability, confusion, reliability
+from inference.score.compare import Change, Versus, overall_gain, versus
+from inference.score.ranking import CASE_SCORES, ScoredCase, judged, middle, overlay
 
 SIDE = 200
 WORST, MIDDLE, CHANGED = 4, 2, 3
@@ -30,10 +28,10 @@ ENDINGS = (".html", ".htm")
 class Shown:
     """A case with its picture, and what the picture is there for."""
 
-    case: Judged
+    case: ScoredCase
     why: str
     link: str
-    other: Judged | None = None
+    other: ScoredCase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class ScorePage:
     def write(
         self, truth: Path, predictions: Path, tasks: Sequence[TaskCases], scores: Scores, against: Path | None
     ) -> None:
-        """Write the page of `tasks`, which `aurora.scoring.compare` found in `predictions`, and of their `scores`.
+        """Write the page of `tasks`, which `score.compare` found in `predictions`, and of their `scores`.
 
         `against` is another folder of answers to be compared with.
         """
@@ -85,8 +83,8 @@ class ScorePage:
             pairs=pairs,
             gain=overall_gain(pairs) if pairs else None,
             problems=scores.problems + [f"{against}: {problem}" for problem in problems],
-            names=NAMES,
-            distances=DISTANCES,
+            names=DISPLAY_NAMES,
+            distances=UNBOUNDED_METRICS,
             case_scores=CASE_SCORES,
             resamples=RESAMPLES,
         )
@@ -97,7 +95,7 @@ def _overall(sections: Sequence[TaskSection]) -> Interval:
     by_type: dict[TaskType, list[np.ndarray]] = {}
     for section in sections:
         by_type.setdefault(section.task.type, []).append(section.figures.drawn)
-    return interval(overall(by_type.values()))
+    return interval(macro_average(by_type.values()))
 
 
 def _section(truth: Path, task: TaskCases, pair: Versus | None) -> TaskSection:

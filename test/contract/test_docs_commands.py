@@ -12,7 +12,7 @@ import pytest
 from support.pages import ROOT, blocks
 from support.webpage import read_page
 
-from aurora.scoring import score
+from aurora.scoring.score import score
 
 ROOMS = ("aurora", "inference", "training", "weights", "test/cases")
 # Real tasks of every type, under names that a user might give them.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.qwen import TINY_TEXT, make_checkpoint
 
-from aurora import checkpoint
+from aurora.model import checkpoint
 from aurora.model.config import PRESETS
 from aurora.model.encoder import Encoder
 from training.qwen.encoder_file import load_encoder, read_encoder

@@ -12,13 +12,12 @@ from click.testing import CliRunner
 from support.interrupted import content, interrupted
 from support.webpage import read_page
 
-from aurora.answers import JSON_FILES
 from aurora.errors import OutputError, UsageError
+from aurora.predict.answers import JSON_FILES
 from inference.cli import main
-from inference.report.record import RunRecord
+from inference.plan import RunSettings
+from inference.report.record import NAMES, REPORT, RunRecord
 from inference.run import run
-from inference.schema import NAMES, REPORT
-from inference.settings import RunSettings
 
 HOSTILE = '<script>alert("x")</script> {{ 7*7 }} &amp; \u202e'
 

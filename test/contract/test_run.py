@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from aurora.answers import JSON_FILES
 from aurora.engine import onnx_runtime, pytorch
-from aurora.scoring import score
+from aurora.predict import pipeline
+from aurora.predict.answers import JSON_FILES
+from aurora.scoring.score import score
 from aurora.tasks import OFFICIAL
-from inference import stages
+from inference.plan import RunSettings
 from inference.run import run
-from inference.settings import RunSettings
-from training.trivial import write_trivial_answers
+from training.baseline import write_baseline
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -80,7 +80,7 @@ def test_neither_batches_nor_threads_matter(
     batch_size: int,
     threads: int,
 ) -> None:
-    for module in (onnx_runtime, pytorch, stages):
+    for module in (onnx_runtime, pytorch, pipeline):
         monkeypatch.setattr(module, "processors", lambda: threads)
     assert differences(onnx_answers, answer(sample_cases, tmp_path, engine, batch_size=batch_size)) == []
 
@@ -117,7 +117,7 @@ def test_real_cases_are_answered_alike_by_both_engines_and_beat_the_trivial_answ
     onnx = answer(val, tmp_path / "onnx", "onnx")
     assert verify(val, onnx) == []
     assert differences(onnx, answer(val, tmp_path / "torch", "torch")) == []
-    write_trivial_answers(realus / "train", val, tmp_path / "trivial")
+    write_baseline(realus / "train", val, tmp_path / "trivial")
     floor = {task.task_id: task.composite for task in score(val, tmp_path / "trivial").tasks}
     scores = {task.task_id: task for task in score(val, onnx).tasks}
     assert all(task.answered == task.rows for task in scores.values())

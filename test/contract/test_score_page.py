@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 from support.webpage import read_page
 
-from aurora.answers import JSON_FILES
+from aurora.predict.answers import JSON_FILES
 from aurora.tasks import TaskType
 from inference.cli import main
+from inference.plan import RunSettings
 from inference.run import run
-from inference.settings import RunSettings
 from training.phantom import generate
 
 

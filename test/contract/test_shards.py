@@ -11,14 +11,13 @@ import pytest
 from support.interrupted import Remembering, content, interrupted, small_input
 
 import inference.run
-from aurora.answers import JSON_FILES
-from aurora.engine.engine import open_engine
+from aurora.engine.select import open_engine
 from aurora.errors import InputError, UsageError
-from inference.journal import JOURNAL
+from aurora.predict.answers import JSON_FILES
 from inference.merge import merge
+from inference.output.journal import JOURNAL
+from inference.plan import ENVIRONMENTS, RunSettings, Shard
 from inference.run import run
-from inference.settings import RunSettings
-from inference.shard import ENVIRONMENTS, Shard
 
 
 @pytest.fixture(scope="module")

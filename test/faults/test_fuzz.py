@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aurora.errors import ImageError, InputError
-from aurora.rows import Row, answer_mask_path, box_label, class_label, image_file, points_label, read_rows
+from aurora.images.transform import to_fractions, to_pixels
+from aurora.rows import Row, box_label, class_label, image_file, points_label, predicted_mask_path, read_rows
 from aurora.tasks import TaskType
-from aurora.transform import to_fractions, to_pixels
 
 fuzz = settings(
     deadline=None, derandomize=True, database=None, max_examples=150, suppress_health_check=list(HealthCheck)
@@ -40,16 +40,16 @@ def each_row_reads_or_refuses(root: Path) -> int:
     except InputError:
         return 0
     for row in found.rows:
-        for reader, refusal in (
+        for reader, rejection in (
             (class_label, InputError),
             (box_label, InputError),
             (points_label, InputError),
-            (answer_mask_path, ValueError),
+            (predicted_mask_path, ValueError),
             (lambda row: image_file(root, row), ImageError),
         ):
             try:
                 reader(row)
-            except refusal as error:
+            except rejection as error:
                 if len(str(error)) > 10_000:
                     raise AssertionError("a message never repeats a long cell") from error
     return len(found.rows)
@@ -110,7 +110,7 @@ steps = st.sampled_from(
 def test_a_mask_path_stays_inside_or_is_refused(path: str) -> None:
     row = Row("lung", TaskType.SEGMENTATION, 2, "../i.png", path, "a.csv:2", {})
     try:
-        answer = answer_mask_path(row)
+        answer = predicted_mask_path(row)
     except ValueError:
         return
     place = Path("/out").joinpath(answer)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header
 
 from aurora.errors import ImageError
-from aurora.headers import MAX_BYTES
 from aurora.images import image_size, read_image, read_mask
+from aurora.images.headers import MAX_BYTES
 
 
 def write(path: Path, data: bytes) -> Path:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aurora.errors import ImageError, InputError
-from aurora.rows import Row, Rows, answer_mask_path, image_file, read_rows
+from aurora.rows import Row, Rows, image_file, predicted_mask_path, read_rows
 from aurora.tasks import TaskType
 
 HEAD = "task_id,task_name,num_classes,image_path,mask_path\n"
@@ -211,7 +211,7 @@ def test_a_folder_or_fifo_named_like_a_csv_file_is_skipped(tmp_path: Path) -> No
 )
 def test_an_unsafe_mask_path_is_refused_with_the_reason(path: str | None) -> None:
     with pytest.raises(ValueError, match=r"mask_path .*(blank|NUL|backslash|absolute|folder|upwards|longer)"):
-        answer_mask_path(masked(path))
+        predicted_mask_path(masked(path))
 
 
 @pytest.mark.parametrize("path", ["../../x.png", "/etc/passwd", "../S/../../x.png", "../../../../../../etc/passwd"])

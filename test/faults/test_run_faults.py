@@ -9,7 +9,7 @@ import pytest
 from faults.catalogue.bench import Bench
 from faults.catalogue.stopping import COPIES, stopped
 
-from aurora.answers import JSON_FILES
+from aurora.predict.answers import JSON_FILES
 
 verify = runpy.run_path(str(Path(__file__).parents[1] / "contract" / "reader.py"))["verify"]
 

@@ -26,13 +26,13 @@ from support.interrupted import (
 )
 
 import inference.run
-from aurora.answers import JSON_FILES
-from aurora.engine.engine import open_engine
+from aurora.engine.select import open_engine
 from aurora.errors import OutputError
-from inference.journal import JOURNAL
-from inference.output import OutputFolder
+from aurora.predict.answers import JSON_FILES
+from inference.output.folder import OutputFolder
+from inference.output.journal import JOURNAL
+from inference.plan import RunSettings
 from inference.run import run
-from inference.settings import RunSettings
 
 BATCH = 4
 TAKEN_OVER = "rows are taken over from the run that was interrupted"
@@ -123,7 +123,7 @@ def test_a_kill_between_the_last_steps_is_mended(
 
     with monkeypatch.context() as patch:
         patch.setattr(OutputFolder, "finish", finish)
-        patch.setattr("inference.journal.Journal.finish", unlink)
+        patch.setattr("inference.output.journal.Journal.finish", unlink)
         with pytest.raises(Killed):
             run(again)
     shutil.rmtree(again.output)
@@ -238,7 +238,9 @@ def test_the_journal_belongs_to_the_folders_owner(again: RunSettings) -> None:
     os.chown(again.output, 4343, 4343)
     seen: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inference.journal.Journal.finish", lambda journal: seen.append(journal.path.stat().st_uid))
+        patch.setattr(
+            "inference.output.journal.Journal.finish", lambda journal: seen.append(journal.path.stat().st_uid)
+        )
         run(again)
     assert seen == [4343]
 

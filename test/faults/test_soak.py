@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from aurora.checkpoint import save
 from aurora.model.aurora import Aurora
+from aurora.model.checkpoint import save
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.tasks import OFFICIAL
 from training.bench.inputs import many_rows

@@ -10,13 +10,13 @@ import torch
 from aurora.errors import ImageError, InputError, OutputError
 from training.config import FitConfig
 from training.data.cases import Case, load_cases
-from training.fit.group import Group
+from training.fit.distributed import ProcessGroup
 from training.fit.log import read_log
 from training.fit.loop import fit
 from training.fit.state import load_state
 from training.phantom import generate
 
-ALONE = Group(torch.device("cpu"))
+ALONE = ProcessGroup(torch.device("cpu"))
 CONFIG = FitConfig(
     steps=6,
     steps_per_epoch=3,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from aurora import checkpoint
+from aurora.model import checkpoint
 from training.phantom import generate
 
 STEPS = 24

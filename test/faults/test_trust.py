@@ -19,7 +19,7 @@ from support.watched import FORBIDDEN, READ, WRITE, Event, audited, strace, trac
 
 import aurora
 import inference
-from aurora.answers import JSON_FILES
+from aurora.predict.answers import JSON_FILES
 
 #: What a run may read besides its input, its weights and its own code.
 SYSTEM = (

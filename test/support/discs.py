@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from aurora.images.transform import to_fractions
 from aurora.rows import Row
 from aurora.tasks import Task, TaskType
-from aurora.transform import to_fractions
 from training.data.cases import Case
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 import inference.run
-from aurora.checkpoint import verify
-from aurora.engine.engine import Engine
+from aurora.engine.base import Engine
+from aurora.runtime.files import verify
 from aurora.tasks import TaskType
-from inference.journal import JOURNAL
+from inference.output.journal import JOURNAL
+from inference.plan import RunSettings
 from inference.run import run
-from inference.settings import RunSettings
 
 TABLES = ("FUGC", "breast_2cls", "cervix", "fetal_heart", "lung", "organ_cls", "thyroid_nodule_det")
 
@@ -87,7 +87,7 @@ class Remembering:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.path, self.name, self.spec = engine, engine.path, engine.name, engine.spec
-        self.batch_size, self.lanes, self.checksum = engine.batch_size, engine.lanes, engine.checksum
+        self.batch_size, self.num_workers, self.checksum = engine.batch_size, engine.num_workers, engine.checksum
         self.known: dict[bytes, dict[TaskType, np.ndarray]] = {}
 
     def at(self, path: Path) -> Self:

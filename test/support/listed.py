@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from aurora.rows import Row, RowList
+from aurora.rows import Row, RowIndex
 
 
-class Listed(RowList):
+class Listed(RowIndex):
     """Holds the rows themselves; there is no CSV file."""
 
     def __init__(self, rows: Iterable[Row]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from aurora.command import run_command
+from aurora.runtime.cli import run_command
 from training.cli import main
 from training.fit.trainer import Trainer
 

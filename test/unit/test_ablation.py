@@ -8,29 +8,27 @@ import torch
 from click.testing import CliRunner
 from transformers import Qwen2VLImageProcessor
 
-from aurora import checkpoint
 from aurora.errors import UsageError
+from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS
 from aurora.rows import image_file, read_rows
 from aurora.tasks import OFFICIAL, TaskType, channel_slices, of_type
-from training.ablation.mirrored import Mirrored
-from training.ablation.rows import DEFAULT, ROWS
-from training.ablation.study import Score, Study
-from training.ablation.table import as_markdown
-from training.ablation.variants import NETWORKS, PooledPoints, SharedHead, scramble
+from training.ablation.networks import NETWORKS, Mirrored, PooledPoints, SharedHead, scramble
+from training.ablation.study import Score, Study, as_markdown
+from training.ablation.variants import DEFAULT, ROWS
 from training.cli import main
 from training.config import load_config
 from training.data.cases import load_cases, load_sample
-from training.fit.feed import collate
-from training.fit.group import Group
+from training.fit.distributed import ProcessGroup
+from training.fit.loader import collate
 from training.fit.losses import regression_loss
 from training.fit.trainer import Trainer
 from training.phantom import generate
 
 CONFIG = Path(__file__).resolve().parents[2] / "training" / "configs" / "ablation.yaml"
 TASKS = ["fetal_head", "cardiac_multi", "breast_2cls", "organ_cls", "uterine_fibroid_det", "fetal_femur", "IUGC"]
-GROUP = Group(torch.device("cpu"))
+GROUP = ProcessGroup(torch.device("cpu"))
 QUICK = ["steps=7", "image_size=64", "batch_size=7", "warmup_steps=1"]
 
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import BaseModel
 
-from aurora.answers import (
+from aurora.predict.answers import (
     JSON_FILES,
     UNKNOWN_SIZE,
-    ClassificationAnswer,
-    DetectionAnswer,
-    RegressionAnswer,
+    ClassificationPrediction,
+    DetectionPrediction,
+    LandmarksPrediction,
     answer,
     fallback,
 )
@@ -63,7 +63,7 @@ def test_an_output_that_is_not_finite_is_refused(kind: TaskType, value: float) -
         answer(row(kind), kind, 3, raw, SIZE)
 
 
-@pytest.mark.parametrize("record", [ClassificationAnswer, DetectionAnswer, RegressionAnswer])
+@pytest.mark.parametrize("record", [ClassificationPrediction, DetectionPrediction, LandmarksPrediction])
 def test_no_record_holds_nan(record: type[BaseModel]) -> None:
     values = {name: [float("nan")] * 4 for name in record.model_fields if name.startswith(("bbox", "predicted_p"))}
     with pytest.raises(ValueError, match="finite"):
@@ -118,7 +118,7 @@ def test_a_box_turned_inside_out_is_ordered() -> None:
 )
 def test_any_box_lies_ordered_in_the_image(raw: np.ndarray, size: tuple[int, int]) -> None:
     found = answer(row(DETECTION), DETECTION, 1, raw, size)
-    assert isinstance(found, DetectionAnswer)
+    assert isinstance(found, DetectionPrediction)
     x1, y1, x2, y2 = found.bbox_pixels
     assert 0 <= x1 <= x2 <= size[1]
     assert 0 <= y1 <= y2 <= size[0]
@@ -129,11 +129,11 @@ def test_neutral_answers_are_background_uniform_and_centred() -> None:
     assert isinstance(mask, np.ndarray)
     assert mask.shape == SIZE
     assert not mask.any()
-    assert isinstance(probs, ClassificationAnswer)
+    assert isinstance(probs, ClassificationPrediction)
     assert probs.predicted_probs == [0.25] * 4
-    assert isinstance(box, DetectionAnswer)
+    assert isinstance(box, DetectionPrediction)
     assert box.bbox_pixels == pytest.approx([9.5, 4.5, 29.5, 14.5])
-    assert isinstance(points, RegressionAnswer)
+    assert isinstance(points, LandmarksPrediction)
     assert points.predicted_points_pixels == pytest.approx([19.5, 9.5] * 4)
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.discs import centre, corners, disc, extent, pixels_off
 
-from aurora.transform import to_fractions, to_frame
-from training.data import view
-from training.data.augment import random_affine, warp_box, warp_image, warp_masks, warp_points
+from aurora.images.transform import resize_to, to_fractions
+from training.augment import field_of_view
+from training.augment.geometry import random_affine, warp_box, warp_image, warp_masks, warp_points
 
 FRAMES = pytest.mark.parametrize("frame", [(128, 128), (128, 192), (192, 128), (64, 256)])
 SEEDS = st.integers(0, 10_000)
@@ -28,7 +28,7 @@ def test_image_mask_box_and_point_stay_in_register(
     matrix = random_affine(rng, mask.shape, frame, sided=sided, keep=corners(box))
     moved = warp_box(box, matrix, frame)
     point = warp_points(to_fractions(place[None], mask.shape), matrix, frame)[0]
-    image = warp_image(to_frame(np.dstack([255 * mask] * 3), frame), matrix)[..., 0]
+    image = warp_image(resize_to(np.dstack([255 * mask] * 3), frame), matrix)[..., 0]
     coarse = 0.5 * max(1.0, frame[0] / height, frame[1] / width)  # half a pixel of the image, where those are larger
     for field in (image, warp_masks(mask, 2, matrix, frame, 4)[1]):
         assert pixels_off(centre(extent(field)), point, frame) < 0.5
@@ -41,18 +41,18 @@ def test_image_mask_box_and_point_stay_in_register(
 def test_points_stay_in_the_field_of_view_with_a_margin(frame: tuple[int, int], seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     keep = rng.random((count, 2))
-    outline = view.field_of_view(keep, frame, rng).astype(np.float32)
+    outline = field_of_view.field_of_view(keep, frame, rng).astype(np.float32)
     for x, y in keep * frame[::-1]:
-        assert cv2.pointPolygonTest(outline, (x, y), True) > view.MARGIN_PIXELS - 0.5
+        assert cv2.pointPolygonTest(outline, (x, y), True) > field_of_view.MARGIN_PIXELS - 0.5
 
 
 @FRAMES
 def test_fields_of_view_are_cropped_now_a_little_now_much(
     frame: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(view, "CHANCE", 1.0)
+    monkeypatch.setattr(field_of_view, "CHANCE", 1.0)
     white, rng = np.full((*frame, 3), 255, np.uint8), np.random.default_rng(0)
-    shown = [(view.crop_view(white, np.array([(0.5, 0.5)]), rng) > 0).mean() for _ in range(100)]
+    shown = [(field_of_view.crop_view(white, np.array([(0.5, 0.5)]), rng) > 0).mean() for _ in range(100)]
     assert 0.15 < min(shown) < 0.4 < 0.75 < max(shown) <= 1
 
 

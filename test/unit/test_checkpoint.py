@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from aurora import checkpoint
 from aurora.errors import OutputError, WeightsError
+from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.tasks import OFFICIAL, TaskType

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aurora.confidence import confidence
+from aurora.model.decode import confidence
 from aurora.tasks import TaskType
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType

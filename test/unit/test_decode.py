@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aurora import decode
-from aurora.decode import decode_box, decode_classes, decode_mask, decode_points
+from aurora.model import decode
+from aurora.model.decode import decode_box, decode_mask, decode_points, softmax
 
 
 def stripes(classes: int, cells: int, rows: int = 6) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_the_best_of_equal_classes_is_the_first() -> None:
     ("logits", "expected"), [([0, np.log(3)], [0.25, 0.75]), ([1e4, 0], [1, 0]), ([-1e4, -1e4], [0.5, 0.5]), ([7], [1])]
 )
 def test_softmax(logits: list[float], expected: list[float]) -> None:
-    np.testing.assert_allclose(decode_classes(np.array(logits, np.float32)), expected, atol=1e-6)
+    np.testing.assert_allclose(softmax(np.array(logits, np.float32)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("columns", [6, 8, 16])
@@ -120,7 +120,7 @@ def test_masks_hold_only_classes_at_the_size_asked_for(logits: np.ndarray, heigh
 @settings(deadline=None)
 @given(finite(4))
 def test_probabilities_sum_to_1_and_favour_the_best_logit(logits: np.ndarray) -> None:
-    probabilities = decode_classes(logits)
+    probabilities = softmax(logits)
     assert probabilities.sum() == pytest.approx(1)
     assert probabilities[logits.argmax()] == probabilities.max()
 

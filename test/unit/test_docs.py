@@ -10,8 +10,7 @@ from support.commands import GROUPS, PAGE, commands_page
 from support.pages import PAGES, ROOT, anchors, blocks, commands, links, mentions
 
 from aurora.errors import UsageError
-from aurora.row import box_label, class_label, points_label
-from aurora.rows import read_rows
+from aurora.rows import box_label, class_label, points_label, read_rows
 from aurora.tasks import TaskType
 from training.config import load_config
 

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from aurora.answers import Answer, classification, detection, regression
+from aurora.predict.answers import Prediction, classification, detection, regression
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.drawing import COLOURS, draw_classes, fitted
-from inference.gallery import draw
+from inference.render.drawing import COLOURS, draw_classes, fitted
+from inference.report.gallery import draw
 
 SIZE = (100, 200)
 ROW = Row("lung", TaskType.SEGMENTATION, 2, "../1.png", None, "a.csv:2", {})
 
 
-def drawn(answer: Answer) -> np.ndarray:
+def drawn(answer: Prediction) -> np.ndarray:
     shown, scale = fitted(np.zeros((*SIZE, 3), np.uint8), 220)
     draw(shown, answer, scale)
     return shown

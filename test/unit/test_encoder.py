@@ -98,7 +98,7 @@ def test_recomputing_changes_no_gradient() -> None:
     torch.manual_seed(0)
     encoder, pixels = Encoder(CONFIG), torch.rand(2, 3, 64, 96)
     gradients = []
-    for encoder.recompute in (False, True):
+    for encoder.gradient_checkpointing in (False, True):
         encoder.zero_grad()
         sum(tap.square().mean() for tap in encoder(pixels)).backward()  # type: ignore[union-attr]
         gradients.append([parameter.grad.clone() for parameter in encoder.parameters()])
@@ -108,7 +108,7 @@ def test_recomputing_changes_no_gradient() -> None:
 def test_recomputing_keeps_less_for_the_way_back() -> None:
     encoder, pixels = Encoder(CONFIG), torch.rand(2, 3, 64, 96)
     kept = []
-    for encoder.recompute in (False, True):
+    for encoder.gradient_checkpointing in (False, True):
         sizes: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):  # noqa: B023
             encoder(pixels)

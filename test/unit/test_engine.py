@@ -10,15 +10,16 @@ import onnxruntime
 import pytest
 import torch
 
-from aurora import checkpoint
-from aurora.engine import engine as engine_module
 from aurora.engine import onnx_runtime, pytorch
-from aurora.engine.engine import DEFAULT_WEIGHTS, MODEL_FOLDER, default_weights, open_engine
+from aurora.engine import select as engine_module
 from aurora.engine.onnx_runtime import OnnxEngine
 from aurora.engine.pytorch import TorchEngine
+from aurora.engine.select import DEFAULT_WEIGHTS, MODEL_FOLDER, default_weights, open_engine
 from aurora.errors import DeviceError, WeightsError
+from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
+from aurora.runtime import files
 from aurora.tasks import OFFICIAL, TaskType
 from training import export
 
@@ -53,7 +54,7 @@ def test_tensors_beside_the_graph_give_the_same_answers_and_are_verified(
     monkeypatch.setattr(export, "MOST_INSIDE", 0)
     monkeypatch.setattr(export, "PAGE", 512)
     export.export(saved, out)
-    tensors = checkpoint.tensors_beside(out)
+    tensors = files.tensors_beside(out)
     inside = saved.with_suffix(".onnx")
     assert out.stat().st_size < inside.stat().st_size - tensors.stat().st_size / 2
     assert {line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()} == {out.name, tensors.name}
@@ -175,15 +176,15 @@ def test_an_export_of_other_weights_does_not_answer_for_a_checkpoint(
 ) -> None:
     assert isinstance(open_engine(saved, None, "cpu"), OnnxEngine)
     assert isinstance(open_engine(outdated, None, "cpu"), TorchEngine)
-    refusal = r"expected an export of .*w\.safetensors in .*w\.onnx, found one of other weights; make it again"
-    with pytest.raises(WeightsError, match=refusal):
+    rejection = r"expected an export of .*w\.safetensors in .*w\.onnx, found one of other weights; make it again"
+    with pytest.raises(WeightsError, match=rejection):
         open_engine(outdated, "onnx", "cpu")
     assert isinstance(open_engine(outdated.with_suffix(".onnx"), None, "cpu"), OnnxEngine)
     monkeypatch.setattr(engine_module, "find_spec", lambda name: None if name == "torch" else True)
-    with pytest.raises(WeightsError, match=refusal):
+    with pytest.raises(WeightsError, match=rejection):
         open_engine(outdated, None, "cpu")
     outdated.write_bytes(b"\xff" * 100)
-    with pytest.raises(WeightsError, match=refusal):
+    with pytest.raises(WeightsError, match=rejection):
         open_engine(outdated, None, "cpu")
     outdated.unlink()
     with pytest.raises(WeightsError, match="no weights file"):

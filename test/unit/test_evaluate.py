@@ -10,19 +10,20 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from aurora import checkpoint, statistics
 from aurora.errors import InputError
+from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
-from aurora.scoring import Scores, score
+from aurora.runtime import files
+from aurora.scoring import bootstrap
+from aurora.scoring.score import Scores, score
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
+from inference.plan import RunSettings
 from inference.run import run
-from inference.settings import RunSettings
 from training.cli import main
 from training.data.cases import load_cases
 from training.evaluation.evaluate import composite, evaluate
-from training.evaluation.report import Report, report
-from training.evaluation.report_text import as_json, as_text
+from training.evaluation.report import Report, as_json, as_text, report
 from training.phantom import generate
 
 TASKS = ["fetal_head", "cardiac_multi", "breast_2cls", "breast_3cls", "uterine_fibroid_det", "fetal_femur"]
@@ -153,7 +154,7 @@ def test_classes_are_numbered_as_the_challenge_does(faulty_report: Report) -> No
 
 def test_boxes_that_overlap_by_half_are_found() -> None:
     cases = [{"iou": np.array([value])} for value in (0.2, 0.5, 0.8)]
-    assert statistics._classes(TaskType.DETECTION, cases) == {1: pytest.approx({"iou": 0.5, "found": 2 / 3})}
+    assert bootstrap._classes(TaskType.DETECTION, cases) == {1: pytest.approx({"iou": 0.5, "found": 2 / 3})}
 
 
 def test_intervals_hold_the_estimates(faulty_report: Report) -> None:
@@ -168,7 +169,7 @@ def test_a_report_repeats_itself_as_strict_json(faulty: Path, random_weights: Pa
     first = json.dumps(as_json(faulty_report), allow_nan=False)
     found = json.loads(first)
     assert first == json.dumps(as_json(report(random_weights, faulty, resamples=50)))
-    assert (found["sha256"], found["seed"]) == (checkpoint.sha256(random_weights), 0)
+    assert (found["sha256"], found["seed"]) == (files.sha256(random_weights), 0)
     assert found["tasks"][0]["intervals"]["composite"].keys() == {"low", "high", "undefined"}
 
 

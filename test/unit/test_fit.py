@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file
 from support.qwen import make_checkpoint
 
-from aurora import checkpoint
 from aurora.errors import ImageError, InputError, UsageError
 from aurora.images import image_size
+from aurora.model import checkpoint
 from aurora.rows import image_file
 from aurora.tasks import OFFICIAL
 from training.config import FitConfig, load_config
 from training.data.cases import load_cases, load_sample, task_registry
-from training.fit.group import Group
+from training.fit.distributed import ProcessGroup
 from training.fit.log import read_log
 from training.fit.loop import fit
 from training.phantom import generate
@@ -26,7 +26,7 @@ from training.qwen.importer import import_encoder
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 TASKS = ["fetal_head", "breast_2cls", "uterine_fibroid_det", "fetal_femur"]
-ALONE = Group(torch.device("cpu"))
+ALONE = ProcessGroup(torch.device("cpu"))
 QUICK = FitConfig(steps=4, image_size=64, batch_size=8, warmup_steps=1, ema_decay=0.5, log_every=2, precision="fp32")
 
 

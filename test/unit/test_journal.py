@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from inference.journal import JOURNAL, Journal, Outcome
-from inference.output import OutputFolder
+from inference.output.folder import OutputFolder
+from inference.output.journal import JOURNAL, Journal, Outcome
 
 
 def test_a_journal_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:

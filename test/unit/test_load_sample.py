@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from support.discs import centre, disc_case, extent, pixels_off, write_disc
 
 from aurora.images import read_image
+from aurora.images.transform import resize_to
 from aurora.tasks import OFFICIAL, TaskType
-from aurora.transform import to_frame
+from training.augment import field_of_view
 from training.config import ALL_AUGMENTATIONS, Augmentation
 from training.data import cases as data
-from training.data import view
 from training.data.cases import load_cases, load_sample
 
 FRAMES = pytest.mark.parametrize("frame", [(128, 128), (128, 192), (192, 128), (64, 256)])
@@ -42,7 +42,7 @@ def cropped() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "change_grey", lambda image, rng: image)
         patch.setattr(data, "draw_graphics", lambda image, rng: image)
-        patch.setattr(view, "CHANCE", 1.0)
+        patch.setattr(field_of_view, "CHANCE", 1.0)
         yield
 
 
@@ -75,7 +75,7 @@ def test_the_crop_hides_nothing_labelled(
     case = disc_case(folders[SIZES[0]], kind, SIZES[0], "white.png")
     sample = load_sample(case, frame, np.random.default_rng(seed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(view, "CHANCE", 0.0)
+        patch.setattr(field_of_view, "CHANCE", 0.0)
         whole = load_sample(case, frame, np.random.default_rng(seed))
     labelled = np.zeros(frame, bool)
     places = np.floor(np.minimum(sample.target.reshape(-1, 2), 0.999) * frame[::-1]).astype(int)
@@ -147,7 +147,7 @@ def test_without_a_generator_the_image_is_only_resized(
     case = disc_case(folders[SIZES[0]], kind, SIZES[0])
     sample = load_sample(case, frame, None)
     plain = read_image(folders[SIZES[0]] / "disc.png", case.root).pixels
-    np.testing.assert_array_equal(sample.image, to_frame(plain, frame))
+    np.testing.assert_array_equal(sample.image, resize_to(plain, frame))
     if kind is TaskType.DETECTION:
         np.testing.assert_allclose(
             sample.target, [80.5 / 200, (48.5 - 120 / 7) / 120, 160.5 / 200, (48.5 + 120 / 7) / 120]

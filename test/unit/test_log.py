@@ -7,8 +7,7 @@ import cv2
 import pytest
 
 from aurora.errors import OutputError
-from training.fit.curves import draw_curves
-from training.fit.log import Log, epoch_line, read_log, task_table
+from training.fit.log import Log, draw_curves, epoch_line, read_log, task_table
 
 ENTRY = {
     "loss": 0.5,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import directed_hausdorff
 
-from aurora.metrics import (
+from aurora.scoring.metrics import (
     box_iou,
-    case_values,
+    case_metrics,
     class_means,
     classification_by_class,
     classification_scores,
@@ -65,7 +65,7 @@ def test_the_hausdorff_distance_is_that_of_the_uncropped_sets(data: st.DataObjec
 def test_segmentation_averages_over_images_and_classes() -> None:
     truth = np.array([[1, 1, 2, 0]])
     pairs = [(truth, truth), (truth, np.array([[1, 0, 0, 0]]))]
-    scores = task_metrics(TaskType.SEGMENTATION, [case_values(TaskType.SEGMENTATION, *pair, 3) for pair in pairs])
+    scores = task_metrics(TaskType.SEGMENTATION, [case_metrics(TaskType.SEGMENTATION, *pair, 3) for pair in pairs])
     assert scores["dsc"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 0) / 2) / 2)
     assert scores["hd"] == pytest.approx(((0 + 1) / 2 + (0 + math.hypot(1, 4)) / 2) / 2)
 
@@ -149,17 +149,17 @@ def test_box_iou_by_hand() -> None:
     truth = np.array([[0, 0, 2, 2], [0, 0, 1, 1], [3, 3, 3, 3]], float)
     answer = np.array([[1, 1, 3, 3], [2, 2, 3, 3], [3, 3, 3, 3]], float)
     assert box_iou(truth, answer).tolist() == pytest.approx([1 / 7, 0, 0])
-    cases = [case_values(TaskType.DETECTION, *pair, 1) for pair in zip(truth, answer, strict=True)]
+    cases = [case_metrics(TaskType.DETECTION, *pair, 1) for pair in zip(truth, answer, strict=True)]
     assert task_metrics(TaskType.DETECTION, cases) == {"iou": pytest.approx(1 / 21)}
 
 
 def test_radial_error_by_hand() -> None:
     labels = (np.zeros((2, 2)), 50.0), (np.zeros((1, 2)), 100.0)
     points = np.array([[3, 4], [0, 0]]), np.array([[0, 30]])
-    cases = [case_values(TaskType.REGRESSION, *pair, 2) for pair in zip(labels, points, strict=True)]
+    cases = [case_metrics(TaskType.REGRESSION, *pair, 2) for pair in zip(labels, points, strict=True)]
     scores = task_metrics(TaskType.REGRESSION, cases)
     assert scores["mre"] == pytest.approx((2.5 + 30) / 2)
-    assert scores["closeness"] == pytest.approx(((1 - 2.5 / 5) + 0) / 2)
+    assert scores["mre_score"] == pytest.approx(((1 - 2.5 / 5) + 0) / 2)
 
 
 def test_points_are_averaged_over_the_cases_that_have_them() -> None:
@@ -174,7 +174,7 @@ def test_another_number_of_points_is_refused() -> None:
 
 
 def test_the_composite_of_each_type() -> None:
-    values = {"dsc": 0.1, "hd": 9.0, "auc": 0.9, "f1_macro": 0.6, "mcc": 0.3, "iou": 0.4, "mre": 7.0, "closeness": 0.5}
+    values = {"dsc": 0.1, "hd": 9.0, "auc": 0.9, "f1_macro": 0.6, "mcc": 0.3, "iou": 0.4, "mre": 7.0, "mre_score": 0.5}
     assert [composite_of(kind, values) for kind in TaskType] == pytest.approx([0.1, 0.6, 0.4, 0.5])
 
 

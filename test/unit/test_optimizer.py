@@ -8,8 +8,8 @@ from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.tasks import OFFICIAL, TaskType
 from training.config import FitConfig
-from training.fit.balance import LossBalance
-from training.fit.optimizer import freeze, make_optimizer, set_rate
+from training.fit.losses import LossBalance
+from training.fit.optimizer import freeze, make_optimizer, set_lr
 
 MODEL = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
 CONFIG = FitConfig(steps=100, warmup_steps=10, learning_rate=1.0, layer_decay=0.5, weight_decay=0.1)
@@ -70,7 +70,7 @@ def test_the_rate_rises_then_falls_alike_in_all_groups(model: Aurora) -> None:
     optimizer = make_optimizer(model, LossBalance(), CONFIG)
     shares = []
     for step in range(1, CONFIG.steps + 1):
-        set_rate(optimizer, CONFIG, step)
+        set_lr(optimizer, CONFIG, step)
         shares.append([group["lr"] / group["initial_lr"] for group in optimizer.param_groups])
     first = [row[0] for row in shares]
     assert all(share == pytest.approx(row[0]) for row in shares for share in row)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aurora.errors import OutputError
-from inference.output import OutputFolder
+from inference.output.folder import OutputFolder
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away and become somebody else")
 OWNER, NOBODY = 4343, 65534
@@ -63,7 +63,7 @@ def test_an_interrupted_write_leaves_nothing_under_the_name(tmp_path: Path, monk
         raise OSError(5, "Input/output error")
 
     folder = OutputFolder(tmp_path)
-    monkeypatch.setattr("inference.output.os.replace", broken)
+    monkeypatch.setattr("inference.output.folder.os.replace", broken)
     with pytest.raises(OutputError, match=r"Input/output error.*--output"):
         folder.write("S/a.png", b"1")
     assert content(tmp_path) == {}
@@ -155,16 +155,16 @@ def test_a_place_that_cannot_be_written_is_named_with_the_cure(tmp_path: Path, p
 @ROOT_ONLY
 @pytest.mark.parametrize("inner", ["", "new"])
 def test_somebody_elses_folder_is_refused_with_user_and_owner(visible: Path, inner: str) -> None:
-    refusal = rf"uid {NOBODY}\), .* belongs to uid 0 with mode drwxr-xr-x.*--user 0:0"
-    with pytest.raises(OutputError, match=refusal), effective_user(NOBODY):
+    rejection = rf"uid {NOBODY}\), .* belongs to uid 0 with mode drwxr-xr-x.*--user 0:0"
+    with pytest.raises(OutputError, match=rejection), effective_user(NOBODY):
         OutputFolder(visible / inner)
 
 
 @ROOT_ONLY
 def test_a_folder_behind_one_that_cannot_be_entered_is_refused(visible: Path) -> None:
     visible.chmod(0o700)
-    refusal = f"{visible} belongs to uid 0 with mode drwx------"
-    with pytest.raises(OutputError, match=refusal), effective_user(NOBODY):
+    rejection = f"{visible} belongs to uid 0 with mode drwx------"
+    with pytest.raises(OutputError, match=rejection), effective_user(NOBODY):
         OutputFolder(visible / "a" / "b")
 
 

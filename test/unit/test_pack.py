@@ -14,8 +14,8 @@ from support.files import png_header
 
 from aurora.errors import InputError, OutputError, UsageError
 from inference.pack import pack
+from inference.plan import RunSettings
 from inference.run import run
-from inference.settings import RunSettings
 
 CLASSES, BOXES, POINTS = (f"{kind}_predictions.json" for kind in ("classification", "detection", "regression"))
 

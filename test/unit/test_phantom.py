@@ -12,8 +12,8 @@ import pytest
 from aurora.errors import OutputError, UsageError
 from aurora.tasks import OFFICIAL, TaskType, of_type
 from training.phantom import SCANNERS, generate
-from training.phantom.cases import make_case
-from training.phantom.geometry import Geometry
+from training.phantom.phantom import make_case
+from training.phantom.scanner.geometry import Geometry
 
 SEGMENTATION = [task.id for task in of_type(OFFICIAL, TaskType.SEGMENTATION)]
 DETECTION = [task.id for task in of_type(OFFICIAL, TaskType.DETECTION)]

@@ -6,9 +6,9 @@ import pytest
 
 from aurora.tasks import OFFICIAL
 from training.phantom import SCANNERS
-from training.phantom.canvas import Canvas
-from training.phantom.cases import Case, make_case
-from training.phantom.classification import CLASSIFICATION, STEP
+from training.phantom.anatomy.canvas import Canvas
+from training.phantom.phantom import Case, make_case
+from training.phantom.tasks.classification import CLASSIFICATION, STEP
 
 Mask = np.ndarray
 

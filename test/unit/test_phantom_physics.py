@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from training.phantom import SCANNERS, Scanner
-from training.phantom.canvas import Canvas
-from training.phantom.physics import envelope, noise_power, point_spread, residual_loss, scan, shadow
-from training.phantom.shapes import ellipse
+from training.phantom.anatomy.canvas import Canvas
+from training.phantom.anatomy.shapes import ellipse
+from training.phantom.scanner.physics import envelope, noise_power, point_spread, residual_loss, scan, shadow
 
 SIDE = 500
 EVERY = pytest.mark.parametrize("scanner", SCANNERS.values(), ids=lambda s: s.name)

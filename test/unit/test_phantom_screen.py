@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from aurora.tasks import OFFICIAL
-from training.phantom import SCANNERS, Scanner, organs
-from training.phantom.cases import make_case
-from training.phantom.classification import CLASSIFICATION
-from training.phantom.screen import write_screen
-from training.phantom.segmentation import SEGMENTATION
+from training.phantom import SCANNERS, Scanner
+from training.phantom.anatomy import organs
+from training.phantom.phantom import make_case
+from training.phantom.scanner.screen import write_screen
+from training.phantom.tasks.classification import CLASSIFICATION
+from training.phantom.tasks.segmentation import SEGMENTATION
 
 EVERY = pytest.mark.parametrize("scanner", SCANNERS.values(), ids=lambda s: s.name)
 SIZE = (220, 290)

@@ -12,9 +12,9 @@ from aurora.errors import OutputError, UsageError
 from aurora.tasks import OFFICIAL, TaskType
 from training.cli import main
 from training.phantom import SCANNERS
-from training.phantom.cases import make_case
-from training.phantom.classification import CLASSES
+from training.phantom.phantom import make_case
 from training.phantom.sheet import CAPTION, CELL, draw_label, write_sheet
+from training.phantom.tasks.classification import CLASSES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from support.listed import Listed
 
-from aurora.checkpoint import Spec
 from aurora.images import Image, read_image
+from aurora.images.transform import resize_to
+from aurora.model.checkpoint import Spec
 from aurora.model.config import EncoderConfig, ModelConfig
+from aurora.predict.pipeline import PredictedRow, Stages, answers
 from aurora.rows import Row
 from aurora.tasks import Task, TaskType, of_type, registry
-from aurora.transform import to_frame
-from inference.pipeline import Answered, answers
 from inference.plan import Plan
-from inference.stages import Stages
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 TASKS = registry(
@@ -38,8 +37,8 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self, lanes: int = 1) -> None:
-        self.lanes = lanes
+    def __init__(self, num_workers: int = 1) -> None:
+        self.num_workers = num_workers
         self.spec = Spec(ModelConfig(EncoderConfig(4, 64, 64, 4), 8, image_size=FRAME), TASKS, {})
         self.encoded: list[int] = []
 
@@ -79,19 +78,19 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def answered(rows: list[Row], root: Path, engine: FakeEngine | None = None, batch_size: int = 4) -> list[Answered]:
+def answered(rows: list[Row], root: Path, engine: FakeEngine | None = None, batch_size: int = 4) -> list[PredictedRow]:
     engine = engine or FakeEngine()
     return list(
         answers(engine, Plan(Listed(rows), engine.spec.tasks).jobs(), root, batch_size, Stages(), stop=lambda: False)
     )
 
 
-def mask(item: Answered) -> np.ndarray:
+def mask(item: PredictedRow) -> np.ndarray:
     assert isinstance(item.answer, np.ndarray)
     return item.answer
 
 
-def plain(found: list[Answered]) -> list[Any]:
+def plain(found: list[PredictedRow]) -> list[Any]:
     return [
         (item.row.source, item.answer.tolist() if isinstance(item.answer, np.ndarray) else item.answer.model_dump())
         for item in found
@@ -116,7 +115,7 @@ def test_each_task_is_answered_by_its_own_channels(root: Path) -> None:
 
 
 def _frame(root: Path, number: int) -> np.ndarray:
-    return to_frame(read_image(root / "images" / f"{number}.png", root).pixels, FRAME)[None]
+    return resize_to(read_image(root / "images" / f"{number}.png", root).pixels, FRAME)[None]
 
 
 def test_masks_have_the_size_of_their_own_image(root: Path) -> None:
@@ -125,7 +124,7 @@ def test_masks_have_the_size_of_their_own_image(root: Path) -> None:
 
 
 def test_batches_computed_side_by_side_come_out_in_order(root: Path) -> None:
-    assert plain(answered(mixed(9), root, FakeEngine(lanes=3), batch_size=1)) == plain(answered(mixed(9), root))
+    assert plain(answered(mixed(9), root, FakeEngine(num_workers=3), batch_size=1)) == plain(answered(mixed(9), root))
 
 
 def test_an_image_that_several_rows_use_is_encoded_once(root: Path) -> None:
@@ -190,7 +189,7 @@ def test_what_is_odd_about_an_image_or_a_row_is_passed_on(root: Path) -> None:
 
 
 def test_after_a_stop_the_batch_in_hand_is_finished_and_soon_no_other_is_begun(root: Path) -> None:
-    engine, found = FakeEngine(), list[Answered]()
+    engine, found = FakeEngine(), list[PredictedRow]()
     jobs = Plan(Listed(mixed(9)), TASKS).jobs()
     for item in answers(engine, jobs, root, 1, Stages(), stop=lambda: bool(found)):
         found.append(item)
@@ -212,7 +211,7 @@ def test_an_image_that_breaks_its_decoder_costs_only_its_own_answer(
             raise MemoryError("no room")
         return read_image(path, folder)
 
-    monkeypatch.setattr("aurora.frames.read_image", read_or_break)
+    monkeypatch.setattr("aurora.images.reader.read_image", read_or_break)
     found = answered(mixed(3), root)
     broken = {item.row.image_path for item in found if item.fallback}
     assert len(broken) == 1

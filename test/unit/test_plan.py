@@ -3,11 +3,11 @@
 import pytest
 from support.listed import Listed
 
-from aurora.answers import DEFAULT_CLASSES
-from aurora.requests import Request
+from aurora.predict.answers import DEFAULT_CLASSES
+from aurora.predict.request import Job, Request
 from aurora.rows import Row
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
-from inference.plan import Job, Plan
+from inference.plan import Plan
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 WEIGHTS = registry([Task("cls", CLASSIFICATION, 3), Task("seg", SEGMENTATION, 4), Task("det", DETECTION, 1)])
@@ -48,7 +48,7 @@ def test_another_number_of_classes_than_the_weights_have_is_answered_with_a_warn
     stated: int | None, odd: bool
 ) -> None:
     found = request("cls", CLASSIFICATION, stated)
-    assert found.refusal is None
+    assert found.rejection is None
     assert (found.warning is not None) == odd
 
 
@@ -58,25 +58,25 @@ def test_a_box_has_no_number_of_classes_to_differ_in() -> None:
 
 @pytest.mark.parametrize("task_id", [" cls", "cls\t"])
 def test_blanks_around_a_task_do_not_hide_it(task_id: str) -> None:
-    assert request(task_id, CLASSIFICATION).refusal is None
+    assert request(task_id, CLASSIFICATION).rejection is None
 
 
 @pytest.mark.parametrize("kind", TaskType)
 def test_an_unknown_task_is_refused_by_name_and_still_has_a_count(kind: TaskType) -> None:
     found = request("new", kind)
-    assert "no task 'new'" in (found.refusal or "")
+    assert "no task 'new'" in (found.rejection or "")
     assert found.count == DEFAULT_CLASSES[kind]
 
 
 def test_an_official_task_that_the_weights_lack_keeps_its_number() -> None:
     found = request("fetal_plane_cls", CLASSIFICATION)
-    assert found.refusal
+    assert found.rejection
     assert found.count == OFFICIAL["fetal_plane_cls"].num_classes
 
 
 def test_a_task_of_another_type_is_refused_with_both() -> None:
     found = request("cls", REGRESSION)
-    assert "as classification, the row asks for Regression" in (found.refusal or "")
+    assert "as classification, the row asks for Regression" in (found.rejection or "")
     assert found.count == DEFAULT_CLASSES[REGRESSION]
 
 

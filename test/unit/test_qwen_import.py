@@ -13,9 +13,9 @@ from support.qwen import TINY_TEXT, TINY_VISION, library_blocks, make_checkpoint
 from aurora.errors import UsageError, WeightsError
 from aurora.model.config import PRESETS
 from aurora.model.encoder import Encoder
+from training.qwen.config import read_layout
 from training.qwen.encoder_file import load_encoder, read_encoder
 from training.qwen.importer import import_encoder
-from training.qwen.layout import read_layout
 
 KERNEL = "patch_embed.proj.weight"
 
@@ -112,7 +112,7 @@ def test_the_mixture_of_experts_models_have_the_same_tower(tmp_path: Path) -> No
 
 
 def test_an_imported_encoder_is_not_a_checkpoint_nor_the_reverse(sharded: Path, weights: Path, tmp_path: Path) -> None:
-    from aurora import checkpoint
+    from aurora.model import checkpoint
 
     import_encoder(str(sharded), tmp_path / "encoder.safetensors")
     with pytest.raises(WeightsError, match=r"not an AURORA checkpoint.*found aurora-encoder"):

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from aurora.rows import Problem, Row, RowList, Rows
+from aurora.rows import Problem, Row, RowIndex, Rows
 from aurora.tasks import TaskType
-from inference.journal import Outcome
-from inference.report.text import as_text
-from inference.summary import EXAMPLES, OTHERS, TEXTS, Summary
+from inference.output.journal import Outcome
+from inference.report.console import EXAMPLES, OTHERS, TEXTS, Summary, as_text
 
 
 def row(number: int, task_id: str = "a_rather_long_task", kind: TaskType = TaskType.SEGMENTATION) -> Row:
@@ -84,7 +83,7 @@ def test_other_files_that_were_written_are_named() -> None:
 @pytest.mark.parametrize("complete", [True, False])
 def test_what_reading_found_is_taken_over_and_the_last_line_tells_of_rows_left_out(complete: bool) -> None:
     summary = Summary()
-    summary.input_problems(Rows(RowList(), [Problem("a.csv:2", "odd")], 0, complete, ""))
+    summary.input_problems(Rows(RowIndex(), [Problem("a.csv:2", "odd")], 0, complete, ""))
     assert summary.flawless == complete
     assert "warnings (1): odd [a.csv:2]" in text(summary)
     assert ("left out what the warnings name" in text(summary)[-1]) != complete

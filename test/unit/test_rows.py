@@ -7,16 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora.errors import ImageError, InputError
-from aurora.rows import (
-    Row,
-    answer_mask_path,
-    box_label,
-    class_label,
-    image_file,
-    mask_file,
-    points_label,
-    read_rows,
-)
+from aurora.rows import Row, box_label, class_label, image_file, mask_file, points_label, predicted_mask_path, read_rows
 from aurora.tasks import TaskType
 
 
@@ -112,15 +103,15 @@ def test_paths_are_relative_to_csv_files(tmp_path: Path) -> None:
 
 
 def test_the_answer_loses_one_leading_step_up_and_keeps_its_ending() -> None:
-    assert answer_mask_path(row(mask_path="../Segmentation/a b,ü.JPG")) == "Segmentation/a b,ü.JPG"
-    assert answer_mask_path(row(mask_path="./Segmentation//m.png")) == "Segmentation/m.png"
+    assert predicted_mask_path(row(mask_path="../Segmentation/a b,ü.JPG")) == "Segmentation/a b,ü.JPG"
+    assert predicted_mask_path(row(mask_path="./Segmentation//m.png")) == "Segmentation/m.png"
 
 
 @given(st.text("./\\ :aC\0", max_size=12))
 def test_no_answer_ever_lies_outside_the_output_folder(path: str) -> None:
     out = Path("/out")
     try:
-        target = answer_mask_path(row(mask_path=path))
+        target = predicted_mask_path(row(mask_path=path))
     except ValueError:
         return
     assert ".." not in Path(target).parts

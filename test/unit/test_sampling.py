@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from aurora.tasks import OFFICIAL, Task, TaskType
-from training.fit.balance import LossBalance
+from training.fit.losses import LossBalance
 from training.fit.sampler import TaskSampler
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aurora.errors import InputError
-from aurora.scoring import Scores, as_json, as_text, score
+from aurora.scoring.score import Scores, as_json, as_text, score
 from aurora.tasks import TaskType
 
 TABLES = {
@@ -120,7 +120,7 @@ def test_a_box_and_points_are_compared_in_pixels(truth: Path, out: Path) -> None
     (out / POINTS).write_text(json.dumps([answer("reg", 0, predicted_points_pixels=[1, 4, 30, 10.5])]))
     metrics = {task.task_id: task.metrics for task in score(truth, out).tasks}
     assert metrics["det"]["iou"] == pytest.approx(0.5)
-    assert metrics["reg"] == pytest.approx({"mre": 1, "closeness": 1 - 1 / 5})
+    assert metrics["reg"] == pytest.approx({"mre": 1, "mre_score": 1 - 1 / 5})
 
 
 UNUSABLE = [
@@ -207,7 +207,7 @@ def test_no_folder_of_predictions_is_an_error(truth: Path, tmp_path: Path) -> No
 def test_json_holds_none_for_what_is_not_defined(truth: Path, out: Path) -> None:
     (out / POINTS).unlink()
     found = json.loads(json.dumps(as_json(score(truth, out)), allow_nan=False))
-    assert found["tasks"][-1]["metrics"] == {"mre": None, "closeness": 0}
+    assert found["tasks"][-1]["metrics"] == {"mre": None, "mre_score": 0}
     assert (found["types"]["Regression"]["mre"], found["composite"]) == (None, 0.75)
 
 

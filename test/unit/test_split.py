@@ -13,7 +13,7 @@ from aurora.images import read_image
 from aurora.rows import Row, image_file
 from aurora.tasks import Task, TaskType
 from training.data.cases import Case, load_cases
-from training.data.lookalikes import look
+from training.data.near_duplicates import look
 from training.data.split import Grouping, group_cases, split_cases
 
 

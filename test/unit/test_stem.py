@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aurora import checkpoint
+from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.model.stem import Stem

@@ -4,7 +4,7 @@ import json
 
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.journal import Outcome
+from inference.output.journal import Outcome
 from inference.report.record import BINS, GRID, ClassCount, TaskRecord
 from inference.report.tally import Tally
 

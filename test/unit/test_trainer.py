@@ -8,8 +8,8 @@ import torch
 from aurora.errors import DeviceError
 from training.config import FitConfig
 from training.data.cases import load_cases, load_sample
-from training.fit.feed import Batch, collate
-from training.fit.group import Group
+from training.fit.distributed import ProcessGroup
+from training.fit.loader import Batch, collate
 from training.fit.trainer import Trainer
 from training.phantom import generate
 
@@ -26,7 +26,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
 
 def trainer(batch: Batch, **changes: object) -> Trainer:
     tasks = {task.id: task for task in batch.targets}
-    return Trainer(CONFIG.model_copy(update=changes), tasks, dict.fromkeys(tasks, 2), Group(torch.device("cpu")))
+    return Trainer(CONFIG.model_copy(update=changes), tasks, dict.fromkeys(tasks, 2), ProcessGroup(torch.device("cpu")))
 
 
 def parameters(run: Trainer) -> dict[str, torch.Tensor]:

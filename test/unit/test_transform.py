@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aurora.transform import to_fractions, to_frame, to_pixels
+from aurora.images.transform import resize_to, to_fractions, to_pixels
 
 FRAMES = [(64, 64), (64, 160), (96, 32)]
 SIZES = st.tuples(st.integers(1, 5000), st.integers(1, 5000))
@@ -34,7 +34,7 @@ def test_whole_numbers_are_the_centres_of_pixels() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (64, 64), (30, 50), (300, 500), (20, 700)])
 @pytest.mark.parametrize("frame", FRAMES)
 def test_any_image_fills_the_frame(size: tuple[int, int], frame: tuple[int, int]) -> None:
-    pixels = to_frame(np.full((*size, 3), 77, np.uint8), frame)
+    pixels = resize_to(np.full((*size, 3), 77, np.uint8), frame)
     assert pixels.shape == (*frame, 3)
     assert (pixels == 77).all()
 
@@ -42,11 +42,11 @@ def test_any_image_fills_the_frame(size: tuple[int, int], frame: tuple[int, int]
 @pytest.mark.parametrize("frame", FRAMES)
 def test_an_image_of_the_frames_own_size_is_left_as_it_is(frame: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*frame, 3), dtype=np.uint8)
-    assert (to_frame(pixels, frame) == pixels).all()
+    assert (resize_to(pixels, frame) == pixels).all()
 
 
 def test_a_channel_keeps_its_place() -> None:
-    assert to_frame(np.full((9, 7, 3), (1, 2, 3), np.uint8), (64, 64))[0, 0].tolist() == [1, 2, 3]
+    assert resize_to(np.full((9, 7, 3), (1, 2, 3), np.uint8), (64, 64))[0, 0].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (30, 50), (300, 500), (64, 333), (20, 700), (700, 20), (33, 1000)])
@@ -57,7 +57,7 @@ def test_the_frame_shows_each_place_of_the_image_where_its_fraction_says(
     """An image whose values are its own coordinates still holds them after it is resized."""
     y, x = np.mgrid[: size[0], : size[1]]
     coordinates = to_fractions(np.stack([x, y], axis=-1), size).astype(np.float32)
-    shown = to_frame(np.dstack([coordinates, coordinates[..., 0]]), frame)[..., :2]
+    shown = resize_to(np.dstack([coordinates, coordinates[..., 0]]), frame)[..., :2]
     y, x = np.mgrid[: frame[0], : frame[1]]
     expected = to_fractions(np.stack([x, y], axis=-1), frame)
     inner = slice(4, -4)  # nothing lies beyond the edge that the outermost cells could be mixed with
@@ -68,4 +68,4 @@ def test_the_frame_shows_each_place_of_the_image_where_its_fraction_says(
 def test_a_grey_image_needs_one_channel_only(size: tuple[int, int]) -> None:
     grey = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     shown = np.broadcast_to(grey[..., None], (*size, 3))
-    assert np.array_equal(to_frame(shown, (64, 96)), to_frame(np.ascontiguousarray(shown), (64, 96)))
+    assert np.array_equal(resize_to(shown, (64, 96)), resize_to(np.ascontiguousarray(shown), (64, 96)))

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aurora.answers import JSON_FILES, Answer, encode_mask, fallback
 from aurora.errors import OutputError
+from aurora.predict.answers import JSON_FILES, Prediction, encode_mask, fallback
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.journal import Outcome
-from inference.output import OutputFolder
-from inference.writer import AnswerWriter, read_back
+from inference.output.folder import OutputFolder
+from inference.output.journal import Outcome
+from inference.output.writer import PredictionWriter, read_back
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 MASK = np.arange(200, dtype=np.uint8).reshape(10, 20)
 BOX = fallback(Row("task", DETECTION, 1, "../i.png", None, "a.csv:2", {}), DETECTION, 1, (9, 9))
 
 
-def put(writer: AnswerWriter, row: Row, answer: Answer) -> Outcome:
+def put(writer: PredictionWriter, row: Row, answer: Prediction) -> Outcome:
     return writer.write(row, answer, encode_mask(answer))
 
 
@@ -48,15 +48,15 @@ def lists(root: Path) -> dict[TaskType, list[dict]]:
     return {kind: json.loads((root / name).read_bytes()) for kind, name in JSON_FILES.items()}
 
 
-def write_all(writer: AnswerWriter, pairs: list[tuple[Row, Any]]) -> None:
+def write_all(writer: PredictionWriter, pairs: list[tuple[Row, Any]]) -> None:
     with writer:
         for case, answer in pairs:
             put(writer, case, answer)
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> AnswerWriter:
-    return AnswerWriter(OutputFolder(tmp_path))
+def writer(tmp_path: Path) -> PredictionWriter:
+    return PredictionWriter(OutputFolder(tmp_path))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-def test_masks_keep_their_pixels_and_their_place(tmp_path: Path, writer: AnswerWriter) -> None:
+def test_masks_keep_their_pixels_and_their_place(tmp_path: Path, writer: PredictionWriter) -> None:
     with writer:
         put(writer, masked("../S/Two/a set/MASKS/1.png"), MASK)
     found = pixels(tmp_path / "S/Two/a set/MASKS/1.png")
@@ -84,7 +84,7 @@ def test_masks_keep_their_pixels_and_their_place(tmp_path: Path, writer: AnswerW
 @pytest.mark.parametrize("kind", JSON_FILES)
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_lists_are_valid_json_in_the_order_written(
-    tmp_path: Path, writer: AnswerWriter, kind: TaskType, count: int
+    tmp_path: Path, writer: PredictionWriter, kind: TaskType, count: int
 ) -> None:
     with writer:
         for number in range(count):
@@ -94,34 +94,34 @@ def test_lists_are_valid_json_in_the_order_written(
     assert list(found.values()) == [[], []]
 
 
-def test_a_finished_run_leaves_only_the_answers(tmp_path: Path, writer: AnswerWriter) -> None:
+def test_a_finished_run_leaves_only_the_answers(tmp_path: Path, writer: PredictionWriter) -> None:
     with writer:
         put(writer, masked("../S/1.png"), MASK)
         assert not names(tmp_path) & set(JSON_FILES.values())
     assert names(tmp_path) == {"S/1.png", *JSON_FILES.values()}
 
 
-def test_after_an_error_there_are_no_lists_and_no_parts(tmp_path: Path, writer: AnswerWriter) -> None:
+def test_after_an_error_there_are_no_lists_and_no_parts(tmp_path: Path, writer: PredictionWriter) -> None:
     with pytest.raises(AttributeError):
         write_all(writer, [(masked("../S/1.png"), MASK), (row(DETECTION), BOX), (row(DETECTION), None)])
     assert names(tmp_path) == {"S/1.png"}
 
 
-def test_an_error_leaves_an_earlier_runs_lists_alone(tmp_path: Path, writer: AnswerWriter) -> None:
+def test_an_error_leaves_an_earlier_runs_lists_alone(tmp_path: Path, writer: PredictionWriter) -> None:
     (tmp_path / JSON_FILES[DETECTION]).write_text("[1]")
     with pytest.raises(KeyError), writer:
         raise KeyError
     assert (tmp_path / JSON_FILES[DETECTION]).read_text() == "[1]"
 
 
-def test_a_folder_in_a_lists_place_is_noticed_at_once(tmp_path: Path, writer: AnswerWriter) -> None:
+def test_a_folder_in_a_lists_place_is_noticed_at_once(tmp_path: Path, writer: PredictionWriter) -> None:
     (tmp_path / "regression_predictions.json").mkdir()
     with pytest.raises(OutputError, match=r"regression_predictions\.json is a folder"):
         writer.__enter__()
     assert names(tmp_path) == set()
 
 
-def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: AnswerWriter) -> None:
+def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: PredictionWriter) -> None:
     with writer:
         put(writer, masked("../S/1.png", 2), MASK)
         second = put(writer, masked("../S/./1.png", 3), MASK + 1)
@@ -130,7 +130,7 @@ def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: Ans
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "1", "1.PNG", "1.bmp"])
-def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: AnswerWriter, name: str) -> None:
+def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: PredictionWriter, name: str) -> None:
     with writer:
         outcome = put(writer, masked(f"../S/{name}"), MASK)
     assert (tmp_path / "S" / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
@@ -149,7 +149,7 @@ def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: AnswerWriter,
         "../.aurora-run.part",
     ],
 )
-def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: AnswerWriter, path: str) -> None:
+def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: PredictionWriter, path: str) -> None:
     with writer:
         refused = put(writer, masked(path), MASK)
         put(writer, row(CLASSIFICATION), fallback(row(CLASSIFICATION), CLASSIFICATION, 2, (9, 9)))
@@ -161,14 +161,14 @@ def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: A
 @pytest.mark.parametrize(
     "path", [None, "/1.png", "../../1.png", "../S/../../1.png", "..\\..\\1.png", "C:/1.png", "../"]
 )
-def test_a_mask_without_a_safe_place_is_refused(tmp_path: Path, writer: AnswerWriter, path: str | None) -> None:
+def test_a_mask_without_a_safe_place_is_refused(tmp_path: Path, writer: PredictionWriter, path: str | None) -> None:
     with writer:
         assert "mask_path" in (put(writer, masked(path), MASK).unwritten or "")
     assert names(tmp_path) == set(JSON_FILES.values())
 
 
 @pytest.mark.parametrize("kind", TaskType)
-def test_what_was_written_is_read_back(writer: AnswerWriter, kind: TaskType) -> None:
+def test_what_was_written_is_read_back(writer: PredictionWriter, kind: TaskType) -> None:
     case = row(kind, "../S/1.jpg")
     answer = MASK if kind is SEGMENTATION else fallback(case, kind, 2, (9, 9))
     with writer:
@@ -177,11 +177,11 @@ def test_what_was_written_is_read_back(writer: AnswerWriter, kind: TaskType) -> 
     np.testing.assert_equal(found, answer)
 
 
-def test_what_is_taken_over_stands_in_the_lists_and_keeps_its_mask(tmp_path: Path, writer: AnswerWriter) -> None:
+def test_what_is_taken_over_stands_in_the_lists_and_keeps_its_mask(tmp_path: Path, writer: PredictionWriter) -> None:
     with writer:
         outcomes = [put(writer, row(DETECTION), BOX), put(writer, masked("../S/1.png"), MASK)]
     before = (tmp_path / JSON_FILES[DETECTION]).read_bytes()
-    with AnswerWriter(OutputFolder(tmp_path)) as again:
+    with PredictionWriter(OutputFolder(tmp_path)) as again:
         for case, outcome in zip([row(DETECTION), masked("../S/1.png")], outcomes, strict=True):
             again.take_over(case.type, outcome)
         put(again, masked("../S/1.png", 3), MASK + 1)
@@ -189,7 +189,7 @@ def test_what_is_taken_over_stands_in_the_lists_and_keeps_its_mask(tmp_path: Pat
     np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
 
 
-def test_a_mask_that_no_png_can_hold_is_refused(tmp_path: Path, writer: AnswerWriter) -> None:
+def test_a_mask_that_no_png_can_hold_is_refused(tmp_path: Path, writer: PredictionWriter) -> None:
     with writer:
         assert "1000001x1" in (put(writer, masked("../S/1.png"), np.zeros((1, 1_000_001), np.uint8)).unwritten or "")
     assert not (tmp_path / "S").exists()
@@ -197,7 +197,7 @@ def test_a_mask_that_no_png_can_hold_is_refused(tmp_path: Path, writer: AnswerWr
 
 def test_a_full_disk_ends_the_run_and_keeps_whole_masks_only(small_disk: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
-    writer = AnswerWriter(OutputFolder(small_disk))
+    writer = PredictionWriter(OutputFolder(small_disk))
     with pytest.raises(OutputError, match=r"No space left.*MiB are free.*--output"):
         write_all(writer, [(masked(f"../S/{number}.png"), noise) for number in range(9)])
     assert names(small_disk) == {"S/0.png"}
@@ -205,7 +205,7 @@ def test_a_full_disk_ends_the_run_and_keeps_whole_masks_only(small_disk: Path) -
 
 
 def test_a_disk_filled_by_records_leaves_no_half_list(small_disk: Path) -> None:
-    writer = AnswerWriter(OutputFolder(small_disk))
+    writer = PredictionWriter(OutputFolder(small_disk))
     neutral = fallback(row(REGRESSION), REGRESSION, 40, (9, 9))
     with pytest.raises(OutputError, match="No space left"):
         write_all(writer, [(row(REGRESSION), neutral)] * 99)
@@ -215,7 +215,7 @@ def test_a_disk_filled_by_records_leaves_no_half_list(small_disk: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_answers_belongs_to_the_folders_owner(tmp_path: Path) -> None:
     os.chown(tmp_path, 4343, 4343)
-    with AnswerWriter(OutputFolder(tmp_path)) as writer:
+    with PredictionWriter(OutputFolder(tmp_path)) as writer:
         put(writer, masked("../S/1.png"), MASK)
     assert {place.stat().st_uid for place in tmp_path.rglob("*")} == {4343}
 
@@ -223,6 +223,6 @@ def test_what_root_answers_belongs_to_the_folders_owner(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_lists_that_are_being_written_belong_to_the_folders_owner(tmp_path: Path) -> None:
     os.chown(tmp_path, 4343, 4344)
-    with AnswerWriter(OutputFolder(tmp_path)):
+    with PredictionWriter(OutputFolder(tmp_path)):
         owners = [(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()]
     assert owners == 3 * [(4343, 4344)]

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from aurora import checkpoint
 from aurora.errors import UsageError
+from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.tasks import TaskType
-from training.ablation.mirrored import Mirrored
-from training.ablation.rows import DEFAULT, ROWS, Row
-from training.ablation.variants import NETWORKS
+from training.ablation.networks import NETWORKS, Mirrored
+from training.ablation.variants import DEFAULT, ROWS, Row
 from training.config import FitConfig, load_config
 from training.data.cases import Case
 from training.data.prepare import prepare
 from training.evaluation.evaluate import composite, evaluate, type_means
-from training.fit.group import Group
+from training.fit.distributed import ProcessGroup
 from training.fit.log import LOG, read_log
 from training.fit.loop import WEIGHTS, fit
 
@@ -54,7 +53,7 @@ class Study:
         data: Sequence[Path],
         val: Sequence[Path],
         out: Path,
-        group: Group,
+        group: ProcessGroup,
     ) -> None:
         self.config, self.changes, self.out, self.group = config, changes, out, group
         self.sources = [folder.name for folder in data]
@@ -115,3 +114,33 @@ class Study:
 
 def _of_tasks(cases: Sequence[Case], tasks: Sequence[str] | None) -> list[Case]:
     return [case for case in cases if tasks is None or case.task.id in tasks]
+
+
+def as_markdown(scores: Sequence[Score]) -> str:
+    """One line per row that `scores` holds, the default among them, in the order of `ROWS`.
+
+    Of the composite: the mean over the seeds, the smallest and the largest, and the mean difference to the default
+    with the same seed; of each type the mean.
+    """
+    by_row = {name: [score for score in scores if score.row == name] for name in ROWS}
+    default = {score.seed: score.composite for score in by_row[DEFAULT]}
+    kinds = [kind for kind in TaskType if kind in by_row[DEFAULT][0].types]
+    head = ["row", "what is changed", "composite", "[least, most]", "against the default", *kinds, "images/s"]
+    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    for name, found in by_row.items():
+        if found:
+            values = [score.composite for score in found]
+            against = fmean(score.composite - default[score.seed] for score in found)
+            speeds = [score.images_per_second for score in found if score.images_per_second is not None]
+            lines.append(
+                [
+                    f"`{name}`",
+                    ROWS[name].what,
+                    f"{fmean(values):.3f}",
+                    f"[{min(values):.3f}, {max(values):.3f}]",
+                    "" if name == DEFAULT else f"{against:+.3f}",
+                    *(f"{fmean(score.types[kind] for score in found):.3f}" for kind in kinds),
+                    f"{fmean(speeds):.0f}" if speeds else "",
+                ]
+            )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

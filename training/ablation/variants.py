@@ -1,128 +1,44 @@
-"""Networks that differ from `Aurora` in one part, to measure what that part is worth."""
+"""The rows of the table: what each changes of the default, one thing at a time."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from aurora.model.aurora import Aurora
-from aurora.model.config import STRIDES, ModelConfig
-from aurora.model.encoder import Encoder
-from aurora.model.heads import HEADS, ClassificationHead
-from aurora.model.pyramid import ConvBlock, Lateral, upsample
-from aurora.tasks import Registry, TaskType, channel_slices, of_type
-from training.fit.beginning import MakeModel
-from training.fit.losses import HEATMAP_SIGMA_CELLS, cell_centres
+DEFAULT = "default"
 
 
-def scramble(tokens: Tensor) -> Tensor:
-    """A map (B, C, rows, columns) as it comes out if the language model's order is taken for rows and columns.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One change: `what` in words, by other settings, a model per task, or mirrored answers.
 
-    That order goes through blocks of 2 x 2 patches; rows and columns are even.
-    """
-    blocks = tokens.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).transpose(3, 4)
-    return blocks.reshape(tokens.shape)
-
-
-class ScrambledEncoder(Encoder):
-    """The encoder, its maps in the wrong order."""
-
-    def forward(self, pixels: Tensor, extra: Tensor | None = None) -> list[Tensor]:
-        return [scramble(tokens) for tokens in super().forward(pixels, extra)]
-
-
-def scrambled_tokens(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` with a `ScrambledEncoder`."""
-    model = Aurora(config, tasks)
-    model.encoder = ScrambledEncoder(config.encoder)
-    return model
-
-
-class LastMap(nn.Module):
-    """A pyramid's levels, each the last block's map brought to its size; nothing of earlier blocks or of the stem."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        encoder, width = config.encoder, config.pyramid_width
-        self.lateral = Lateral(encoder.hidden_size, width, encoder.patch_size, encoder.patch_size)
-        self.smooth = nn.ModuleList(ConvBlock(width, width) for _ in STRIDES)
-
-    def forward(self, taps: Sequence[Tensor], details: Sequence[Tensor] = ()) -> list[Tensor]:
-        last = self.lateral(taps[-1])
-        levels = [upsample(last, 4), upsample(last), last, F.avg_pool2d(last, 2)]
-        return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
-
-
-def last_map(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` whose heads see the last block's map alone."""
-    model = Aurora(config, tasks)
-    model.pyramid = LastMap(config)  # type: ignore[assignment]
-    return model
-
-
-def no_stem(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` whose patches are all that it sees of the image."""
-    return Aurora(replace(config, stem_width=0), tasks)
-
-
-class PooledPoints(nn.Module):
-    """Landmarks from pooled features: a gated MLP gives coordinates, which are then drawn as heatmaps.
-
-    Drawn with the Gaussian of the targets, so that loss and decoding stay as they are: the divergence of
-    two such heatmaps is the squared distance of their points over twice the variance.
+    A row that has none of these has another network, in `variants.NETWORKS`.
     """
 
-    def __init__(self, width: int, channels: int) -> None:
-        super().__init__()
-        self.pooled = ClassificationHead(width, 2 * channels, dropout=0.0)
-
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        points = 0.5 + self.pooled(levels).float().unflatten(1, (-1, 2))
-        height, width = levels[0].shape[2:]
-        x, y = cell_centres(height, width, points.device)
-        dx = (x - points[..., :1]) * width / HEATMAP_SIGMA_CELLS
-        dy = (y - points[..., 1:]) * height / HEATMAP_SIGMA_CELLS
-        return -0.5 * (dx[:, :, None, :] ** 2 + dy[..., None] ** 2)
+    what: str
+    changes: tuple[str, ...] = ()
+    #: Each task has its own model, with its share of the steps.
+    apart: bool = False
+    #: The default's weights, the answers to image and mirror image averaged.
+    mirrored: bool = False
 
 
-def pooled_landmarks(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` with `PooledPoints` for landmarks."""
-    model = Aurora(config, tasks)
-    if TaskType.REGRESSION in model.heads:
-        channels = sum(task.channels for task in of_type(tasks, TaskType.REGRESSION))
-        model.heads[TaskType.REGRESSION.value] = PooledPoints(config.pyramid_width, channels)
-    return model
-
-
-class SharedHead(nn.Module):
-    """One last layer for all tasks of a type, with as many channels as the largest wants: each task has the first."""
-
-    def __init__(self, kind: TaskType, width: int, tasks: Registry) -> None:
-        super().__init__()
-        slices = channel_slices(tasks, kind).values()
-        counts = [part.stop - part.start for part in slices]
-        self.head = HEADS[kind](width, max(counts))
-        self.register_buffer("channels", torch.cat([torch.arange(count) for count in counts]), persistent=False)
-
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        return self.head(levels).index_select(1, self.channels)
-
-
-def shared_heads(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` with a `SharedHead` for every type."""
-    model = Aurora(config, tasks)
-    for name in model.heads:
-        model.heads[name] = SharedHead(TaskType(name), config.pyramid_width, tasks)
-    return model
-
-
-#: The rows that have a network of their own.
-NETWORKS: Mapping[str, MakeModel] = {
-    "scrambled-tokens": scrambled_tokens,
-    "last-map": last_map,
-    "no-stem": no_stem,
-    "pooled-landmarks": pooled_landmarks,
-    "shared-heads": shared_heads,
+ROWS = {
+    DEFAULT: Row("nothing"),
+    "scrambled-tokens": Row("tokens taken in the language model's order"),
+    "last-map": Row("the last block's map alone, no pyramid"),
+    "no-stem": Row("no convolutional stem"),
+    "pooled-landmarks": Row("landmarks from a pooled vector, no heatmaps"),
+    "shared-heads": Row("one last layer per type, none per task"),
+    "uniform-sampling": Row("every task as likely", ("size_exponent=0", "loss_exponent=0")),
+    "proportional-sampling": Row("tasks as likely as they have cases", ("size_exponent=0.7", "loss_exponent=0")),
+    "loss-blind-sampling": Row("sampling by the root of the cases alone", ("loss_exponent=0",)),
+    "published-sampling": Row("the loss counts fully in sampling", ("loss_exponent=1",)),
+    "no-balancing": Row("no loss rescaled", ("balance=none",)),
+    "full-balancing": Row("the losses of all types rescaled", ("balance=all",)),
+    "one-model-per-task": Row("a model per task, the steps divided among them", apart=True),
+    "no-augmentation": Row("no augmentation", ("augment=false",)),
+    "no-geometry": Row("augmentation without geometry", ("augment=[grey, view, graphics]",)),
+    "no-grey": Row("augmentation without grey values", ("augment=[geometry, view, graphics]",)),
+    "no-view": Row("augmentation without fields of view", ("augment=[geometry, grey, graphics]",)),
+    "no-graphics": Row("augmentation without burned-in graphics", ("augment=[geometry, grey, view]",)),
+    "no-average": Row("the last weights, no moving average", ("ema_decay=0",)),
+    "mirrored": Row("mirrored test-time augmentation of the default's weights", mirrored=True),
 }

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aurora import __version__
-from aurora.limits import processors
+from aurora.runtime.hardware import processors
 from training.bench.inputs import many_rows
 from training.bench.runs import Run, Subject, answer, model_alone
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aurora.engine.engine import Engine, open_engine
-from aurora.frames import read_frame
+from aurora.engine.base import Engine
+from aurora.engine.select import open_engine
+from aurora.images.reader import load_model_input
 from aurora.rows import Row, read_rows
 from aurora.tasks import TaskType
 
@@ -37,7 +38,7 @@ def _batch(data: Path, engine: Engine, groups: list[list[Row]]) -> Batch:
     for place, group in enumerate(groups):
         for row in group:
             rows[row.type].append(place)
-    frames = [read_frame(data, group[0], engine.spec.config.image_size).pixels for group in groups]
+    frames = [load_model_input(data, group[0], engine.spec.config.image_size).pixels for group in groups]
     images = np.stack([pixels for pixels in frames if pixels is not None])
     return images, {kind: np.array(places) for kind, places in rows.items()}
 

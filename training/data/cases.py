@@ -8,15 +8,15 @@ import numpy as np
 
 from aurora.errors import InputError
 from aurora.images import image_size, read_image
+from aurora.images.transform import resize_to
 from aurora.rows import Row, image_file, read_rows
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
-from aurora.transform import to_frame
+from training.augment.field_of_view import crop_view
+from training.augment.geometry import CENTRE, random_affine, warp_box, warp_image, warp_masks, warp_points
+from training.augment.intensity import augment_intensity
+from training.augment.overlays import draw_graphics
 from training.config import ALL_AUGMENTATIONS, Augmentation
-from training.data.augment import CENTRE, random_affine, warp_box, warp_image, warp_masks, warp_points
-from training.data.graphics import draw_graphics
 from training.data.labels import find_mask, read_label
-from training.data.photometry import change_grey
-from training.data.view import crop_view
 
 #: Side of a cell of the segmentation logits in pixels of the model's image.
 CELL = 4
@@ -86,7 +86,7 @@ def load_sample(
     """
     pixels = read_image(image_file(case.root, case.row), case.root).pixels
     label = read_label(case.root, case.row, case.task, pixels.shape[:2])
-    image = to_frame(pixels, frame)
+    image = resize_to(pixels, frame)
     if rng is None:
         return Sample(case.task, image, _target(case.task, label, np.eye(2, 3), frame))
     matrix = np.eye(2, 3)
@@ -97,7 +97,7 @@ def load_sample(
     if "view" in augment:
         image = crop_view(image, _visible(case.task, target), rng)
     if "grey" in augment:
-        image = change_grey(image, rng)
+        image = augment_intensity(image, rng)
     return Sample(case.task, draw_graphics(image, rng) if "graphics" in augment else image, target)
 
 

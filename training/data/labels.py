@@ -6,9 +6,9 @@ import numpy as np
 
 from aurora.errors import ImageError, InputError
 from aurora.images import read_mask
+from aurora.images.transform import to_fractions
 from aurora.rows import Row, box_label, class_label, mask_file, points_label
 from aurora.tasks import Task, TaskType
-from aurora.transform import to_fractions
 
 #: A box must lie in the image for at least this part of its area; what hangs over is cut off.
 MIN_BOX_INSIDE = 0.5

@@ -13,7 +13,7 @@ from aurora.errors import ImageError, UsageError
 from aurora.images import read_image
 from aurora.rows import image_file
 from training.data.cases import Case
-from training.data.lookalikes import Look, find_links, join, look
+from training.data.near_duplicates import Thumbprint, find_links, join, look
 
 # `patient0066_2CH_ED`, `camus_patient0213_4CH_ES`, `subject-12_x`, `case_0012_slice3`, `PatientID 7`; and HC18's
 # `010_HC`, `010_2HC`, images of one examination (https://hc18.grand-challenge.org). Another's number tells nothing.
@@ -160,7 +160,7 @@ def _place(case: Case) -> str:
         return f"{case.root}: {case.row.image_path}"
 
 
-def _look(case: Case) -> Look | None:
+def _look(case: Case) -> Thumbprint | None:
     try:
         return look(read_image(image_file(case.root, case.row), case.root).pixels)
     except ImageError:

@@ -1,30 +1,33 @@
 """A checkpoint's report on labelled data: every metric with its interval, and of every class."""
 
+import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from aurora import checkpoint
-from aurora.cases import classes_of
-from aurora.device import open_device
 from aurora.errors import InputError
-from aurora.intervals import SEED, Interval, interval
-from aurora.metrics import defined_mean
+from aurora.model import checkpoint
 from aurora.rows import Row, read_rows
-from aurora.statistics import Statistics, overall, statistics
+from aurora.runtime import files
+from aurora.runtime.hardware import open_device
+from aurora.scoring.bootstrap import LEVEL, SEED, Interval, Statistics, interval, macro_average, statistics
+from aurora.scoring.cases import classes_of
+from aurora.scoring.metrics import DISPLAY_NAMES, UNBOUNDED_METRICS, defined_mean
 from aurora.tasks import Registry, Task, TaskType
 from training.data.cases import Case
-from training.evaluation.outcomes import Outcome, outcomes
+from training.evaluation.evaluate import Outcome, outcomes
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
     """One task: its labelled `rows`, how many of them are `answered`, and of these by a neutral answer (`fallbacks`).
 
-    The rest is what `aurora.statistics.Statistics` says.
+    The rest is what `aurora.scoring.bootstrap.Statistics` says.
     """
 
     task_id: str
@@ -40,7 +43,7 @@ class TaskReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The tasks, by type; `types` and `composite` are those of `aurora.scoring.Scores`, `interval` the composite's.
+    """The tasks, by type; `types` and `composite` are those of `scoring.score.Scores`, `interval` the composite's.
 
     `problems` names, in a sentence each, what is missing or can't be used.
     """
@@ -86,14 +89,14 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
     types = {kind: _means([task for task in tasks if task.type is kind]) for kind in drawn}
     return Report(
         weights=weights.name,
-        sha256=checkpoint.sha256(weights),
+        sha256=files.sha256(weights),
         rows=len(cases),
         resamples=resamples,
         seed=SEED,
         tasks=tasks,
         types=types,
         composite=defined_mean(means["composite"] for means in types.values()),
-        interval=interval(overall(drawn.values())),
+        interval=interval(macro_average(drawn.values())),
         problems=problems,
     )
 
@@ -137,3 +140,78 @@ def _task_report(task: Task, found: Sequence[Outcome], own: Statistics) -> TaskR
 def _means(tasks: Sequence[TaskReport]) -> dict[str, float]:
     means = {name: defined_mean(task.metrics[name] for task in tasks) for name in tasks[0].metrics}
     return means | {"composite": defined_mean(task.composite for task in tasks)}
+
+
+# Also what only classes have.
+_NAMES = {
+    **DISPLAY_NAMES,
+    "recall": "recall",
+    "precision": "precision",
+    "f1": "F1",
+    "support": "cases",
+    "found": "IoU>=0.5",
+}
+_KINDS = {TaskType.REGRESSION: "point", TaskType.DETECTION: "box"}
+_PROBLEMS_SHOWN = 20
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as strict JSON can hold it: NaN becomes None."""
+    return json.loads(json.dumps(asdict(report)), parse_constant=lambda _: None)
+
+
+def as_text(report: Report) -> str:
+    """Tables of the tasks with their intervals, of the classes, and of the types' means; then the problems."""
+    tasks = [["task", "type", "answered", "composite"], *map(_task_line, report.tasks)]
+    classes = [line for task in report.tasks for line in _class_lines(task)]
+    means = [
+        ["mean", kind, "", _number("composite", own["composite"]), *_cells(own)] for kind, own in report.types.items()
+    ]
+    means.append(["composite", "", "", _with_interval("composite", report.composite, report.interval)])
+    text = [*_aligned(tasks), "", *_aligned(classes), "", *_aligned(means), "", _footer(report)]
+    if report.problems:
+        text += ["", f"{len(report.problems)} problems:", *report.problems[:_PROBLEMS_SHOWN]]
+    if len(report.problems) > _PROBLEMS_SHOWN:
+        text.append(f"and {len(report.problems) - _PROBLEMS_SHOWN} more")
+    return "\n".join(text)
+
+
+def _task_line(task: TaskReport) -> list[str]:
+    shown = [name for name in DISPLAY_NAMES if name in task.metrics]
+    cells = [
+        f"{DISPLAY_NAMES[name]} {_with_interval(name, task.metrics[name], task.intervals[name])}" for name in shown
+    ]
+    own = _with_interval("composite", task.composite, task.intervals["composite"])
+    return [task.task_id, task.type, f"{task.answered}/{task.rows}", own, *cells]
+
+
+def _class_lines(task: TaskReport) -> list[list[str]]:
+    kind = _KINDS.get(task.type, "class")
+    return [[task.task_id, f"{kind} {number}", *_cells(own)] for number, own in task.classes.items()]
+
+
+def _cells(values: Mapping[str, float]) -> list[str]:
+    return [f"{_NAMES[name]} {_number(name, value)}" for name, value in values.items() if name in _NAMES]
+
+
+def _with_interval(name: str, value: float, interval: Interval) -> str:
+    left_out = f" ({interval.undefined} undefined)" if interval.undefined else ""
+    return f"{_number(name, value)} [{_number(name, interval.low)}, {_number(name, interval.high)}]{left_out}"
+
+
+def _number(name: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.{0 if name == 'support' else 1 if name in UNBOUNDED_METRICS else 3}f}"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[at]) for line in lines if at < len(line)) for at in range(max(map(len, lines), default=0))]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+
+
+def _footer(report: Report) -> str:
+    return (
+        f"{report.rows} rows; in brackets the central {LEVEL:.0%} of {report.resamples} resamples of the cases, "
+        f"seed {report.seed}; {report.weights}, SHA-256 {report.sha256}"
+    )

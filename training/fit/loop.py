@@ -13,26 +13,27 @@ from typing import Any
 
 import torch
 
-from aurora import __version__, checkpoint
-from aurora.device import peak_memory
+from aurora import __version__
 from aurora.errors import InputError, OutputError, Stopped, UsageError, WeightsError
+from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
-from aurora.stopping import stop_signals
+from aurora.runtime.cli import graceful_shutdown
+from aurora.runtime.hardware import peak_memory
 from aurora.tasks import Registry
 from training.config import FitConfig
 from training.data.cases import Case, task_registry
 from training.data.prepare import first_lines
 from training.evaluation.evaluate import composite, evaluate
-from training.fit.beginning import MakeModel, check_beginning
-from training.fit.feed import Feed
-from training.fit.group import Group
+from training.fit.distributed import ProcessGroup
+from training.fit.initialize import ModelFactory, check_beginning
+from training.fit.loader import BatchLoader
 from training.fit.log import Log, epoch_line, task_table
 from training.fit.state import has_state, load_state, save_state
 from training.fit.trainer import Trainer
 
 WEIGHTS, CONFIG = "best.safetensors", "config.json"
 #: What may differ between a run and its continuation.
-FREE = ("device", "parallel", "loader_threads", "log_every", "save_every", "keep_states")
+RESUMABLE_CHANGES = ("device", "parallel", "loader_threads", "log_every", "save_every", "keep_states")
 
 
 def fit(
@@ -41,8 +42,8 @@ def fit(
     validation: Sequence[Case],
     out: Path,
     sources: Sequence[str],
-    group: Group,
-    make_model: MakeModel = Aurora,
+    group: ProcessGroup,
+    make_model: ModelFactory = Aurora,
     *,
     resume: bool = False,
 ) -> Path:
@@ -73,7 +74,7 @@ def fit(
     return _Run(config, cases, validation, out, sources, tasks, group, make_model).go(resume)
 
 
-def check_run(config: FitConfig, out: Path, group: Group, *, resume: bool) -> None:
+def check_run(config: FitConfig, out: Path, group: ProcessGroup, *, resume: bool) -> None:
     """Make `out` ready, and raise what `fit` would, as far as it can be known before the data is read."""
     check_beginning(config)
     if group.first:
@@ -90,14 +91,14 @@ class _Run:
         out: Path,
         sources: Sequence[str],
         tasks: Registry,
-        group: Group,
-        make_model: MakeModel,
+        group: ProcessGroup,
+        make_model: ModelFactory,
     ) -> None:
         self.config, self.validation, self.out, self.sources, self.group = config, validation, out, sources, group
         self.sizes = dict(Counter(case.task.id for case in cases))
         self.data = _fingerprint(cases, validation)
         self.trainer = Trainer(config, tasks, {name: self.sizes[name] for name in tasks}, group, make_model)
-        self.feed = Feed(cases, self.trainer.sampler, config, group)
+        self.feed = BatchLoader(cases, self.trainer.sampler, config, group)
         # What a state holds beside the trainer's and the feed's own.
         self.record: dict[str, Any] = {"step": 0, "best": None, "stale": 0, "loss": 0.0, "steps": 0, "drawn": {}}
 
@@ -110,7 +111,7 @@ class _Run:
         self.log = Log(self.out, self.config.steps, start) if self.group.first else None
         self.clock = time.monotonic(), start
         try:
-            with stop_signals() as stop:
+            with graceful_shutdown() as stop:
                 batches = iter(self.feed)
                 for step in range(start + 1, self.config.steps + 1):
                     self._step(step, list(islice(batches, self.config.accumulate)))
@@ -245,7 +246,7 @@ def _open_folder(out: Path, config: FitConfig, resume: bool) -> None:
         if resume and (out / CONFIG).exists():
             before = json.loads((out / CONFIG).read_text(encoding="utf-8"))
             for key in wanted:
-                if key not in FREE and wanted[key] != before.get(key):
+                if key not in RESUMABLE_CHANGES and wanted[key] != before.get(key):
                     raise UsageError(
                         f"expected {key} = {before.get(key)}, which the run in {out} began with, found {wanted[key]}"
                     )

@@ -13,7 +13,7 @@ from aurora.model.encoder import Encoder
 from training.config import FitConfig
 
 # The part of the learning rate with which warm-up starts and the cosine ends.
-LEAST_RATE = 0.01
+MIN_LR_RATIO = 0.01
 
 
 def freeze(encoder: Encoder, blocks: int) -> None:
@@ -57,17 +57,17 @@ def _layers_above(name: str, depth: int) -> int:
     return depth - int(rest.split(".")[1]) if rest.startswith("blocks.") else depth + 1
 
 
-def set_rate(optimizer: Optimizer, config: FitConfig, step: int) -> None:
+def set_lr(optimizer: Optimizer, config: FitConfig, step: int) -> None:
     """Set the learning rates of step 1..`steps`: linear warm-up, then a cosine to a hundredth, alike for all groups."""
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * rate_factor(config, step)
+        group["lr"] = group["initial_lr"] * lr_factor(config, step)
 
 
-def rate_factor(config: FitConfig, step: int) -> float:
+def lr_factor(config: FitConfig, step: int) -> float:
     """The share of the full learning rate at step 1..`steps`."""
     if step <= config.warmup_steps:
         share = step / config.warmup_steps
     else:
         falling = max(config.steps - config.warmup_steps, 1)
         share = (1 + math.cos(math.pi * min((step - config.warmup_steps) / falling, 1.0))) / 2
-    return LEAST_RATE + (1 - LEAST_RATE) * share
+    return MIN_LR_RATIO + (1 - MIN_LR_RATIO) * share

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from aurora import checkpoint
 from aurora.errors import WeightsError
+from aurora.model import checkpoint
+from aurora.runtime import files
 
 KEY = "aurora-state"
 FORMAT = 1
@@ -24,11 +25,11 @@ def save_state(out: Path, step: int, tensors: Mapping[str, Tensor], record: Mapp
     from safetensors.torch import save_file
 
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with checkpoint.replacing(out / f"state-{step:08d}.safetensors") as beside:
+    with files.replacing(out / f"state-{step:08d}.safetensors") as beside:
         save_file(content, beside, {KEY: json.dumps({"format": FORMAT, "step": step, **record})})
     for path in list(_newest_first(out))[keep:]:
         path.unlink()
-        checkpoint.forget_checksum(path)
+        files.forget_checksum(path)
 
 
 def has_state(out: Path) -> bool:

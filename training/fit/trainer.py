@@ -15,14 +15,12 @@ from aurora.errors import DeviceError
 from aurora.model.aurora import Aurora
 from aurora.tasks import Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
-from training.fit.balance import LossBalance
-from training.fit.beginning import MakeModel, first_model
-from training.fit.feed import Batch
-from training.fit.group import Group
-from training.fit.losses import LOSSES, loss_weight
-from training.fit.optimizer import make_optimizer, set_rate
+from training.fit.distributed import DistributedModel, ProcessGroup, cut, gather_into, like, load_whole, whole
+from training.fit.initialize import ModelFactory, build_model
+from training.fit.loader import Batch
+from training.fit.losses import LOSSES, LossBalance, loss_weight
+from training.fit.optimizer import make_optimizer, set_lr
 from training.fit.sampler import TaskSampler
-from training.fit.spread import Spread, cut, like, load_whole, put_together, whole
 
 
 class Trainer:
@@ -36,7 +34,7 @@ class Trainer:
         make_model: builds the network.
 
     Raises:
-        UsageError, WeightsError: as `first_model` does.
+        UsageError, WeightsError: as `build_model` does.
     """
 
     def __init__(
@@ -44,15 +42,15 @@ class Trainer:
         config: FitConfig,
         tasks: Registry,
         sizes: Mapping[str, int],
-        group: Group,
-        make_model: MakeModel = Aurora,
+        group: ProcessGroup,
+        make_model: ModelFactory = Aurora,
     ) -> None:
         self.config, self.group, self.device = config, group, group.device
         torch.manual_seed(config.seed)
-        self.model, self.origin = first_model(config, tasks, make_model)
+        self.model, self.origin = build_model(config, tasks, make_model)
         self.model.to(self.device)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-        self.spread = Spread(self.model, group, pieces=config.parallel == "fsdp")
+        self.spread = DistributedModel(self.model, group, pieces=config.parallel == "fsdp")
         if isinstance(self.model, FSDPModule):
             self.plain = deepcopy(cast(Aurora, self.average.module)).eval()
             cut(cast(Aurora, self.average.module), group)
@@ -64,7 +62,7 @@ class Trainer:
     def averaged(self) -> Aurora:
         """The model with the moving average of the weights, whole and in evaluation mode."""
         average = cast(Aurora, self.average.module)
-        return put_together(average, self.plain) if isinstance(self.model, FSDPModule) else average.eval()
+        return gather_into(average, self.plain) if isinstance(self.model, FSDPModule) else average.eval()
 
     def step(self, number: int, batches: Sequence[Batch]) -> tuple[float, dict[str, int]] | None:
         """Step `number` (from 1) on `batches`; the mean loss, and how many samples of each task there were.
@@ -79,11 +77,11 @@ class Trainer:
         tasks = list(self.model.tasks.values())
         total, sums, counts = 0.0, dict[str, float](), dict[str, int]()
         for index, batch in enumerate(batches):
-            with self.spread.summing(index == len(batches) - 1):
+            with self.spread.sync_gradients(index == len(batches) - 1):
                 part = self._backward(batch, tasks, 1 / len(batches))
             # One transfer for all the numbers, because each waits for the device.
-            joined, *values = self.group.sum(part.losses).tolist()
-            total += joined
+            init_distributed, *values = self.group.sum(part.losses).tolist()
+            total += init_distributed
             for task, value, count in zip(tasks, values, part.counts.tolist(), strict=True):
                 if count:
                     sums[task.id] = sums.get(task.id, 0.0) + value * count
@@ -95,7 +93,7 @@ class Trainer:
             self._bad_step(number, total)
             return None
         self.bad_steps = 0
-        set_rate(self.optimizer, self.config, number)
+        set_lr(self.optimizer, self.config, number)
         self.optimizer.step()
         self.average.update_parameters(self.model)
         self.sampler.update({name: sums[name] / count for name, count in counts.items()})
@@ -116,11 +114,11 @@ class Trainer:
         terms = {task: (found[task].loss, *both) for task, *both in zip(tasks, *shares, strict=True) if task in found}
         # What is learned of a type gets a gradient in all processes or in none.
         unused = [s * 0.0 for kind, s in self.balance.log_variance.items() if TaskType(kind) in batch.rows]
-        joined = (self.balance(terms, self.sampler.losses) if terms else none) + idle + sum(unused)
+        init_distributed = (self.balance(terms, self.sampler.losses) if terms else none) + idle + sum(unused)
         # The gradients' mean over the processes is to be their sum.
-        (joined * (share * self.group.count)).backward()
+        (init_distributed * (share * self.group.count)).backward()
         losses = torch.stack([found[task].loss.detach() if task in found else none for task in tasks]) * parts
-        return _Part(torch.cat([(joined.detach() * share)[None], losses]), counts)
+        return _Part(torch.cat([(init_distributed.detach() * share)[None], losses]), counts)
 
     def _bad_step(self, number: int, total: float) -> None:
         self.bad_steps += 1

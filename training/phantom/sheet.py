@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from aurora.errors import OutputError, UsageError
 from aurora.tasks import OFFICIAL, Task
-from training.phantom.cases import Case, make_case
-from training.phantom.classification import CLASSES
-from training.phantom.scanners import SCANNERS
+from training.phantom.phantom import Case, make_case
+from training.phantom.scanner.profiles import SCANNERS
+from training.phantom.tasks.classification import CLASSES
 
 # Pixels of a cell and of the captions; tasks stand in this many blocks side by side.
 CELL = (200, 160)

@@ -2,9 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterable
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,9 +17,41 @@ from numpy.typing import NDArray
 
 from aurora.errors import OutputError, UsageError
 from aurora.tasks import OFFICIAL, Task, TaskType
-from training.phantom.cases import Case, make_case
-from training.phantom.parallel import available_workers, run_jobs
-from training.phantom.scanners import SCANNERS, Scanner
+from training.phantom.phantom import Case, make_case
+from training.phantom.scanner.profiles import SCANNERS, Scanner
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def available_workers() -> int:
+    """The number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_jobs(work: Callable[[Item], Result], jobs: Sequence[Item], workers: int) -> list[Result]:
+    """`work` done on each of `jobs` by so many processes (1: in this one); results in the jobs' order.
+
+    The first error of `work` is raised, and what has not begun is dropped, as on an interrupt: what has begun ends.
+    """
+    if workers == 1 or len(jobs) < 2:
+        return [work(job) for job in jobs]
+    # A forked process would inherit OpenCV's thread pool without its threads, and wait for them for ever.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _prepare)
+    try:
+        return list(pool.map(work, jobs))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare() -> None:
+    """Ctrl-C reaches every process of the terminal: the first one answers it, the workers finish what they hold."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
 
 SPLITS = ("train", "val", "test")
 FOLDERS = {

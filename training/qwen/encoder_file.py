@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aurora import checkpoint
 from aurora.errors import WeightsError
+from aurora.model import checkpoint
 from aurora.model.config import EncoderConfig
 
 if TYPE_CHECKING:

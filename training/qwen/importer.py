@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from aurora import __version__
-from aurora.checkpoint import replacing, sha256
 from aurora.errors import UsageError, WeightsError
 from aurora.model.config import EncoderConfig
+from aurora.runtime.files import replacing, sha256
+from training.qwen.config import LANGUAGE_PARTS, PREFIXES, Layout, read_layout
 from training.qwen.encoder_file import ENCODER_KEY, FORMAT
-from training.qwen.layout import LANGUAGE_PARTS, PREFIXES, Layout, read_layout
 from training.qwen.source import Source, open_source
 from training.qwen.stored import FLOATS, Stored, stored_tensors
 

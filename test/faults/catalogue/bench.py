@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from aurora.answers import JSON_FILES
+from aurora.predict.answers import JSON_FILES
 from inference.__main__ import entrypoint
-from inference.output import _user
+from inference.output.folder import _user
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAD = "task_id,task_name,num_classes,image_path,mask_path\n"

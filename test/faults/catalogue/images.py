@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from faults.catalogue.bench import ROOT, Bench, Ended, fault, needs
 from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header
 
-from aurora.headers import MAX_BYTES
+from aurora.images.headers import MAX_BYTES
 
 SECTION = "Images"
 FRAMES = [PIL.Image.fromarray(np.full((8, 9, 3), value, np.uint8)) for value in (40, 200, 90)]

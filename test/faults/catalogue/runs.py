@@ -13,7 +13,8 @@ from faults.catalogue.bench import ROOT, Bench, Ended, fault, needs
 from faults.catalogue.stopping import COPIES, goes_on, many, stopped
 
 import inference.run
-from aurora.engine.engine import Engine, open_engine
+from aurora.engine.base import Engine
+from aurora.engine.select import open_engine
 from aurora.tasks import TaskType
 
 RUN, FLAGS = "The run and the machine", "Flags"
@@ -41,7 +42,7 @@ class Changed:
     def __init__(self, engine: Engine, change: Callable[[np.ndarray], None]) -> None:
         self.engine, self.change = engine, change
         self.path, self.name, self.spec = engine.path, engine.name, engine.spec
-        self.batch_size, self.lanes, self.checksum = engine.batch_size, engine.lanes, engine.checksum
+        self.batch_size, self.num_workers, self.checksum = engine.batch_size, engine.num_workers, engine.checksum
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         outputs = self.engine.run(images, rows)

@@ -149,7 +149,7 @@ def forbidden_file(bench: Bench) -> Ended:
 @fault(SECTION, "a CSV file that is changed during the run")
 def changed(bench: Bench) -> Ended:
     import inference.run
-    from aurora.engine.engine import open_engine
+    from aurora.engine.select import open_engine
 
     def slow_engine(*place: object) -> object:
         bench.csv("a.csv", HEAD + GOOD.replace("0.png", "9.png"))

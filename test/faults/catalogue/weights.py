@@ -12,7 +12,7 @@ import numpy as np
 from faults.catalogue.bench import Bench, Ended, fault
 from safetensors.numpy import load_file, save_file
 
-from aurora.checkpoint import KEY, read_metadata
+from aurora.model.checkpoint import KEY, read_metadata
 
 SECTION = "Weights"
 

@@ -1,0 +1,169 @@
+"""An image file as 8-bit RGB pixels in the frame that OpenCV's default `imread` gives, or the reason why not."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from aurora.errors import ImageError
+from aurora.images.headers import Header, image_size, load, read_header, require_decodable
+from aurora.images.medical import Slice, read_slice
+from aurora.images.transform import resize_to
+from aurora.rows import Row, image_file
+
+# What goes wrong is raised as an `ImageError`; a line on stderr would only repeat it.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+# Unlike IMREAD_UNCHANGED these keep the depth and still apply the EXIF orientation.
+_ANY_DEPTH = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+_PERCENTILE_SAMPLES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """`pixels` (H, W, 3) uint8 RGB, and what was unusual about the file, in plain words.
+
+    Of a grey image `pixels` is a view that shows one channel three times and can't be written to.
+    """
+
+    pixels: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+
+def read_image(path: Path, root: Path) -> Image:
+    """Read one image inside the input folder `root`.
+
+    Alpha is dropped; more than 8 bits are scaled from the 1st..99th percentile; of several frames the
+    first is taken, of a volume the middle slice. Raises `ImageError` with the reason.
+    """
+    source = load(path, root)
+    if source.volume_reader:
+        return _from_slice(read_slice(path, source.volume_reader), path)
+    header = read_header(source.data, path)
+    if not header.deep:
+        flags = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR_RGB
+        return Image(_rgb(_decode(source.data, flags, header, path)), header.warnings)
+    pixels = _decode(source.data, _ANY_DEPTH, header, path)
+    if pixels.dtype == np.uint8:
+        return Image(_decode(source.data, cv2.IMREAD_COLOR_RGB, header, path), header.warnings)
+    if pixels.ndim == 3:
+        pixels = pixels[..., ::-1]
+    return Image(_rgb(_scaled(pixels)), (*header.warnings, _scaling(pixels)))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """(H, W) uint8 class ids of a true mask, in the frame of `read_image`.
+
+    Raises `ImageError` when the file can't be read, or holds colours or numbers outside 0..255.
+    """
+    source = load(path, Path(path.anchor or "/"))
+    if source.volume_reader:
+        pixels = read_slice(path, source.volume_reader).pixels
+    else:
+        pixels = _decode(source.data, _ANY_DEPTH, read_header(source.data, path), path)
+    if pixels.ndim == 3:
+        if (pixels != pixels[..., :1]).any():
+            raise ImageError("expected one channel of class ids, found a colour image", path)
+        pixels = pixels[..., 0]
+    ids = pixels.astype(np.uint8)
+    if pixels.dtype != np.uint8 and not np.array_equal(ids, pixels):
+        raise ImageError(f"expected class ids from 0 to 255, found other {pixels.dtype} values", path)
+    return np.ascontiguousarray(ids)
+
+
+def _decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
+    require_decodable(header.size, path)
+    if header.truncated and data.startswith(b"\x89PNG"):
+        # OpenCV makes room for as much as the cut chunk claims, up to 4 GB, before it finds the end missing.
+        raise ImageError("can't be decoded, the file is truncated", path)
+    if header.truncated:
+        # `imread` goes on reading end-of-image markers where a JPEG is cut off; `imdecode` gives up, so they are
+        # put there: as many as the longest segment of a JPEG that the cut may have fallen in.
+        data += b"\xff\xd9" * 32768
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise ImageError(f"can't be decoded, the file is {'truncated' if header.truncated else 'damaged'}", path)
+    return pixels
+
+
+def _from_slice(found: Slice, path: Path) -> Image:
+    pixels, warnings = found.pixels, found.warnings
+    if found.window is not None:
+        pixels = _stretched(pixels, *found.window)
+    elif pixels.dtype != np.uint8:
+        warnings = (*warnings, _scaling(pixels))
+        pixels = _scaled(pixels)
+    return Image(_rgb(pixels), warnings)
+
+
+def _scaling(pixels: np.ndarray) -> str:
+    return f"{pixels.dtype} pixels were scaled from their 1st..99th percentile to 8 bits"
+
+
+def _scaled(pixels: np.ndarray) -> np.ndarray:
+    """Any numbers as uint8: the 1st percentile becomes 0, the 99th 255, and what isn't a number 0."""
+    step = max(1, pixels.size // _PERCENTILE_SAMPLES)
+    sample = pixels.reshape(-1)[::step]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return np.zeros(pixels.shape, np.uint8)
+    low, high = np.percentile(sample, (1, 99))
+    if low == high:
+        # Nearly all pixels are alike, so the few that differ are the picture.
+        low, high = sample.min(), sample.max()
+    return _stretched(pixels, float(low), float(high))
+
+
+def _stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+    """`low`..`high` as 0..255, clipped; NaN is 0."""
+    scale = 255.0 / (high - low) if high > low else 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        stretched = (pixels.astype(np.result_type(pixels, np.float32)) - low) * scale
+    return np.clip(np.nan_to_num(stretched, nan=0.0) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 2:
+        return np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
+    return np.ascontiguousarray(pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """What became of an image.
+
+    `pixels` is (H, W, 3) 8-bit RGB in the model's frame, None if it can't be read or wasn't wanted; `size` the
+    original's height and width, None if unknown; `reason` says why an image that was wanted isn't there.
+    """
+
+    pixels: np.ndarray | None
+    size: tuple[int, int] | None
+    warnings: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+def load_model_input(root: Path, row: Row, frame: tuple[int, int]) -> ModelInput:
+    """Read a row's image for a `frame` (height, width); what is wrong with it stands in the result."""
+    try:
+        image = read_image(image_file(root, row), root)
+        return ModelInput(resize_to(image.pixels, frame), image.pixels.shape[:2], image.warnings)
+    except ImageError as error:
+        return ModelInput(None, read_size(root, row).size, reason=error.reason)
+    except Exception as error:  # whatever one image does to a decoder, the others are still to be answered
+        size = None
+        with suppress(Exception):
+            size = read_size(root, row).size
+        return ModelInput(None, size, reason=f"the image broke its decoder ({type(error).__name__}: {error})")
+
+
+def read_size(root: Path, row: Row) -> ModelInput:
+    """Read no more than the size, from the header."""
+    try:
+        return ModelInput(None, image_size(image_file(root, row), root))
+    except ImageError as error:
+        return ModelInput(None, None, reason=error.reason)

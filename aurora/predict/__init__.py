@@ -1,0 +1,1 @@
+"""From rows and an engine to predictions in the challenge's format."""

@@ -1,0 +1,156 @@
+"""One case of the input: its labels, the paths it names, and where its mask must be written."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aurora.errors import ImageError, InputError
+from aurora.tasks import TaskType
+
+BOX = ("x_min", "y_min", "x_max", "y_max")
+POINT = re.compile(r"point_(\d+)_xy")
+
+_BLANK = {"", "nan", "none", "null", "na", "n/a", "<na>"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One case. `task_id`, `image_path` and `mask_path` stand as in the CSV, byte for byte.
+
+    `num_classes` is None where the cell can't be used, `mask_path` where it is blank; `source` is
+    "file.csv:line"; `labels` holds the cells of the label columns that aren't blank, `patient` that of the
+    optional column patient_id.
+    """
+
+    task_id: str
+    type: TaskType
+    num_classes: int | None
+    image_path: str
+    mask_path: str | None
+    source: str
+    labels: Mapping[str, str]
+    patient: str | None = None
+
+
+def is_blank(cell: str) -> bool:
+    """Whether a cell is empty or holds one of the usual spellings of "not a value"."""
+    return cell.strip().lower() in _BLANK
+
+
+def short(text: str) -> str:
+    """At most 80 characters of a cell, for a message that quotes it with `repr`."""
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def plain(text: str) -> str:
+    """The same for a message that doesn't quote it: what would move the cursor or hide itself is spelt out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in short(text))
+
+
+def class_label(row: Row) -> int | None:
+    """The true class, None where there is no label; `InputError` when it isn't a whole number >= 0."""
+    if "mask" not in row.labels:
+        return None
+    value = _number(row, "mask", row.labels["mask"])
+    if not value.is_integer() or value < 0:
+        raise InputError(f"{row.source}: expected a class number in the column mask, found {value:g}")
+    return int(value)
+
+
+def box_label(row: Row) -> tuple[float, float, float, float] | None:
+    """The true box (x1, y1, x2, y2) in pixels, None where there is no label; `InputError` when it is incomplete."""
+    if not any(name in row.labels for name in BOX):
+        return None
+    x1, y1, x2, y2 = (_number(row, name, row.labels.get(name, "")) for name in BOX)
+    return x1, y1, x2, y2
+
+
+def points_label(row: Row) -> list[tuple[float, float]] | None:
+    """The true points (x, y) in pixels, in the order of their numbers, None where there is no label.
+
+    Raises `InputError` when a point isn't a JSON list [x, y], or when one before the last is blank.
+    """
+    numbers = [int(match[1]) for name in row.labels if (match := POINT.fullmatch(name))]
+    if not numbers:
+        return None
+    return [_point(row, f"point_{k}_xy") for k in range(1, max(numbers) + 1)]
+
+
+def _point(row: Row, column: str) -> tuple[float, float]:
+    cell = row.labels.get(column, "")
+    try:
+        x, y = (float(value) for value in json.loads(cell))
+    except (ValueError, TypeError):
+        x = y = math.nan
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise InputError(f"{row.source}: expected [x, y] in the column {column}, found {short(cell)!r}")
+    return x, y
+
+
+def _number(row: Row, column: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{row.source}: expected a number in the column {column}, found {short(cell)!r}")
+    return value
+
+
+def image_file(root: Path, row: Row) -> Path:
+    """Where the row's image lies: `image_path` is relative to `root/csv_files`.
+
+    The path is normalised as text, nothing is looked up; raises `ImageError` when it leaves `root`.
+    """
+    return _inside(root, row.image_path, "image_path", row)
+
+
+def mask_file(root: Path, row: Row) -> Path:
+    """Where the row's true mask lies in labelled data; the same rule as `image_file`."""
+    return _inside(root, row.mask_path or "", "mask_path", row)
+
+
+def _inside(root: Path, stated: str, column: str, row: Row) -> Path:
+    if is_blank(stated) or "\0" in stated:
+        reason = "is blank" if is_blank(stated) else "is no path, for it holds a NUL byte"
+        raise ImageError(f"{column} {reason}", row.source)
+    base = os.path.abspath(root)
+    path = os.path.normpath(os.path.join(base, "csv_files", stated.strip()))
+    if not path.startswith(os.path.join(base, "")):
+        raise ImageError(f"{column} leads out of the input folder {base}", row.source)
+    return Path(path)
+
+
+def predicted_mask_path(row: Row) -> str:
+    """Where the mask must be written: `mask_path` without ONE leading `../`, relative to the output folder.
+
+    Raises `ValueError` with the reason when the path could lead out of that folder or names no file.
+    """
+    path = row.mask_path or ""
+    if is_blank(path):
+        raise ValueError("mask_path is blank, so there is no place to write the mask")
+    reason = _unsafe(path.removeprefix("../"))
+    if reason:
+        raise ValueError(f"mask_path {short(path)!r} {reason}")
+    return "/".join(part for part in path.removeprefix("../").split("/") if part not in ("", "."))
+
+
+def _unsafe(path: str) -> str | None:
+    parts = path.split("/")
+    if "\0" in path:
+        return "holds a NUL byte"
+    if "\\" in path:
+        return "holds a backslash"
+    if path.startswith("/") or re.match(r"[A-Za-z]:", path):
+        return "is absolute"
+    if parts[-1] in ("", "."):
+        return "names a folder"
+    if any(part not in ("", ".") and not part.strip(" .") for part in parts):
+        return "leads upwards beyond its first ../"
+    if any(len(part.encode()) > 255 for part in parts):
+        return "holds a name longer than 255 bytes"
+    return None

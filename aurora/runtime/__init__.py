@@ -1,0 +1,1 @@
+"""What every command stands on: the command line, files, hardware and prefetching."""

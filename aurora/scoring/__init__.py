@@ -1,0 +1,1 @@
+"""Compare predictions with labels: metrics, bootstrap intervals, the composite."""

@@ -1,0 +1,97 @@
+"""Any number of workers writes the same files; an interrupt or an error ends them all."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aurora.errors import OutputError, UsageError
+from training.phantom import generate, writer
+from training.phantom.writer import available_workers, run_jobs
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
+    for workers in (1, 2, 3):
+        generate(tmp_path / str(workers), cases=19, seed=4, tasks=["lung", "IUGC"], size_scale=0.3, workers=workers)
+    one, two, three = (contents(tmp_path / str(workers)) for workers in (1, 2, 3))
+    assert len(one) == 2 * 19 + 19 + 2
+    assert one == two == three
+
+
+def test_results_come_in_the_jobs_order() -> None:
+    assert run_jobs(math.isqrt, [n**2 for n in range(40)], 3) == list(range(40))
+
+
+def test_one_worker_is_this_process_and_two_are_others() -> None:
+    jobs = ["__import__('os').getpid()"] * 4
+    assert set(run_jobs(eval, jobs, 1)) == {os.getpid()}
+    assert os.getpid() not in run_jobs(eval, jobs, 2)
+
+
+def test_workers_leave_an_interrupt_to_the_first_process() -> None:
+    job = "__import__('signal').getsignal(2) is __import__('signal').SIG_IGN"
+    assert run_jobs(eval, [job] * 4, 2) == [True] * 4
+
+
+def test_the_default_is_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8}, raising=False)
+    assert available_workers() == 3
+
+
+@pytest.mark.parametrize(("cases", "workers"), [(159, 1), (160, 3)])
+def test_few_cases_are_not_worth_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: int, workers: int
+) -> None:
+    asked = []
+    monkeypatch.setattr(writer, "available_workers", lambda: 3)
+    monkeypatch.setattr(writer, "run_jobs", lambda work, jobs, number: asked.append(number) or [[] for _ in jobs])
+    monkeypatch.setattr(writer, "_write_csv", lambda path, rows: None)
+    generate(tmp_path, cases=cases, seed=0, tasks=["lung"])
+    assert asked == [workers]
+
+
+def test_an_error_in_a_worker_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="writable"):
+        generate(tmp_path / "file" / "out", cases=20, seed=1, tasks=["lung"], size_scale=0.3, workers=2)
+
+
+def test_no_worker_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="worker"):
+        generate(tmp_path, cases=1, seed=1, workers=0)
+
+
+def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "phantom", "--out", str(tmp_path), "--seed", "0", "--cases", "4000",
+               "--workers", "2"]  # fmt: skip
+    # As from a terminal: what a shell starts in its background ignores SIGINT, and so does all that it starts in turn.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.rglob("*.png"))) < 150 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert b"Traceback" not in errors
+    assert list(tmp_path.rglob("*.png"))
+    # The session's last process is gone with it, but for what is only just being reaped.
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("workers outlive the command")

@@ -1,0 +1,1 @@
+"""How a phantom is imaged: geometry, physics, scanner profiles, screen graphics."""
