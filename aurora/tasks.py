@@ -14,8 +14,37 @@ class TaskType(StrEnum):
     REGRESSION = "Regression"
 
 
-# A detection task answers with objectness and the four distances to the box's sides.
+# A detection task has objectness and the four distances to the box's sides.
 DETECTION_CHANNELS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TypeFacts:
+    """What rows and checkpoints need to know of a task type, without its kind's libraries.
+
+    `default_count` is the number of classes or points of a row that doesn't state any. `counts_classes` says whether
+    `num_classes` decides the length of a prediction. `channels` is the number of output channels of a task, None if it
+    is `num_classes`. `label_column` matches the names of the CSV columns that hold a label, and `sided` says that a
+    mirrored image needs another label unless a task says otherwise.
+    """
+
+    default_count: int
+    counts_classes: bool = True
+    channels: int | None = None
+    label_column: str = ""
+    sided: bool = False
+
+
+#: The known task types in the order of tables.
+TYPES: dict[TaskType, TypeFacts] = {
+    TaskType.SEGMENTATION: TypeFacts(default_count=2),
+    TaskType.CLASSIFICATION: TypeFacts(default_count=2, label_column="mask"),
+    TaskType.DETECTION: TypeFacts(
+        default_count=1, counts_classes=False, channels=DETECTION_CHANNELS, label_column="[xy]_(min|max)"
+    ),
+    # Points are named by their position in the image, so a mirrored image needs another order.
+    TaskType.REGRESSION: TypeFacts(default_count=2, label_column=r"point_\d+_xy", sided=True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +64,7 @@ class Task:
     @property
     def channels(self) -> int:
         """How many channels of the model's last layer belong to this task."""
-        return DETECTION_CHANNELS if self.type is TaskType.DETECTION else self.num_classes
+        return TYPES[self.type].channels or self.num_classes
 
 
 Registry = Mapping[str, Task]

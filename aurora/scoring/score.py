@@ -1,7 +1,9 @@
-"""Scores a folder of predictions against labelled data, as the challenge does.
+"""Score a folder of predictions against labelled data, as the challenge does.
 
-A row without a prediction is left out of its task's averages, and counted; a task without any prediction scores 0,
-and so does every task of a type whose JSON file is missing.
+A row without a prediction is left out of its task's averages, and counted. A task without any prediction scores 0, and
+so does every task of a type whose JSON file is missing. A prediction that makes no sense counts as in the published
+evaluator: a class that the task doesn't have is a wrong class, a mask of another size is resized, probabilities that
+scikit-learn refuses make the AUC 0. One on which that evaluator fails is named and counts as missing.
 """
 
 import math
@@ -12,25 +14,35 @@ from pathlib import Path
 from typing import Any
 
 from aurora.errors import InputError, UsageError
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import KINDS, CaseMetrics, Entry, Key
+from aurora.kinds.base import defined_mean
 from aurora.rows import Row, read_rows
-from aurora.scoring import metrics
-from aurora.scoring.cases import Cases, Entry, Key, read_predictions
-from aurora.tasks import TaskType
+from aurora.runtime.text import strict_json, text_table
+from aurora.scoring.cases import Cases, read_predictions
+from aurora.scoring.metrics import (
+    DISPLAY_NAMES,
+    UNBOUNDED_METRICS,
+    by_type,
+    composite_of,
+    mean_of_tasks,
+    task_metrics,
+)
+from aurora.tasks import TYPES, TaskType
 
-_PROBLEMS_SHOWN = 20
+#: How many problems a table of scores names.
+PROBLEMS_SHOWN = 20
 #: How many of the problems are named where nothing could be scored.
 REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class TaskScore:
-    """One task: its labelled `rows`, how many are `answered`, and what those earn (`metrics` has the names)."""
+    """One task: its labelled `rows`, how many are `predicted`, and what those earn (`metrics` has the names)."""
 
     task_id: str
     type: TaskType
     rows: int
-    answered: int
+    predicted: int
     metrics: dict[str, float]
     composite: float
 
@@ -39,8 +51,8 @@ class TaskScore:
 class Scores:
     """The tasks, by type; per type the mean of its tasks' metrics and of their `composite`; the mean of the types.
 
-    Only types with labelled rows take part. A metric that is not defined is NaN and left out of the means.
-    `problems` names, in a sentence each, what is missing or can't be used.
+    Only types with labelled rows take part. A metric that is not defined is NaN and left out of the means. `problems`
+    names, in a sentence each, what is missing or can't be used.
     """
 
     tasks: list[TaskScore]
@@ -51,22 +63,23 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class TaskCases:
-    """The labelled rows of one task, `cases.labelled` in all: those that are answered, and what each contributes."""
+    """The labelled rows of one task, `cases.labelled` in all: those with a prediction, and their metrics."""
 
     task_id: str
     type: TaskType
     cases: Cases
     rows: list[Row]
-    values: list[metrics.CaseMetrics]
+    metrics: list[CaseMetrics]
 
 
 def compare(truth: Path, predictions: Path, problems: list[str]) -> list[TaskCases]:
-    """Compares the answers in the folder `predictions` with the labels of the input root `truth`, by task.
+    """Compare the predictions in a folder with the labels of the input root `truth`, by task.
 
-    `problems` is given a sentence for whatever is missing or can't be used.
+    A sentence for whatever is missing or can't be used is added to `problems`.
 
-    Raises `InputError` if there is no such folder, nothing is labelled, or a JSON file of answers can't be read, and
-    `UsageError` where scikit-learn isn't installed.
+    Raises:
+        InputError: there is no such folder, nothing is labelled, or a JSON file of predictions can't be read.
+        UsageError: scikit-learn isn't installed.
     """
     if find_spec("sklearn") is None:
         raise UsageError("score needs scikit-learn, which isn't installed: pip install scikit-learn")
@@ -74,112 +87,106 @@ def compare(truth: Path, predictions: Path, problems: list[str]) -> list[TaskCas
         raise InputError(f"Expected a folder of predictions, found none at {predictions}: name the one to be scored.")
     read = read_rows(truth)
     problems += [f"{problem.source}: {problem.message}" for problem in read.problems]
-    found: list[TaskCases] = []
-    for kind in TaskType:
-        by_task: dict[str, list[Row]] = {}
-        for row in read.rows:
-            if row.type is kind:
-                by_task.setdefault(row.task_id, []).append(row)
-        answers = _answers_of_type(kind, by_task, predictions, problems)
-        for id, rows in by_task.items():
-            found.append(_task_cases(id, kind, Cases(rows, truth, predictions, answers, problems)))
-    found = [task for task in found if task.cases.labelled]
-    if not found:
+    by_task: dict[TaskType, dict[str, list[Row]]] = {task_type: {} for task_type in TYPES}
+    for row in read.rows:
+        by_task[row.type].setdefault(row.task_id, []).append(row)
+    compared: list[TaskCases] = []
+    for task_type, tasks in by_task.items():
+        entries = _entries(task_type, tasks, predictions, problems)
+        for task_id, rows in tasks.items():
+            compared.append(_task_cases(task_id, task_type, Cases(rows, truth, predictions, entries, problems)))
+    compared = [task for task in compared if task.cases.labelled]
+    if not compared:
         reasons = f" ({'; '.join(problems[:REASONS])})" if problems else ""
         raise InputError(
             f"Expected labelled rows in {truth}, found none with a usable label{reasons}: score labelled data."
         )
-    return found
+    return compared
 
 
 def score(truth: Path, predictions: Path) -> Scores:
-    """Scores the answers in the folder `predictions`; the arguments and errors are those of `compare`."""
+    """Score the predictions in a folder; the arguments and errors are those of `compare`.
+
+    Example:
+        >>> score(Path("data/val"), Path("out/predictions")).composite
+        0.776
+    """
     problems: list[str] = []
     return scores_of(compare(truth, predictions, problems), problems)
 
 
 def scores_of(compared: Sequence[TaskCases], problems: list[str]) -> Scores:
-    """What `compare` found, as scores."""
+    """Return the scores of the tasks that `compare` gave."""
     tasks = [_task_score(task) for task in compared]
-    types = {kind: _means([task for task in tasks if task.type is kind]) for kind in {task.type: 0 for task in tasks}}
-    return Scores(tasks, types, metrics.defined_mean(means["composite"] for means in types.values()), problems)
+    types = {
+        task_type: mean_of_tasks([(task.metrics, task.composite) for task in group])
+        for task_type, group in by_type((task.type, task) for task in tasks).items()
+    }
+    return Scores(tasks, types, defined_mean(means["composite"] for means in types.values()), problems)
 
 
-def _answers_of_type(
-    kind: TaskType, by_task: Mapping[str, list[Row]], predictions: Path, problems: list[str]
+def _entries(
+    task_type: TaskType, tasks: Mapping[str, list[Row]], predictions: Path, problems: list[str]
 ) -> Mapping[Key, Entry]:
-    if not by_task or kind not in JSON_FILES:
+    name = KINDS[task_type].PREDICTIONS_FILE
+    if not tasks or name is None:
         return {}
-    path = predictions / JSON_FILES[kind]
-    answers = read_predictions(path, {(id, row.image_path) for id, rows in by_task.items() for row in rows}, problems)
-    if answers is None:
-        problems.append(f"{path.name} is missing: every {kind} task scores 0")
-    return answers or {}
+    keys = {(task_id, row.image_path) for task_id, rows in tasks.items() for row in rows}
+    entries = read_predictions(predictions / name, keys, problems)
+    if entries is None:
+        problems.append(f"{name} is missing: every {task_type} task scores 0")
+    return entries or {}
 
 
-def _task_cases(task_id: str, kind: TaskType, cases: Cases) -> TaskCases:
-    rows, values = [], []
-    for row, label, answer in cases:
+def _task_cases(task_id: str, task_type: TaskType, cases: Cases) -> TaskCases:
+    rows, metrics = [], []
+    for row, label, value in cases:
         rows.append(row)
-        values.append(metrics.case_metrics(kind, label, answer, cases.num_classes))
+        metrics.append(KINDS[task_type].case_metrics(label, value, cases.num_classes, hausdorff=True))
     if cases.missing:
         cases.problems.append(f"{task_id}: {cases.missing} of {cases.labelled} rows have no prediction")
-    if kind is TaskType.CLASSIFICATION and len({int(found["label"]) for found in values}) == 1:
-        cases.problems.append(f"{task_id}: the AUC is not defined, since only one class occurs")
-    return TaskCases(task_id, kind, cases, rows, values)
+    return TaskCases(task_id, task_type, cases, rows, metrics)
 
 
 def _task_score(task: TaskCases) -> TaskScore:
-    found = metrics.task_metrics(task.type, task.values)
-    composite = metrics.composite_of(task.type, found)
-    return TaskScore(task.task_id, task.type, task.cases.labelled, task.cases.answered, found, composite)
-
-
-def _means(tasks: list[TaskScore]) -> dict[str, float]:
-    means = {name: metrics.defined_mean(task.metrics[name] for task in tasks) for name in tasks[0].metrics}
-    return means | {"composite": metrics.defined_mean(task.composite for task in tasks)}
+    metrics = task_metrics(task.type, task.metrics)
+    composite = composite_of(task.type, metrics)
+    if any(math.isnan(metrics[name]) for name in KINDS[task.type].COMPOSITE):
+        task.cases.problems.append(f"{task.task_id}: the AUC is not defined, since only one class occurs")
+    return TaskScore(task.task_id, task.type, task.cases.labelled, task.cases.predicted, metrics, composite)
 
 
 def as_json(scores: Scores) -> dict[str, Any]:
-    """The scores as strict JSON can hold them: NaN becomes None."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(key): plain(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [plain(item) for item in value]
-        return None if isinstance(value, float) and math.isnan(value) else value
-
-    return plain(asdict(scores))
+    """Return the scores as strict JSON can hold them: NaN becomes None."""
+    return strict_json(asdict(scores))
 
 
 def as_text(scores: Scores) -> str:
-    """An aligned table: a line per task, the mean of each type, the composite; then the problems."""
-    lines = [["task", "type", "answered", "composite"]]
+    """Return a table: a line per task, the mean of each type, the composite; then the problems."""
+    lines = [["task", "type", "predicted", "composite"]]
     for task in scores.tasks:
-        counts = f"{task.answered}/{task.rows}"
+        counts = f"{task.predicted}/{task.rows}"
         lines.append([task.task_id, task.type, counts, f"{task.composite:.3f}", *_cells(task.metrics)])
-    for kind, means in scores.types.items():
-        same = [task for task in scores.tasks if task.type is kind]
-        counts = f"{sum(task.answered for task in same)}/{sum(task.rows for task in same)}"
-        lines.append(["mean", kind, counts, f"{means['composite']:.3f}", *_cells(means)])
+    for task_type, means in scores.types.items():
+        group = [task for task in scores.tasks if task.type == task_type]
+        counts = f"{sum(task.predicted for task in group)}/{sum(task.rows for task in group)}"
+        lines.append(["mean", task_type, counts, f"{means['composite']:.3f}", *_cells(means)])
     lines.append(["composite", "", "", f"{scores.composite:.3f}"])
-    widths = [max(len(line[i]) for line in lines if i < len(line)) for i in range(max(map(len, lines)))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip() for line in lines]
-    if scores.problems:
-        text += ["", f"{len(scores.problems)} problems:", *scores.problems[:_PROBLEMS_SHOWN]]
-    if len(scores.problems) > _PROBLEMS_SHOWN:
-        text.append(f"and {len(scores.problems) - _PROBLEMS_SHOWN} more")
-    return "\n".join(text)
+    return "\n".join([*text_table(lines), *problem_lines(scores.problems)])
 
 
-def _cells(values: Mapping[str, float]) -> list[str]:
-    shown = [name for name in metrics.DISPLAY_NAMES if name in values]
-    return [
-        f"{metrics.DISPLAY_NAMES[name]} {_number(values[name], 1 if name in metrics.UNBOUNDED_METRICS else 3)}"
-        for name in shown
-    ]
+def problem_lines(problems: Sequence[str]) -> list[str]:
+    """Return the lines under a table that name its problems, at most `PROBLEMS_SHOWN` of them."""
+    if not problems:
+        return []
+    more = [f"and {len(problems) - PROBLEMS_SHOWN} more"] if len(problems) > PROBLEMS_SHOWN else []
+    return ["", f"{len(problems)} problems:", *problems[:PROBLEMS_SHOWN], *more]
 
 
-def _number(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+def _cells(metrics: Mapping[str, float]) -> list[str]:
+    return [f"{DISPLAY_NAMES[name]} {number(name, metrics[name])}" for name in DISPLAY_NAMES if name in metrics]
+
+
+def number(name: str, value: float) -> str:
+    """Format the value of a metric; "-" where it is not defined."""
+    return "-" if math.isnan(value) else f"{value:.{1 if name in UNBOUNDED_METRICS else 3}f}"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from aurora.kinds import Drawing
+
 Colour = tuple[int, int, int]
 # RGB, told apart also with a colour-vision deficiency (Okabe and Ito, 2008).
 COLOURS: tuple[Colour, ...] = (
@@ -22,6 +24,18 @@ def fitted(pixels: np.ndarray, side: int) -> tuple[np.ndarray, float]:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(pixels), size, interpolation=kind), scale
+
+
+def draw(shown: np.ndarray, drawing: Drawing, scale: float, colours: Sequence[Colour] = COLOURS) -> None:
+    """Draw a label or a prediction on (h, w, 3) RGB, which is `scale` times the original image."""
+    if drawing.mask is not None:
+        draw_mask(shown, drawing.mask, colours)
+    if drawing.box is not None:
+        draw_box(shown, drawing.box, scale, colours[0])
+    if drawing.points is not None:
+        draw_points(shown, drawing.points, scale, colours)
+    if drawing.probabilities is not None:
+        draw_classes(shown, drawing.probabilities)
 
 
 def draw_mask(shown: np.ndarray, mask: np.ndarray, colours: Sequence[Colour] = COLOURS) -> None:

@@ -1,7 +1,14 @@
-"""The label of a row of training data, which is an error unless it makes sense for its image."""
+"""The labels of training data: read, checked against their image, and turned into what the network learns.
 
+Boxes are extents and points are pixel centres, both in pixels of the original image; whole numbers are the centres of
+pixels, as in `aurora.images.transform`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from aurora.errors import ImageError, InputError
@@ -9,6 +16,7 @@ from aurora.images import read_mask
 from aurora.images.transform import to_fractions
 from aurora.rows import Row, box_label, class_label, mask_file, points_label
 from aurora.tasks import Task, TaskType
+from training.augment.geometry import CENTRE, warp_box, warp_masks, warp_points
 
 #: A box must lie in the image for at least this part of its area; what hangs over is cut off.
 MIN_BOX_INSIDE = 0.5
@@ -16,33 +24,54 @@ MIN_BOX_INSIDE = 0.5
 MAX_POINT_OUTSIDE = 0.1
 
 
-def read_label(root: Path, row: Row, task: Task, size: tuple[int, int]) -> np.ndarray:
-    """The label for an image of `size` (height, width).
+#: Side of a cell of the segmentation logits in pixels of the model's image.
+CELL = 4
+#: What stays in the field of view where the label says nothing of positions: x1, y1, x2, y2.
+MIDDLE = np.array([0.1, 0.1, 0.9, 0.9])
+# The common grid on which masks of all sizes are averaged, in pixels.
+_GRID = (256, 256)
 
-    By type: class ids (H, W) uint8; the class as an int64 scalar; in fractions of the image, the box's corners
-    (2, 2) inside it or the points (K, 2). Raises `InputError` with the row's source when the label is absent or
-    makes no sense.
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelReader:
+    """How the labels of one task type are read and used in training.
+
+    Attributes:
+        read: reads the label of a row for an image of a size (height, width); raises `InputError` with the row's source
+            when the label is absent or makes no sense.
+        check: raises what `read` would, as far as the row and the headers of its files show.
+        target: turns a label into `Sample.target` through an affine matrix of the model's input size.
+        keep_inside: returns the points (N, 2), in fractions of the image and inside it, that augmentation must keep
+            inside; a mask may be cut off at the edge, but a box or a point can't be predicted outside.
+        keep_visible: returns the points (N, 2) of a target, in fractions, that must stay in the field of view.
+        average: returns a label in the form in which labels are averaged for `training baseline`.
     """
-    if task.type is TaskType.SEGMENTATION:
-        return _mask(root, row, size, task.num_classes)
-    if task.type is TaskType.CLASSIFICATION:
-        return _class(row, task.num_classes)
-    return _corners(row, size) if task.type is TaskType.DETECTION else _points(row, size, task.num_classes)
+
+    read: Callable[[Path, Row, Task, Size], np.ndarray]
+    check: Callable[[Path, Row, Task, Size], object]
+    target: Callable[[np.ndarray, Task, np.ndarray, Size], np.ndarray]
+    keep_inside: Callable[[np.ndarray], np.ndarray]
+    keep_visible: Callable[[np.ndarray], np.ndarray]
+    average: Callable[[np.ndarray, Task], np.ndarray]
 
 
 def find_mask(root: Path, row: Row) -> Path:
-    """The row's mask, which is there and isn't empty; raises `InputError`."""
+    """Return the path of the row's mask; raise `InputError` if there is none or it is empty."""
     try:
         path = mask_file(root, row)
     except ImageError as error:
-        raise InputError(f"{error}; expected the path of a mask, mend the row") from None
+        raise InputError(f"{error}; expected the path of a mask, correct the row") from None
     if not path.is_file() or not path.stat().st_size:
         found = "an empty file" if path.is_file() else "none"
         raise InputError(f"{row.source}: expected a mask at {row.mask_path}, found {found}; add it or remove the row")
     return path
 
 
-def _mask(root: Path, row: Row, size: tuple[int, int], count: int) -> np.ndarray:
+def read_mask_label(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
+    """Read class ids, (H, W) uint8."""
+    count = task.num_classes
     path = find_mask(root, row)
     try:
         mask = read_mask(path)
@@ -51,46 +80,51 @@ def _mask(root: Path, row: Row, size: tuple[int, int], count: int) -> np.ndarray
     if mask.shape != size:
         raise InputError(
             f"{row.source}: expected a mask as large as its image, {_shown(size)}, found one {_shown(mask.shape)}; "
-            f"mend {row.mask_path}"
+            f"correct {row.mask_path}"
         )
     if mask.max() >= count:
         raise InputError(
             f"{row.source}: expected a mask of class ids below {count}, found one with {mask.max()}; "
-            f"mend {row.mask_path}"
+            f"correct {row.mask_path}"
         )
     return mask
 
 
-def _class(row: Row, count: int) -> np.ndarray:
+def read_class(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
+    """Read the class as an int64 scalar."""
+    count = task.num_classes
     label = class_label(row)
     if label is None or label >= count:
         found = "none" if label is None else label
-        raise InputError(f"{row.source}: expected a class in 0..{count - 1} in the column mask, found {found}; mend it")
+        raise InputError(
+            f"{row.source}: expected a class in 0..{count - 1} in the column mask, found {found}; correct it"
+        )
     return np.asarray(label, dtype=np.int64)
 
 
-def _corners(row: Row, size: tuple[int, int]) -> np.ndarray:
-    """The box's corners (2, 2) in fractions, cut off at the image's edges."""
+def read_box(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
+    """Read the corners of the box, (2, 2) in fractions of the image, cut off at its edges."""
     source, box = row.source, box_label(row)
     if box is None:
-        raise InputError(f"{source}: expected x_min, y_min, x_max and y_max, found none; mend the row")
+        raise InputError(f"{source}: expected x_min, y_min, x_max and y_max, found none; correct the row")
     x1, y1, x2, y2 = box
     shown = f"x {x1:g}..{x2:g} and y {y1:g}..{y2:g}"
     if x2 <= x1 or y2 <= y1:
-        raise InputError(f"{source}: expected x_min below x_max and y_min below y_max, found {shown}; mend the box")
+        raise InputError(f"{source}: expected x_min below x_max and y_min below y_max, found {shown}; correct the box")
     corners = to_fractions(np.reshape(box, (2, 2)), size)
     inside = np.clip(corners, 0.0, 1.0)
     if np.diff(inside, axis=0).prod() < MIN_BOX_INSIDE * np.diff(corners, axis=0).prod():
         where = f"the image, {_shown(size)}"
-        raise InputError(f"{source}: expected a box that lies mostly in {where}, found {shown}; mend the box")
+        raise InputError(f"{source}: expected a box that is mostly in {where}, found {shown}; correct the box")
     return inside
 
 
-def _points(row: Row, size: tuple[int, int], count: int) -> np.ndarray:
-    """The points (K, 2) in fractions of the image; they may lie slightly outside."""
+def read_points(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
+    """Read the points, (K, 2) in fractions of the image; they may be slightly outside."""
+    count = task.num_classes
     source, points = row.source, points_label(row)
     if points is None or len(points) != count:
-        raise InputError(f"{source}: expected {count} points, found {len(points or [])}; mend the row")
+        raise InputError(f"{source}: expected {count} points, found {len(points or [])}; correct the row")
     fractions = to_fractions(np.array(points), size)
     sides = size[1], size[0]
     outside = np.hypot(*((fractions - np.clip(fractions, 0.0, 1.0)) * sides).T)
@@ -99,10 +133,76 @@ def _points(row: Row, size: tuple[int, int], count: int) -> np.ndarray:
         x, y = points[worst]
         raise InputError(
             f"{source}: expected point_{worst + 1}_xy in the image, {_shown(size)}, found [{x:g}, {y:g}], "
-            f"{outside.max():.3g} pixels outside; mend the point"
+            f"{outside.max():.3g} pixels outside; correct the point"
         )
     return fractions
 
 
 def _shown(size: tuple[int, ...]) -> str:
     return f"{size[1]} wide and {size[0]} high"
+
+
+def _visible_foreground(target: np.ndarray) -> np.ndarray:
+    cells = np.argwhere(target[0] < 1.0)[:, ::-1]
+    return (cells + 0.5) / target.shape[:0:-1] if len(cells) else fill_box(MIDDLE)
+
+
+def fill_box(box: np.ndarray) -> np.ndarray:
+    """Return points (N, 2) all over a box (x1, y1, x2, y2): an arc that spares its corners could still cut a side."""
+    x, y = np.meshgrid(np.linspace(box[0], box[2], 17), np.linspace(box[1], box[3], 17))
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def _class_shares(label: np.ndarray, task: Task) -> np.ndarray:
+    one_hot = label[..., None] == np.arange(task.num_classes)
+    return cv2.resize(one_hot.astype(np.float32), _GRID, interpolation=cv2.INTER_AREA)
+
+
+#: The label reader of each task type.
+LABELS: dict[TaskType, LabelReader] = {
+    TaskType.SEGMENTATION: LabelReader(
+        read=read_mask_label,
+        check=lambda root, row, task, size: find_mask(root, row),
+        target=lambda label, task, matrix, frame: warp_masks(label, task.num_classes, matrix, frame, CELL),
+        keep_inside=lambda label: CENTRE,
+        keep_visible=_visible_foreground,
+        average=_class_shares,
+    ),
+    TaskType.CLASSIFICATION: LabelReader(
+        read=read_class,
+        check=read_class,
+        target=lambda label, task, matrix, frame: label,
+        keep_inside=lambda label: CENTRE,
+        keep_visible=lambda target: fill_box(MIDDLE),
+        average=lambda label, task: np.arange(task.num_classes) == label,
+    ),
+    TaskType.DETECTION: LabelReader(
+        read=read_box,
+        check=read_box,
+        target=lambda label, task, matrix, frame: warp_box(label, matrix, frame),
+        keep_inside=lambda label: fill_box(label.ravel()),
+        keep_visible=fill_box,
+        average=lambda label, task: label.clip(0, 1),
+    ),
+    TaskType.REGRESSION: LabelReader(
+        read=read_points,
+        check=read_points,
+        target=lambda label, task, matrix, frame: warp_points(label, matrix, frame),
+        keep_inside=lambda label: np.clip(label, 0.0, 1.0),
+        keep_visible=lambda target: target,
+        average=lambda label, task: label.clip(0, 1),
+    ),
+}
+
+
+def read_label(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
+    """Read the label of a row for an image of `size` (height, width).
+
+    Returns:
+        By type: class ids, (H, W) uint8; the class as an int64 scalar; in fractions of the image, the box's corners,
+        (2, 2) inside it, or the points, (K, 2).
+
+    Raises:
+        InputError: the label is absent or makes no sense; the message begins with the row's source.
+    """
+    return LABELS[task.type].read(root, row, task, size)

@@ -1,0 +1,40 @@
+"""The kinds of task: everything that differs between segmentation, classification, detection and landmarks.
+
+`KINDS` holds one module per task type. A fifth type is another module with the functions of `Kind`, registered with
+`KINDS[name] = module`; docs/extending.md shows the rest.
+"""
+
+from typing import Any
+
+from aurora.kinds import classification, detection, landmarks, segmentation
+from aurora.kinds.base import CaseMetrics, Drawing, Entry, Facts, Key, Kind, Prediction, Predictions, Rank, Record
+from aurora.tasks import TaskType
+
+#: The kind of each task type. A label or value that a kind is given is one that the same kind has made, so that its
+#: type, which differs between kinds, never matters to the caller.
+KINDS: dict[TaskType, Kind[Any, Any]] = {
+    TaskType.SEGMENTATION: segmentation,
+    TaskType.CLASSIFICATION: classification,
+    TaskType.DETECTION: detection,
+    TaskType.REGRESSION: landmarks,
+}
+
+__all__ = [
+    "KINDS",
+    "CaseMetrics",
+    "Drawing",
+    "Entry",
+    "Facts",
+    "Key",
+    "Kind",
+    "Prediction",
+    "Predictions",
+    "Rank",
+    "Record",
+    "prediction_files",
+]
+
+
+def prediction_files() -> dict[TaskType, str]:
+    """Return the JSON prediction file of every type that has one."""
+    return {task_type: kind.PREDICTIONS_FILE for task_type, kind in KINDS.items() if kind.PREDICTIONS_FILE}
