@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aurora.errors import InputError, UsageError
-from aurora.predict.answers import RECORDS
+from aurora.kinds import KINDS
 from aurora.tasks import TaskType
 from inference.output.folder import OutputFolder
 from inference.output.journal import Outcome, ShardRecord, read_shard
@@ -89,7 +89,9 @@ def _content(shard: ShardRecord, outcome: Outcome) -> bytes:
     return content
 
 
-def _kind(record: str) -> TaskType:
+def _kind(entry: str) -> TaskType:
     """The type of the row that a list's entry answers, which its fields tell."""
-    fields = json.loads(record).keys()
-    return next(kind for kind, model in RECORDS.items() if model.model_fields.keys() == fields)
+    fields = json.loads(entry).keys()
+    return next(
+        task_type for task_type, kind in KINDS.items() if kind.RECORD and kind.RECORD.model_fields.keys() == fields
+    )

@@ -5,29 +5,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from aurora.errors import AuroraError, ImageError, InputError, OutputError
 from aurora.images import image_size, read_mask
-from aurora.predict.answers import (
-    JSON_FILES,
-    RECORDS,
-    ClassificationPrediction,
-    DetectionPrediction,
-    LandmarksPrediction,
-    fallback_size,
-)
+from aurora.kinds import KINDS, Entry, Key, prediction_files
+from aurora.kinds.segmentation import check, exists
+from aurora.predict.predictions import fallback_size
 from aurora.rows import Row, image_file, predicted_mask_path, read_rows
 from aurora.rows.row import plain
-from aurora.scoring.cases import Entry, Key, is_there, read_predictions
-from aurora.tasks import TaskType
+from aurora.scoring.cases import read_predictions
 from inference.output.journal import JOURNAL
 
 SHOWN = 20
-SUM_TOLERANCE = 1e-3
 # A fixed moment, so that equal answers make equal archives: the earliest that a zip can hold.
 MOMENT = (1980, 1, 1, 0, 0, 0)
 
@@ -43,11 +34,11 @@ def pack(root: Path, predictions: Path, out: Path) -> int:
     names, problems = [], []
     if (predictions / JOURNAL).exists():
         problems.append("the run hasn't finished: go on with 'inference run --resume'")
-    for kind in JSON_FILES:
-        names.append(JSON_FILES[kind])
-        problems += _list_problems(kind, [row for row in rows if row.type is kind], predictions)
+    for task_type, name in prediction_files().items():
+        names.append(name)
+        problems += _list_problems(name, [row for row in rows if row.type == task_type], predictions)
     for row in rows:
-        if row.type is TaskType.SEGMENTATION:
+        if KINDS[row.type].RECORD is None:
             try:
                 names.append(_checked_mask(row, root, predictions))
             except (AuroraError, ValueError) as error:
@@ -64,26 +55,28 @@ def pack(root: Path, predictions: Path, out: Path) -> int:
     return len(files)
 
 
-def _list_problems(kind: TaskType, rows: list[Row], predictions: Path) -> Iterator[str]:
+def _list_problems(name: str, rows: list[Row], predictions: Path) -> Iterator[str]:
     """What is wrong with the JSON file of one type."""
     by_key = {(row.task_id, row.image_path): row for row in rows}
     problems: list[str] = []
     try:
-        found = read_predictions(predictions / JSON_FILES[kind], set(by_key), problems)
+        found = read_predictions(predictions / name, set(by_key), problems)
     except InputError as error:
         return iter([str(error)])
     if found is None:
-        return iter([f"{JSON_FILES[kind]} is missing, with {len(rows)} rows to answer"] if rows else [])
-    return chain(problems, _record_problems(kind, by_key, found))
+        return iter([f"{name} is missing, with {len(rows)} rows to answer"] if rows else [])
+    return chain(problems, _record_problems(by_key, found))
 
 
-def _record_problems(kind: TaskType, rows: dict[Key, Row], found: dict[Key, Entry]) -> Iterator[str]:
+def _record_problems(rows: dict[Key, Row], found: dict[Key, Entry]) -> Iterator[str]:
     for key, row in rows.items():
         if key not in found:
             yield f"{row.source}: {plain(row.image_path)} has no answer"
             continue
         try:
-            _check(RECORDS[kind].model_validate(found[key], strict=True), row)
+            kind = KINDS[row.type]
+            if kind.RECORD:
+                kind.check(kind.RECORD.model_validate(found[key], strict=True), row)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             yield f"{row.source}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -91,32 +84,10 @@ def _record_problems(kind: TaskType, rows: dict[Key, Row], found: dict[Key, Entr
             yield f"{row.source}: {error}"
 
 
-def _check(record: Any, row: Row) -> None:
-    """Raise `ValueError` for what the record's own schema can't see."""
-    if isinstance(record, ClassificationPrediction):
-        probabilities, count = record.predicted_probs, row.num_classes
-        if count not in (None, len(probabilities)):
-            raise ValueError(f"expected {count} probabilities, found {len(probabilities)}")
-        if abs(sum(probabilities) - 1) > SUM_TOLERANCE:
-            raise ValueError(f"expected probabilities that sum to 1, found {sum(probabilities):.3f}")
-        if record.predicted_class >= len(probabilities):
-            raise ValueError(f"expected a class below {len(probabilities)}, found {record.predicted_class}")
-    elif isinstance(record, DetectionPrediction):
-        corners = np.array([record.bbox_normalized, record.bbox_pixels])
-        if (corners[:, :2] > corners[:, 2:]).any():
-            raise ValueError("expected x1 <= x2 and y1 <= y2")
-    elif isinstance(record, LandmarksPrediction):
-        counts = len(record.predicted_points_normalized), len(record.predicted_points_pixels)
-        wanted = 2 * row.num_classes if row.num_classes else counts[0]
-        if counts != (wanted, wanted):
-            found = f"found {counts[0]} and {counts[1]}"
-            raise ValueError(f"expected {wanted} numbers for the points in each frame, {found}")
-
-
 def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
     """The name of the row's mask; raises `ValueError` or `ImageError` unless it is one that answers the row."""
     name = predicted_mask_path(row)
-    if not is_there(predictions / name):
+    if not exists(predictions / name):
         raise ValueError(f"the mask {plain(name)} is missing")
     mask = read_mask(predictions / name)
     try:
@@ -125,8 +96,7 @@ def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
         size = mask.shape  # an image that can't be read may be answered by a mask of any size
     if mask.shape != size:
         raise ValueError(f"expected a mask of {size[1]}x{size[0]} pixels, found {mask.shape[1]}x{mask.shape[0]}")
-    if row.num_classes and mask.max(initial=0) >= row.num_classes:
-        raise ValueError(f"expected classes below {row.num_classes} in the mask, found {mask.max()}")
+    check(mask, row)
     return name
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from aurora.engine.base import Engine
 from aurora.engine.select import open_engine
 from aurora.errors import UsageError
-from aurora.predict.pipeline import Stages, answers
+from aurora.predict.pipeline import Stages, predictions
 from aurora.rows import Row, read_rows
 from aurora.runtime.cli import ShutdownRequest, graceful_shutdown
 from aurora.runtime.hardware import fitting_batch
 from inference.output.folder import OutputFolder
 from inference.output.journal import Journal, Outcome, fingerprint, shard_mark
-from inference.output.writer import PredictionWriter
+from inference.output.writer import PredictionWriter, encode_row
 from inference.plan import Plan, RunSettings
 from inference.report.console import Summary, as_text, progress
 from inference.report.contact_sheet import write_sheets
@@ -140,12 +140,13 @@ def _answered(
 ) -> Iterator[tuple[Row, Outcome]]:
     """The rows of every batch that the journal doesn't hold yet, answered and written."""
     left = plan.jobs(journal.batches * batch_size)
-    items = answers(engine, left, root, batch_size, stages, stop=lambda: stop.wanted)
+    items = predictions(engine, left, root, batch_size, encode_row, stages=stages, stop=lambda: stop.wanted)
     write = stages.timed("writing", writer.write)
     for item in items:
-        outcome = write(item.row, item.answer, item.content)._replace(
-            fallback=item.fallback, confidence=item.confidence, shares=item.shares
+        predicted = item.predicted
+        outcome = write(predicted.row, predicted.prediction, item.content)._replace(
+            fallback=predicted.fallback, confidence=predicted.confidence, facts=item.facts
         )
-        outcome = outcome._replace(warnings=(*item.warnings, *outcome.warnings))
-        journal.add(outcome, item.last)
-        yield item.row, outcome
+        outcome = outcome._replace(warnings=(*predicted.warnings, *outcome.warnings))
+        journal.add(outcome, predicted.last)
+        yield predicted.row, outcome

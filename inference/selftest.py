@@ -15,7 +15,7 @@ from aurora.engine.base import EngineName
 from aurora.engine.select import default_weights
 from aurora.errors import DeviceError, WeightsError
 from aurora.images import read_mask
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import prediction_files
 from inference.plan import RunSettings
 from inference.run import run
 
@@ -65,7 +65,7 @@ def selftest(weights: Path | None, engine: EngineName | None, device: str) -> tu
 
 
 def _differences(expected: Path, found: Path) -> Iterator[Difference]:
-    for name in JSON_FILES.values():
+    for name in prediction_files().values():
         wanted, got = (json.loads((folder / name).read_text(encoding="utf-8")) for folder in (expected, found))
         for first, second in zip(wanted, got, strict=True):
             yield from _of_records(first, second)

@@ -172,6 +172,10 @@ class Kind(Protocol[Label, Value]):
         """Return what a picture shows of a prediction."""
         ...
 
+    def draw_prediction(self, prediction: Prediction) -> Drawing:
+        """Return what a picture shows of a prediction as it was written."""
+        ...
+
     def facts(self, prediction: Prediction) -> Facts:
         """Return what a report counts of a prediction."""
         ...

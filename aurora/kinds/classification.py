@@ -302,6 +302,11 @@ def draw_value(value: ClassValue) -> Drawing:
     return Drawing(probabilities=np.nan_to_num(value.probabilities).tolist())
 
 
+def draw_prediction(prediction: Prediction) -> Drawing:
+    """See `aurora.kinds.base.Kind.draw_prediction`."""
+    return Drawing(probabilities=_record(prediction).predicted_probs)
+
+
 def facts(prediction: Prediction) -> Facts:
     """See `aurora.kinds.base.Kind.facts`."""
     return Facts(classes=[(_record(prediction).predicted_class, None)])

@@ -169,6 +169,11 @@ def draw_value(value: np.ndarray) -> Drawing:
     return Drawing(box=value.tolist())
 
 
+def draw_prediction(prediction: Prediction) -> Drawing:
+    """See `aurora.kinds.base.Kind.draw_prediction`."""
+    return Drawing(box=_record(prediction).bbox_pixels)
+
+
 def facts(prediction: Prediction) -> Facts:
     """See `aurora.kinds.base.Kind.facts`; the position is the centre of the box."""
     x1, y1, x2, y2 = _record(prediction).bbox_normalized

@@ -181,6 +181,11 @@ def draw_value(value: np.ndarray) -> Drawing:
     return Drawing(points=value)
 
 
+def draw_prediction(prediction: Prediction) -> Drawing:
+    """See `aurora.kinds.base.Kind.draw_prediction`."""
+    return Drawing(points=np.reshape(_record(prediction).predicted_points_pixels, (-1, 2)))
+
+
 def facts(prediction: Prediction) -> Facts:
     """See `aurora.kinds.base.Kind.facts`."""
     points = np.reshape(_record(prediction).predicted_points_normalized, (-1, 2))

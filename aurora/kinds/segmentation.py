@@ -180,6 +180,11 @@ def draw_value(value: np.ndarray) -> Drawing:
     return Drawing(mask=value)
 
 
+def draw_prediction(prediction: Prediction) -> Drawing:
+    """See `aurora.kinds.base.Kind.draw_prediction`."""
+    return Drawing(mask=_mask(prediction))
+
+
 def facts(prediction: Prediction) -> Facts:
     """See `aurora.kinds.base.Kind.facts`."""
     shares = class_shares(_mask(prediction))

@@ -22,6 +22,7 @@ from typing import BinaryIO, NamedTuple, Self
 
 from aurora import __version__
 from aurora.errors import AuroraError, InputError, OutputError
+from aurora.kinds import Facts
 from inference.output.folder import PART, OutputFolder
 from inference.plan import Shard
 
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
 
     `record` is its entry in a JSON list; `mask` names the file that was written for it, `checksum` is that file's
     CRC-32. `unwritten` says why it has neither, `fallback` why its answer is only a neutral one. `confidence` and
-    `shares` are those of `aurora.predict.pipeline.PredictedRow`.
+    `facts` are those of `aurora.predict.predictions.PredictedRow`.
     """
 
     record: str | None = None
@@ -44,7 +45,7 @@ class Outcome(NamedTuple):
     fallback: str | None = None
     warnings: tuple[str, ...] = ()
     confidence: float | None = None
-    shares: tuple[float, ...] = ()
+    facts: Facts = Facts()
 
 
 def fingerprint(*facts: object) -> str:
@@ -205,4 +206,4 @@ def _parse(line: bytes) -> list[Outcome] | None:
     checksum, _, content = line.removesuffix(b"\n").partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(content):
         return None
-    return [Outcome(*fields) for fields in json.loads(content)]
+    return [Outcome(*fields)._replace(facts=Facts(*fields[-1])) for fields in json.loads(content)]

@@ -10,12 +10,12 @@ from random import Random
 import numpy as np
 
 from aurora.images import read_image
-from aurora.predict.answers import ClassificationPrediction, DetectionPrediction, Prediction
+from aurora.kinds import KINDS
 from aurora.rows import Row, image_file
 from aurora.tasks import TaskType
 from inference.output.journal import Outcome
 from inference.output.writer import read_back
-from inference.render.drawing import draw_box, draw_classes, draw_mask, draw_points, fitted
+from inference.render.drawing import draw, fitted
 
 SAMPLE = 18
 DOUBTFUL = 4
@@ -89,20 +89,7 @@ class Gallery:
             except Exception:  # the run has said what is wrong with it, and a picture is no reason to end
                 pixels = np.zeros((side, side, 3), np.uint8)
             shown, scale = fitted(pixels, side)
-            draw(shown, read_back(self.output, kept.row, kept.outcome), scale)
+            prediction = read_back(self.output, kept.row, kept.outcome)
+            if prediction is not None:
+                draw(shown, KINDS[kept.row.type].draw_prediction(prediction), scale)
             yield kept, shown
-
-
-def draw(shown: np.ndarray, answer: Prediction | None, scale: float) -> None:
-    """Draw an answer on (h, w, 3) RGB, `scale` times the original."""
-    match answer:
-        case None:
-            return
-        case ClassificationPrediction():
-            draw_classes(shown, answer.predicted_probs)
-        case DetectionPrediction():
-            draw_box(shown, answer.bbox_pixels, scale)
-        case np.ndarray():
-            draw_mask(shown, answer)
-        case _:
-            draw_points(shown, np.reshape(answer.predicted_points_pixels, (-1, 2)), scale)

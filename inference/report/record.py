@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeFloat, NonNegativeInt, TypeAdapter
 
-from aurora.predict.answers import JSON_FILES, RECORDS
+from aurora.kinds import KINDS, prediction_files
 from aurora.tasks import TaskType
 
 #: Equal bins of every histogram, from 0 to 1.
@@ -104,11 +104,11 @@ class RunRecord(_Record):
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REPORT = "report.json"
 #: The files by name: the three lists of answers, and what `run --report FILE.json` writes.
-NAMES = (*JSON_FILES.values(), REPORT)
+NAMES = (*prediction_files().values(), REPORT)
 
 
 def schema(name: str) -> dict[str, Any]:
     """The schema of one of `NAMES`."""
-    types = {JSON_FILES[kind]: list[record] for kind, record in RECORDS.items()}  # type: ignore[valid-type]
+    types = {kind.PREDICTIONS_FILE: list[kind.RECORD] for kind in KINDS.values() if kind.RECORD}  # type: ignore[name-defined]
     adapter: TypeAdapter[Any] = TypeAdapter(types.get(name, RunRecord))
     return {"$schema": DIALECT, "title": name} | adapter.json_schema(mode="serialization")

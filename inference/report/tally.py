@@ -1,6 +1,5 @@
 """Counts a run's answers for its report: how sure, which classes, how large, where."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -34,25 +33,15 @@ class TaskTally:
             return
         if outcome.confidence is not None:
             self.confidence[_bin(outcome.confidence)] += 1
-        record = json.loads(outcome.record or "{}")
-        if self.type is TaskType.CLASSIFICATION:
-            self.classes[record["predicted_class"]] += 1
-        elif self.type is TaskType.DETECTION:
-            x1, y1, x2, y2 = record["bbox_normalized"]
-            self.areas[_bin((x2 - x1) * (y2 - y1))] += 1
-            self._place(0, (x1 + x2) / 2, (y1 + y2) / 2)
-        elif self.type is TaskType.REGRESSION:
-            for index, (x, y) in enumerate(np.reshape(record["predicted_points_normalized"], (-1, 2)).tolist()):
-                self._place(index, x, y)
-        elif outcome.shares:
-            self._regions(outcome.shares)
-
-    def _regions(self, shares: tuple[float, ...]) -> None:
-        self.areas[_bin(sum(shares[1:]))] += 1
-        for label, share in enumerate(shares):
-            if share:
-                self.classes[label] += 1
+        facts = outcome.facts
+        for label, share in facts.classes:
+            self.classes[label] += 1
+            if share is not None:
                 self.shares[label] = self.shares.get(label, 0.0) + share
+        if facts.area is not None:
+            self.areas[_bin(facts.area)] += 1
+        for index, (x, y) in enumerate(facts.positions):
+            self._place(index, x, y)
 
     def _place(self, index: int, x: float, y: float) -> None:
         grid = self.places.setdefault(index, np.zeros((GRID, GRID), int))
