@@ -140,7 +140,7 @@ def _answered(
 ) -> Iterator[tuple[Row, Outcome]]:
     """The rows of every batch that the journal doesn't hold yet, answered and written."""
     left = plan.jobs(journal.batches * batch_size)
-    items = answers(engine, left, root, batch_size, stages, stop=lambda: stop.wanted)
+    items = answers(engine, left, root, batch_size, stages, stop=lambda: stop.requested)
     write = stages.timed("writing", writer.write)
     for item in items:
         outcome = write(item.row, item.answer, item.content)._replace(

@@ -54,7 +54,7 @@ def test_tensors_beside_the_graph_give_the_same_answers_and_are_verified(
     monkeypatch.setattr(export, "MOST_INSIDE", 0)
     monkeypatch.setattr(export, "PAGE", 512)
     export.export(saved, out)
-    tensors = files.tensors_beside(out)
+    tensors = files.tensors_file(out)
     inside = saved.with_suffix(".onnx")
     assert out.stat().st_size < inside.stat().st_size - tensors.stat().st_size / 2
     assert {line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()} == {out.name, tensors.name}
