@@ -140,7 +140,7 @@ def _answered(
 ) -> Iterator[tuple[Row, Outcome]]:
     """The rows of every batch that the journal doesn't hold yet, answered and written."""
     left = plan.jobs(journal.batches * batch_size)
-    items = predictions(engine, left, root, batch_size, encode_row, stages=stages, stop=lambda: stop.wanted)
+    items = predictions(engine, left, root, batch_size, encode_row, stages=stages, stop=lambda: stop.requested)
     write = stages.timed("writing", writer.write)
     for item in items:
         predicted = item.predicted

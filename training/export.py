@@ -52,10 +52,10 @@ def export(weights: Path, out: Path) -> None:
     if out.suffix == ".safetensors":
         checkpoint.save(out, model, spec.provenance, half=True)
         return
-    proto, tensors = to_onnx(model, spec), files.tensors_beside(out)
-    with files.replacing(out) as beside:
+    proto, tensors = to_onnx(model, spec), files.tensors_file(out)
+    with files.checksummed(out) as beside:
         if proto.ByteSize() > MOST_INSIDE:
-            with files.replacing(tensors) as beside_tensors, beside_tensors.open("wb") as file:
+            with files.checksummed(tensors) as beside_tensors, beside_tensors.open("wb") as file:
                 _move_tensors(proto.graph, file, tensors.name)
         else:
             files.forget_checksum(tensors)

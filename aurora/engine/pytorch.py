@@ -1,6 +1,7 @@
-"""Answers with PyTorch, on a CPU or a CUDA device."""
+"""Run the model with PyTorch, on a CPU or a CUDA device."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from threading import local
 
@@ -10,67 +11,122 @@ from torch import Tensor
 
 from aurora.engine.base import CPU_BATCH, GPU_BATCH
 from aurora.model import checkpoint
+from aurora.model.aurora import Aurora
+from aurora.model.checkpoint import Spec
 from aurora.runtime import files
 from aurora.runtime.hardware import open_device, processors
 from aurora.tasks import TaskType
 
 
-class TorchEngine:
+class ModuleEngine:
+    """An engine over a model in memory, such as one in training; computes on the model's device, in float32.
+
+    Args:
+        model: a module in any mode; `run` evaluates it in evaluation mode and restores its mode.
+        spec: the model's description.
+        batch_size: the default batch size; `CPU_BATCH` or `GPU_BATCH` if not given.
+        autocast: compute in bfloat16 where that is numerically safe.
+
+    Example:
+        >>> engine = ModuleEngine(model, Spec(model.config, model.tasks, {}))
+        >>> engine.run(images, {TaskType.DETECTION: np.array([0, 2])})
+    """
+
+    # The attributes of `Engine` that describe a file.
+    path = Path()
+    checksum = ""
+    #: One, because `run` changes the model's mode, which threads would share.
+    num_workers = 1
+
+    def __init__(self, model: Aurora, spec: Spec, batch_size: int | None = None, *, autocast: bool = False) -> None:
+        self.model, self.spec, self.autocast = model, spec, autocast
+        self.device = next(model.parameters()).device
+        self.cuda = self.device.type == "cuda"
+        self.batch_size = batch_size or (GPU_BATCH if self.cuda else CPU_BATCH)
+        # Without the device's number: the shards of one run may be computed on different GPUs.
+        self.name = f"PyTorch {torch.__version__} on {self.device.type}"
+
+    @torch.inference_mode()
+    def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
+        """Return the raw outputs of a batch; see `aurora.engine.base.Engine.run`."""
+        indices = {task_type: self._to_device(index) for task_type, index in rows.items()}
+        with _evaluating(self.model), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            outputs = self.model(self._to_device(images), indices)
+        return {task_type: output.float().cpu().numpy() for task_type, output in outputs.items()}
+
+    def _to_device(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        # A copy from pinned memory doesn't block the thread.
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.cuda else tensor
+
+    def cpu_fallback(self) -> "TorchEngine | None":
+        """Return None: a model in memory is used only where it is."""
+        return None
+
+
+class TorchEngine(ModuleEngine):
     """A checkpoint as a PyTorch model.
 
-    On a CUDA device it computes in bfloat16 where that is safe (autocast), and batches given from several threads
-    overlap: one is copied while another is computed.
+    On a CUDA device it computes in bfloat16 where that is numerically safe (autocast), and batches given from several
+    threads overlap: one is copied while another is computed.
 
     Args:
         path: the `.safetensors` file.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        WeightsError: the checkpoint is missing, damaged or of another format.
+        DeviceError: PyTorch doesn't find the device.
     """
 
     def __init__(self, path: Path, device: str) -> None:
-        self.path, self.device = path, open_device(device)
-        # Once two threads of ours have had OpenMP threads of their own, those wait for each other asleep, which costs a
-        # tenth of the speed: so none while loading, and all in the thread that computes.
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            model, self.spec = checkpoint.load(path)
-        finally:
-            torch.set_num_threads(threads)
-        self.checksum = files.verify(path)
-        self.cuda = self.device.type == "cuda"
-        self.model = model.to(self.device)
-        self.half = self.cuda
-        self.batch_size = GPU_BATCH if self.cuda else CPU_BATCH
-        self.num_workers = 2 if self.cuda else 1
-        self.own = local()
-        # Without its number: whichever of a machine's GPUs computes, a shard is one of the same run.
-        self.name = f"PyTorch {torch.__version__} on {self.device.type}"
+        torch_device = open_device(device)
+        # OpenMP threads of two of our threads slow each other down by a tenth: so load with one thread, and use all
+        # of them in the thread that computes.
+        with _num_threads(1):
+            model, spec = checkpoint.load(path)
+        cuda = torch_device.type == "cuda"
+        super().__init__(model.to(torch_device), spec, autocast=cuda)
+        self.path, self.checksum = path, files.verify(path)
+        self.num_workers = 2 if cuda else 1
+        self._threads = processors()
+        self._streams = local()
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
-        """See `aurora.engine.select.Engine.run`."""
+        """Return the raw outputs of a batch; see `aurora.engine.base.Engine.run`."""
         if not self.cuda:
-            if not hasattr(self.own, "threads"):
-                self.own.threads = processors()
-                torch.set_num_threads(self.own.threads)
-            return self._run(images, rows)
-        # A stream for each thread, so that only what belongs to one batch waits for each other.
-        if not hasattr(self.own, "stream"):
-            self.own.stream = torch.cuda.Stream(self.device)
-        with torch.cuda.stream(self.own.stream):
-            return self._run(images, rows)
-
-    @torch.inference_mode()
-    def _run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
-        indices = {kind: self._there(index) for kind, index in rows.items()}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            outputs = self.model(self._there(images), indices)
-        return {kind: output.float().cpu().numpy() for kind, output in outputs.items()}
-
-    def _there(self, array: np.ndarray) -> Tensor:
-        """The array on the device; a copy from pinned memory doesn't stop the thread."""
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self.cuda else tensor
+            with _num_threads(self._threads):
+                return super().run(images, rows)
+        # One stream per thread, so that a batch waits only for its own copies.
+        if not hasattr(self._streams, "stream"):
+            self._streams.stream = torch.cuda.Stream(self.device)
+        with torch.cuda.stream(self._streams.stream):
+            return super().run(images, rows)
 
     def cpu_fallback(self) -> "TorchEngine | None":
-        """See `aurora.engine.select.Engine.cpu_fallback`."""
+        """Return the same weights on the CPU; None if they are there already."""
         return TorchEngine(self.path, "cpu") if self.cuda else None
+
+
+@contextmanager
+def _evaluating(model: Aurora) -> Iterator[None]:
+    """Put the model into evaluation mode inside the context."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()
+
+
+@contextmanager
+def _num_threads(number: int) -> Iterator[None]:
+    """Let the calling thread compute with `number` threads of PyTorch inside the context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

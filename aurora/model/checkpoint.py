@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aurora.errors import WeightsError
 from aurora.model.config import ModelConfig
-from aurora.runtime.files import replacing, verify
+from aurora.runtime.files import checksummed, verify
 from aurora.tasks import Registry, from_records, to_records
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def save(path: Path, model: "Aurora", provenance: Mapping[str, Any], *, half: bo
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
-    with replacing(path) as beside:
+    with checksummed(path) as beside:
         save_file(tensors, beside, Spec(model.config, model.tasks, provenance).to_metadata())
 
 

@@ -1,4 +1,4 @@
-"""What the command lines of both stages share: how flags are read, and how a failure ends."""
+"""What the command lines share: options, logging, signals and exit codes."""
 
 import logging
 import os
@@ -18,43 +18,55 @@ from aurora.errors import AuroraError, Stopped
 
 
 class ShutdownRequest:
-    """A signal handler; `wanted` becomes true when the signal arrives."""
+    """Whether SIGTERM or SIGINT has arrived; see `graceful_shutdown`."""
 
     def __init__(self) -> None:
-        self.wanted = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.wanted = True
+        self.requested = False
 
 
 @contextmanager
 def graceful_shutdown() -> Iterator[ShutdownRequest]:
-    """Inside, SIGTERM and SIGINT don't end the process but set the `ShutdownRequest` that is given."""
-    stop = ShutdownRequest()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Let the first SIGTERM or SIGINT only set `ShutdownRequest.requested`; a second one acts as usual.
+
+    Example:
+        >>> with graceful_shutdown() as shutdown:
+        ...     for step in steps:
+        ...         if shutdown.requested:
+        ...             break
+    """
+    shutdown = ShutdownRequest()
+
+    def request(number: int, frame: FrameType | None) -> None:
+        shutdown.requested = True
+        restore()
+
+    def restore() -> None:
+        for signal_number, handler in handlers.items():
+            signal.signal(signal_number, handler)
+
+    handlers = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield stop
+        yield shutdown
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
-# Whether they can be read is found by whoever reads them, who can say more.
+# click doesn't check that they can be read: the code that reads them gives a better message.
 FOLDER = click.Path(path_type=Path, file_okay=False, readable=False)
 FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 ENGINE = click.Choice(["torch", "onnx", "tensorrt"])
-#: Settings of a group of commands.
+#: click settings of a group of commands.
 GROUP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-#: Settings of each command: --batch-size is AURORA_BATCH_SIZE, whatever the command.
+#: click settings of every command: --batch-size is also AURORA_BATCH_SIZE.
 ENVIRONMENT = {"auto_envvar_prefix": "AURORA"}
 
 
 class TolerantStream:
-    """A text stream for what is said: where it can't be written, that costs no answer, and no letter is too odd."""
+    """A text stream that ignores write errors and escapes characters it can't encode."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        # None is what Python gives where the caller has closed it.
-        self._stream = stream or Path(os.devnull).open("w")  # noqa: SIM115  it stays open to the end
+        # Python gives None for a stream that the caller has closed.
+        self._stream = stream or Path(os.devnull).open("w")  # noqa: SIM115  it stays open until the process ends
         if isinstance(self._stream, TextIOWrapper):
             self._stream.reconfigure(errors="backslashreplace")
 
@@ -72,7 +84,7 @@ class TolerantStream:
 
 
 class _StdoutHandler(logging.StreamHandler[TextIO]):
-    """Write records to whatever `sys.stdout` is at the time."""
+    """Write records to the current `sys.stdout`."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -87,9 +99,9 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
 
 
 def configure_logging(level: int = logging.INFO) -> None:
-    """Print the messages of the logger "aurora" and those below it to stdout, without decoration.
+    """Print the messages of the logger "aurora" and its children to stdout, without decoration.
 
-    Only command lines call this: a program that imports the package configures logging itself.
+    Only the command lines call this: a program that imports the package configures logging itself.
     """
     logger = logging.getLogger("aurora")
     logger.setLevel(level)
@@ -99,11 +111,14 @@ def configure_logging(level: int = logging.INFO) -> None:
 
 
 def run_command(group: click.Group) -> NoReturn:
-    """Run a command line; whatever goes wrong, the last line says what and the exit code is the documented one."""
+    """Run a command line and exit; after a failure the last line says what went wrong.
+
+    The exit code is the documented one: that of the `AuroraError`, click's own, or 6 for an internal error.
+    """
     sys.stdout, sys.stderr = TolerantStream(sys.stdout), TolerantStream(sys.stderr)
     configure_logging()
     try:
-        # Left to itself, click ends a run that Ctrl-C stops with exit code 1.
+        # In standalone mode click would exit with 1 after Ctrl-C.
         sys.exit(group(standalone_mode=False))
     except click.ClickException as error:
         error.show()

@@ -1,8 +1,10 @@
-"""Atomic writes and SHA-256 checksums of files."""
+"""Write files atomically and durably, and keep their SHA-256 checksums in `SHA256SUMS`."""
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -10,103 +12,195 @@ from pathlib import Path
 from aurora.errors import OutputError, WeightsError
 
 CHECKSUMS = "SHA256SUMS"
+# The two forms that `sha256sum` writes: plain ("*" marks binary mode) and, with --tag, that of BSD.
+_ENTRY = re.compile(
+    r"(?P<escaped>\\?)(?:(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>[^\0]+)"
+    r"|SHA256 \((?P<tagged_name>[^\0]+)\) = (?P<tagged_digest>[0-9a-fA-F]{64}))"
+)
+# How `sha256sum` escapes a name, which it announces with a backslash at the start of the line.
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
 
 
 def verify(path: Path) -> str:
-    """The SHA-256 of `path`, and of its tensors if those lie in a file of their own, as hexadecimal text.
+    """Return the SHA-256 of `path` and, after a space, that of its tensors file (see `tensors_file`), if it has one.
 
-    Raises `WeightsError` unless each is a file whose checksum agrees with a `SHA256SUMS` beside it, if any.
+    Raises:
+        WeightsError: there is no such file, it can't be read, or its checksum isn't the one that the `SHA256SUMS` in
+            its folder states; or that list can't be read.
     """
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; name one with --weights")
-    return " ".join(_verified(file) for file in (path, tensors_beside(path)) if file == path or file.is_file())
+    return " ".join(_verified(file) for file in (path, tensors_file(path)) if file == path or file.is_file())
 
 
-def tensors_beside(path: Path) -> Path:
-    """Where the tensors of an ONNX file lie that is too large to hold them itself."""
+def tensors_file(path: Path) -> Path:
+    """Return the path of the file that holds the tensors of an ONNX file too large to contain them."""
     return path.with_name(path.name + ".data")
 
 
 def _verified(path: Path) -> str:
     listing = path.with_name(CHECKSUMS)
-    expected = _checksums(listing).get(path.name)
+    expected = _read_checksums(listing).get(path.name)
     try:
-        found = sha256(path)
+        digest = sha256(path)
     except OSError as error:
         raise WeightsError(f"{path} can't be read ({error.strerror}); let user {os.geteuid()} read it") from None
-    if expected not in (None, found):
+    if expected not in (None, digest):
         raise WeightsError(f"{path} is damaged: its SHA-256 is not the one in {listing}; fetch the file again")
-    return found
+    return digest
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256 as hexadecimal text."""
-    state = path.stat()
-    return _sha256(path, state.st_ino, state.st_size, state.st_mtime_ns)
+    """Return the file's SHA-256 as 64 lower-case hexadecimal digits; raises `OSError`."""
+    status = path.stat()
+    return _sha256(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(8)
-def _sha256(path: Path, *state: int) -> str:
-    """Remembered for as long as the file is the same one, since a run wants it several times."""
+def _sha256(path: Path, *status: int) -> str:
+    """Hash a file once per run; `status` changes when the file does."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def record_checksum(path: Path) -> None:
-    """Enter a file's SHA-256 in the `SHA256SUMS` beside it, in the form that `sha256sum -c` reads."""
-    _write_checksums(path, _checksums(path.with_name(CHECKSUMS)) | {path.name: sha256(path)})
+    """Enter a file's SHA-256 in the `SHA256SUMS` of its folder; raises `OSError`, or `WeightsError` for a bad list."""
+    with _locked(path.parent):
+        listing = path.with_name(CHECKSUMS)
+        _write_checksums(listing, _read_checksums(listing) | {path.name: sha256(path)})
 
 
 def forget_checksum(path: Path) -> None:
-    """Take a file out of the `SHA256SUMS` beside it, if it is listed there."""
-    sums = _checksums(path.with_name(CHECKSUMS))
-    if sums.pop(path.name, None):
-        _write_checksums(path, sums)
+    """Remove a file from the `SHA256SUMS` of its folder, if listed; raises like `record_checksum`."""
+    with _locked(path.parent):
+        listing = path.with_name(CHECKSUMS)
+        checksums = _read_checksums(listing)
+        if checksums.pop(path.name, None):
+            _write_checksums(listing, checksums)
 
 
-def _write_checksums(path: Path, sums: Mapping[str, str]) -> None:
-    beside = path.with_name(CHECKSUMS + ".part")
-    beside.write_text("".join(f"{sums[name]}  {name}\n" for name in sorted(sums)), encoding="utf-8")
-    _to_disk(beside)
-    os.replace(beside, path.with_name(CHECKSUMS))
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time change the folder's `SHA256SUMS`."""
+    # The folder is locked, not the list, because the list is replaced by a new file.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems can't lock a folder
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _to_disk(path: Path) -> None:
-    """Wait until what was written to `path` survives a loss of power."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def _write_checksums(listing: Path, checksums: dict[str, str]) -> None:
+    lines = []
+    for name, digest in sorted(checksums.items()):
+        escaped = "".join(_ESCAPES.get(character, character) for character in name)
+        lines.append(f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n")
+    with replacing(listing) as tmp:
+        tmp.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def _checksums(listing: Path) -> dict[str, str]:
-    """Names and checksums in a `SHA256SUMS`; none if there is no such file."""
+def _read_checksums(listing: Path) -> dict[str, str]:
+    """Return the checksums in a `SHA256SUMS` by file name; none if there is no such list.
+
+    Reads every form that `sha256sum` writes, blank lines and comments.
+    """
     if not listing.is_file():
         return {}
     try:
-        lines = [line.partition("  ") for line in listing.read_text(encoding="utf-8").splitlines()]
+        # Not `splitlines`, which also splits at characters that a file name may contain.
+        lines = listing.read_bytes().decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"{listing} can't be read as text ({error}); fetch it again, or remove it") from None
-    return {name: digest for digest, _, name in lines}
+    checksums = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.removesuffix("\r")
+        if not text.strip() or text.startswith("#"):
+            continue
+        entry = _ENTRY.fullmatch(text)
+        if not entry:
+            raise WeightsError(
+                f"{listing}, line {number}: expected a checksum as sha256sum writes it, found {text[:80]!r}; "
+                "fetch the list again, or remove it"
+            )
+        name, digest = entry["name"] or entry["tagged_name"], entry["digest"] or entry["tagged_digest"]
+        if entry["escaped"]:
+            name = re.sub(r"\\[\\nr]", lambda escape: _UNESCAPES[escape[0]], name)
+        checksums[os.path.normpath(name)] = digest.lower()
+    return checksums
+
+
+def sync(paths: Iterable[Path]) -> None:
+    """Flush files, and the folders that list them, to the disk, so that they survive a loss of power.
+
+    Raises:
+        OSError: a file can't be flushed.
+    """
+    files = list(paths)
+    for path in files:
+        _flush(path)
+    for folder in {path.parent for path in files}:
+        with suppress(OSError):  # some file systems can't flush a folder
+            _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place at the end, complete and with its checksum entered.
+    """Give a temporary path in the same folder to write to, which becomes `path` at the end: atomic and durable.
 
-    Raises `OutputError` if it can't be written; what stood at `path` before then stays.
+    Folders are created as needed. If the block raises, `path` remains as it was.
+
+    Example:
+        >>> with replacing(Path("out/report.json")) as tmp:
+        ...     tmp.write_text("{}")
+
+    Raises:
+        OutputError: the file can't be written.
+    """
+    tmp = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield tmp
+        _flush(tmp)
+        os.replace(tmp, path)
+        with suppress(OSError):  # some file systems can't flush a folder
+            _flush(path.parent)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    finally:
+        with suppress(OSError):  # for the same reason that it couldn't be written
+            tmp.unlink(missing_ok=True)
+
+
+@contextmanager
+def checksummed(path: Path) -> Iterator[Path]:
+    """Like `replacing`, for weights: everybody may read the file, and its checksum is entered in `SHA256SUMS`.
+
+    Raises:
+        OutputError: the file can't be written.
+        WeightsError: the folder's `SHA256SUMS` can't be read.
     """
     from safetensors import SafetensorError
 
-    beside = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        beside.chmod(0o644)  # safetensors makes files that only their owner can read; a container has another user
-        _to_disk(beside)
-        forget_checksum(path)  # stopped between the next two lines, the new file has no checksum instead of a wrong one
-        os.replace(beside, path)
+        with replacing(path) as tmp:
+            yield tmp
+            tmp.chmod(0o644)  # safetensors creates files for their owner alone, and a container has another user
+            forget_checksum(path)  # a stop between here and the last line leaves no checksum, instead of a wrong one
         record_checksum(path)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"can't write {path} ({error}); name another place with --out") from error
-    finally:
-        with suppress(OSError):  # what kept it from being written
-            beside.unlink(missing_ok=True)
+        raise _write_error(path, error) from error
+
+
+def _write_error(path: Path, error: Exception) -> OutputError:
+    return OutputError(f"can't write {path} ({error}); name another place with --out")

@@ -13,7 +13,7 @@ import torch
 from aurora.engine import onnx_runtime, pytorch
 from aurora.engine import select as engine_module
 from aurora.engine.onnx_runtime import OnnxEngine
-from aurora.engine.pytorch import TorchEngine
+from aurora.engine.pytorch import ModuleEngine, TorchEngine
 from aurora.engine.select import DEFAULT_WEIGHTS, MODEL_FOLDER, default_weights, open_engine
 from aurora.errors import DeviceError, WeightsError
 from aurora.model import checkpoint
@@ -54,7 +54,7 @@ def test_tensors_beside_the_graph_give_the_same_answers_and_are_verified(
     monkeypatch.setattr(export, "MOST_INSIDE", 0)
     monkeypatch.setattr(export, "PAGE", 512)
     export.export(saved, out)
-    tensors = files.tensors_beside(out)
+    tensors = files.tensors_file(out)
     inside = saved.with_suffix(".onnx")
     assert out.stat().st_size < inside.stat().st_size - tensors.stat().st_size / 2
     assert {line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()} == {out.name, tensors.name}
@@ -143,11 +143,41 @@ def test_a_folder_in_the_environment_goes_before_the_shipped_weights(
         open_engine(None, None, "cpu")
 
 
+def test_a_model_in_memory_computes_what_its_checkpoint_does(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch, "processors", torch.get_num_threads)  # sums depend on how they are divided
+    model, spec = checkpoint.load(weights)
+    height, width = spec.config.image_size
+    images = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    engine = ModuleEngine(model, spec)
+    expected = TorchEngine(weights, "cpu").run(images, EVERY)
+    outputs = engine.run(images, EVERY)
+    assert outputs.keys() == expected.keys()
+    assert all(np.array_equal(output, expected[task_type]) for task_type, output in outputs.items())
+    assert (engine.spec, engine.cpu_fallback()) == (spec, None)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_model_in_memory_keeps_its_mode_and_drops_nothing(training: bool) -> None:
+    torch.manual_seed(0)
+    model = Aurora(CONFIG, OFFICIAL).train(training)
+    engine = ModuleEngine(model, checkpoint.Spec(CONFIG, OFFICIAL, {}), batch_size=3)
+    outputs = [engine.run(IMAGES, EVERY)[TaskType.CLASSIFICATION] for _ in range(2)]
+    assert np.array_equal(*outputs), "dropout was active"
+    assert {module.training for module in model.modules()} == {training}
+    assert engine.batch_size == 3
+
+
+def test_running_leaves_the_number_of_threads_as_it_was(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch, "processors", lambda: torch.get_num_threads() + 1)
+    before = torch.get_num_threads()
+    TorchEngine(saved, "cpu").run(IMAGES, EVERY)
+    assert torch.get_num_threads() == before
+
+
 def test_bfloat16_as_on_a_gpu_gives_nearly_the_same(saved: Path) -> None:
-    engine = TorchEngine(saved, "cpu")
-    expected = engine.run(IMAGES, EVERY)
-    engine.half = True
-    for kind, output in engine.run(IMAGES, EVERY).items():
+    model, spec = checkpoint.load(saved)
+    expected = ModuleEngine(model, spec).run(IMAGES, EVERY)
+    for kind, output in ModuleEngine(model, spec, autocast=True).run(IMAGES, EVERY).items():
         assert output.dtype == np.float32
         assert not np.array_equal(output, expected[kind])
         assert np.abs(output - expected[kind]).max() < 0.05 * np.abs(expected[kind]).max()

@@ -117,7 +117,7 @@ class _Run:
                     self._step(step, list(islice(batches, self.config.accumulate)))
                     ended = step == self.config.steps or self._out_of_patience()
                     # A signal may reach one process before the others.
-                    stopping = self._together(stop.wanted) > 0
+                    stopping = self._together(stop.requested) > 0
                     if ended or stopping or step % self.config.save_every == 0:
                         self._save(keep=1 if ended else self.config.keep_states)
                     if ended:

@@ -25,7 +25,7 @@ def save_state(out: Path, step: int, tensors: Mapping[str, Tensor], record: Mapp
     from safetensors.torch import save_file
 
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with files.replacing(out / f"state-{step:08d}.safetensors") as beside:
+    with files.checksummed(out / f"state-{step:08d}.safetensors") as beside:
         save_file(content, beside, {KEY: json.dumps({"format": FORMAT, "step": step, **record})})
     for path in list(_newest_first(out))[keep:]:
         path.unlink()

@@ -105,14 +105,14 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessG
     with graceful_shutdown() as stop:
         for step, images in enumerate(islice(album, config.steps), start=1):
             work.step(step, torch.from_numpy(images))
-            ended = step == config.steps or stop.wanted
+            ended = step == config.steps or stop.requested
             if ended or step % config.log_every == 0:
                 left_out = f"  {len(album.skipped)} images left out" if album.skipped else ""
                 print(work.line(step) + left_out, flush=True)
             # The first time to find out early whether it can be written.
             if ended or step == 1 or step % config.save_every == 0:
                 checkpoint.save(out, model, {**provenance, "step": step, "skipped": len(album.skipped)})
-            if stop.wanted and step < config.steps:
+            if stop.requested and step < config.steps:
                 raise Stopped(f"stopped at step {step} of {config.steps}; start={out} begins with its weights")
     return out
 

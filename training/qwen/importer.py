@@ -10,7 +10,7 @@ import numpy as np
 from aurora import __version__
 from aurora.errors import UsageError, WeightsError
 from aurora.model.config import EncoderConfig
-from aurora.runtime.files import replacing, sha256
+from aurora.runtime.files import checksummed, sha256
 from training.qwen.config import LANGUAGE_PARTS, PREFIXES, Layout, read_layout
 from training.qwen.encoder_file import ENCODER_KEY, FORMAT
 from training.qwen.source import Source, open_source
@@ -131,7 +131,7 @@ def _write(out: Path, tensors: dict[str, Stored], record: dict[str, object]) -> 
         name: TensorSpec(dtype=types[name], shape=shapes[name], data_ptr=array.ctypes.data, data_len=array.nbytes)
         for name, array in data.items()
     }
-    with replacing(out) as beside:
+    with checksummed(out) as beside:
         serialize_file(specs, beside, {ENCODER_KEY: json.dumps(record)})
 
 
