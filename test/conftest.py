@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from aurora.runtime.cli import configure_logging
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Read when onnxruntime is first imported: a test run reports to nobody.
@@ -36,3 +38,9 @@ def onnx_weights() -> Path:
 def sample_cases() -> Path:
     """The small unlabelled input root that ships with the code."""
     return ROOT / "test" / "cases"
+
+
+@pytest.fixture(autouse=True)
+def messages_on_stdout() -> None:
+    """Install the handler that a command line installs, so that tests may call functions below it."""
+    configure_logging()

@@ -5,7 +5,7 @@ its own types of label and value; the rest of the program never asks which kind 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
@@ -81,6 +81,9 @@ class Facts(NamedTuple):
     positions: Sequence[tuple[float, float]] = ()
 
 
+#: Takes a sentence on what is odd about a prediction.
+Note = Callable[[str], object]
+
 Label = TypeVar("Label")
 Value = TypeVar("Value")
 
@@ -129,8 +132,10 @@ class Kind(Protocol[Label, Value]):
         """Say what is odd about a usable label, None if nothing is."""
         ...
 
-    def read_value(self, row: Row, predictions: Predictions, label: Label, num_classes: int) -> Value | None:
-        """Read the prediction of a row from files, None if there is none.
+    def read_value(
+        self, row: Row, predictions: Predictions, label: Label, num_classes: int, note: Note
+    ) -> Value | None:
+        """Read the prediction of a row from files, None if there is none; `note` what is odd about it.
 
         Raises `ImageError`, or `ValueError` for a prediction on which the published evaluator fails.
         """

@@ -19,6 +19,7 @@ from aurora.kinds.base import (
     Entry,
     Facts,
     Fraction,
+    Note,
     Prediction,
     Predictions,
     Rank,
@@ -107,14 +108,21 @@ def read_label(row: Row, root: Path, num_classes: int) -> int | None:
     return label
 
 
-def read_value(row: Row, predictions: Predictions, label: int, num_classes: int) -> ClassValue | None:
+def read_value(row: Row, predictions: Predictions, label: int, num_classes: int, note: Note) -> ClassValue | None:
     """See `aurora.kinds.base.Kind.read_value`.
 
     A class outside 0 .. `num_classes` - 1 is a wrong class. Probabilities that scikit-learn refuses become NaN, which
     makes the AUC of the task 0. Both are what the published evaluator does.
     """
     entry = predictions.entry(row)
-    return None if entry is None else _value(entry, num_classes)
+    if entry is None:
+        return None
+    value = _value(entry, num_classes)
+    if not 0 <= value.predicted < num_classes:
+        note(f"expected predicted_class in 0..{num_classes - 1}, found {value.predicted}; it counts as wrong")
+    if np.isnan(value.probabilities).any():
+        note(f"expected {num_classes} numbers that sum to 1 as predicted_probs; the AUC of the task is 0")
+    return value
 
 
 def to_value(prediction: Prediction, label: int, num_classes: int) -> ClassValue:

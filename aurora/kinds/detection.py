@@ -15,6 +15,7 @@ from aurora.kinds.base import (
     Drawing,
     Facts,
     Fraction,
+    Note,
     Pixels,
     Prediction,
     Predictions,
@@ -131,7 +132,9 @@ def read_label(row: Row, root: Path, num_classes: int) -> np.ndarray | None:
     return None if box is None else np.array(box, dtype=float)
 
 
-def read_value(row: Row, predictions: Predictions, label: np.ndarray, num_classes: int) -> np.ndarray | None:
+def read_value(
+    row: Row, predictions: Predictions, label: np.ndarray, num_classes: int, note: Note
+) -> np.ndarray | None:
     """See `aurora.kinds.base.Kind.read_value`."""
     entry = predictions.entry(row)
     return None if entry is None else numbers(entry, "bbox_pixels", 4)

@@ -17,6 +17,7 @@ from aurora.kinds.base import (
     Drawing,
     Facts,
     Fraction,
+    Note,
     Pixels,
     Prediction,
     Predictions,
@@ -137,7 +138,9 @@ def read_label(row: Row, root: Path, num_classes: int) -> LandmarksLabel | None:
     return LandmarksLabel(np.array(points, dtype=float), math.hypot(*image_size(image_file(root, row), root)))
 
 
-def read_value(row: Row, predictions: Predictions, label: LandmarksLabel, num_classes: int) -> np.ndarray | None:
+def read_value(
+    row: Row, predictions: Predictions, label: LandmarksLabel, num_classes: int, note: Note
+) -> np.ndarray | None:
     """See `aurora.kinds.base.Kind.read_value`."""
     entry = predictions.entry(row)
     return None if entry is None else numbers(entry, "predicted_points_pixels", label.points.size).reshape(-1, 2)

@@ -16,6 +16,7 @@ from aurora.kinds.base import (
     CaseMetrics,
     Drawing,
     Facts,
+    Note,
     Prediction,
     Predictions,
     Rank,
@@ -95,10 +96,20 @@ def label_problem(label: np.ndarray, num_classes: int) -> str | None:
     return None if highest < num_classes else f"the true mask has the class {highest}, expected < {num_classes}"
 
 
-def read_value(row: Row, predictions: Predictions, label: np.ndarray, num_classes: int) -> np.ndarray | None:
+def read_value(
+    row: Row, predictions: Predictions, label: np.ndarray, num_classes: int, note: Note
+) -> np.ndarray | None:
     """See `aurora.kinds.base.Kind.read_value`."""
     path = predictions.folder / predicted_mask_path(row)
-    return to_value(read_mask(path), label, num_classes) if exists(path) else None
+    if not exists(path):
+        return None
+    mask = read_mask(path)
+    if mask.max(initial=0) >= num_classes:
+        note(f"{path} has the class {mask.max()}, expected < {num_classes}; its pixels count as wrong")
+    if mask.shape != label.shape:
+        sizes = [f"{shape[1]}x{shape[0]}" for shape in (label.shape, mask.shape)]
+        note(f"expected a mask of {sizes[0]} pixels, found {sizes[1]}; it is resized, as by the published evaluator")
+    return to_value(mask, label, num_classes)
 
 
 def to_value(prediction: Prediction, label: np.ndarray, num_classes: int) -> np.ndarray:

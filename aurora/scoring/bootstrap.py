@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aurora.kinds import KINDS, CaseMetrics
+from aurora.rows import Row
 from aurora.scoring.metrics import composite_of, task_metrics
 from aurora.tasks import TaskType
 
@@ -68,7 +69,7 @@ def generator_of(task_id: str) -> np.random.Generator:
 def task_statistics(
     task_type: TaskType,
     task_id: str,
-    sources: Sequence[str],
+    rows: Sequence[Row],
     cases: Sequence[CaseMetrics],
     resamples: int = RESAMPLES,
 ) -> Statistics:
@@ -77,13 +78,13 @@ def task_statistics(
     Args:
         task_type: the task's type.
         task_id: the task, which decides the resamples.
-        sources: where each case comes from, "file.csv:line"; the cases are resampled in this order.
+        rows: the row of each case; the cases are resampled in the order of their images.
         cases: what `Kind.case_metrics` gives for each case; without any, the metrics are those of `task_metrics`.
         resamples: how many.
     """
     metrics = task_metrics(task_type, cases)
     if cases:
-        order = sorted(range(len(cases)), key=sources.__getitem__)
+        order = sorted(range(len(cases)), key=lambda index: (rows[index].image_path, rows[index].mask_path or ""))
         columns = KINDS[task_type].bootstrap_columns([cases[index] for index in order])
         resampled = bootstrap_metrics(task_type, columns, resamples, generator_of(task_id))
     else:

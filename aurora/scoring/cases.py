@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aurora.errors import AuroraError, InputError
 from aurora.kinds import KINDS, Entry, Key, Predictions
+from aurora.kinds.base import Note
 from aurora.rows import Row
 from aurora.tasks import OFFICIAL
 
@@ -81,7 +83,7 @@ class Cases:
                 self.problems.append(f"{row.source}: {odd}")
             self.labelled += 1
             try:
-                value = self.value(row, label)
+                value = self.value(row, label, partial(self._note, row))
             except (AuroraError, ValueError) as error:
                 self.problems.append(f"{row.source}: the prediction can't be used: {error}")
                 continue
@@ -91,15 +93,18 @@ class Cases:
             self.predicted += 1
             yield row, label, value
 
-    def value(self, row: Row, label: Any) -> Any:
-        """Return the prediction of a row with this label; None if there is none.
+    def _note(self, row: Row, odd: str) -> None:
+        self.problems.append(f"{row.source}: {odd}")
+
+    def value(self, row: Row, label: Any, note: Note = lambda odd: None) -> Any:
+        """Return the prediction of a row with this label; None if there is none; `note` what is odd about it.
 
         Raises:
             ImageError: its mask can't be read.
             ValueError: the published evaluator fails on it.
         """
         predictions = Predictions(self.predictions, self.entries)
-        return KINDS[row.type].read_value(row, predictions, label, self.num_classes)
+        return KINDS[row.type].read_value(row, predictions, label, self.num_classes, note)
 
 
 def classes_of(rows: Sequence[Row]) -> int:

@@ -62,10 +62,7 @@ def overall_gain(comparisons: Sequence[TaskComparison]) -> tuple[float, Interval
 
 def _comparison(task: TaskCases, other_task: TaskCases) -> TaskComparison:
     first, second = _common(task, other_task), _common(other_task, task)
-    figures = [
-        task_statistics(task.type, task.task_id, [row.source for row in half.rows], half.metrics)
-        for half in (first, second)
-    ]
+    figures = [task_statistics(task.type, task.task_id, half.rows, half.metrics) for half in (first, second)]
     others = {case.row.source: case for case in rank_cases(second)}
     changes = [
         Change(case, others[case.row.source], case.score - others[case.row.source].score) for case in rank_cases(first)

@@ -106,7 +106,7 @@ def _section(truth: Path, task: TaskCases, comparison: TaskComparison | None) ->
         task=task,
         case_score=KINDS[task.type].CASE_SCORE,
         part=KINDS[task.type].PART,
-        figures=task_statistics(task.type, task.task_id, [row.source for row in task.rows], task.metrics),
+        figures=task_statistics(task.type, task.task_id, task.rows, task.metrics),
         histogram=np.histogram([case.score for case in cases], BINS, (0, 1))[0].tolist() if cases else [],
         confusion=confusion(task.metrics) if probabilistic else [],
         reliability=reliability(task.metrics) if probabilistic else None,

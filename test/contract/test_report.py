@@ -13,7 +13,7 @@ from support.interrupted import content, interrupted
 from support.webpage import read_page
 
 from aurora.errors import OutputError, UsageError
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import prediction_files
 from inference.cli import main
 from inference.plan import RunSettings
 from inference.report.record import NAMES, REPORT, RunRecord
@@ -135,4 +135,4 @@ def test_a_quiet_run_says_one_line(settings: RunSettings, capsys: pytest.Capture
 def test_a_report_is_no_answer(settings: RunSettings) -> None:
     """The output folder holds nothing but the answers."""
     reported(settings)
-    assert {path.name for path in settings.output.iterdir()} == {*JSON_FILES.values(), "Segmentation"}
+    assert {path.name for path in settings.output.iterdir()} == {*prediction_files().values(), "Segmentation"}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from aurora.engine import onnx_runtime, pytorch
+from aurora.kinds import prediction_files
 from aurora.predict import pipeline
-from aurora.predict.answers import JSON_FILES
 from aurora.scoring.score import score
 from aurora.tasks import OFFICIAL
 from inference.plan import RunSettings
@@ -91,7 +91,7 @@ def test_the_order_of_the_rows_does_not_matter(sample_cases: Path, onnx_answers:
         header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
         path.write_text(header + "".join(reversed(rows)), encoding="utf-8")
     out = answer(tmp_path / "in", tmp_path / "out", "onnx", batch_size=3)
-    for name in JSON_FILES.values():
+    for name in prediction_files().values():
         records = json.loads((onnx_answers / name).read_text(encoding="utf-8"))
         place = {(record["task_id"], record["image_path"]): number for number, record in enumerate(records)}
         found = json.loads((out / name).read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.webpage import read_page
 
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import prediction_files
 from aurora.tasks import TaskType
 from inference.cli import main
 from inference.plan import RunSettings
@@ -39,7 +39,7 @@ def answers(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def worse(answers: Path, tmp_path: Path) -> Path:
     """The same answers, but that every box is a corner of the image, and that two tasks are left out."""
     folder = shutil.copytree(answers, tmp_path / "worse")
-    boxes = folder / JSON_FILES[TaskType.DETECTION]
+    boxes = folder / prediction_files()[TaskType.DETECTION]
     records = json.loads(boxes.read_text(encoding="utf-8"))
     for record in records:
         record["bbox_pixels"] = [0, 0, 1, 1]
@@ -59,7 +59,7 @@ def test_the_page_shows_what_the_table_says(labelled: Path, answers: Path, tmp_p
     for line in result.output.splitlines()[1:28]:
         assert line.split()[0] in page.text
     assert len([link for link in page.attributes["src"] if link.startswith("data:image/jpeg")]) == 27 * 4
-    assert "Cases by true class (rows) and answered class" in page.text
+    assert "Cases by true class (rows) and predicted class" in page.text
 
 
 def test_two_folders_are_compared_case_by_case(labelled: Path, answers: Path, worse: Path, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_two_folders_are_compared_case_by_case(labelled: Path, answers: Path, wo
     page = read_page(html)
     assert page.wrong == []
     # A quarter of what the boxes lose is what the composite does, whatever the missing masks would have earned.
-    gain, low, high = map(float, re.search(r"both answer: \+(\S+) \[(\S+), (\S+)\]", page.text).groups())  # type: ignore[union-attr]
+    gain, low, high = map(float, re.search(r"both predict: \+(\S+) \[(\S+), (\S+)\]", page.text).groups())  # type: ignore[union-attr]
     found = json.loads(call("score", "--truth", labelled, "--predictions", answers, "--json").output)
     assert gain == pytest.approx(found["types"]["detection"]["composite"] / 4, abs=0.002)
     assert low <= gain <= high
@@ -90,7 +90,7 @@ def test_the_same_answers_differ_nowhere(labelled: Path, answers: Path, tmp_path
 
 
 def test_tasks_without_answers_stand_on_the_page(labelled: Path, worse: Path, tmp_path: Path) -> None:
-    for name in JSON_FILES.values():
+    for name in prediction_files().values():
         (worse / name).unlink()
     result = call("score", "--truth", labelled, "--predictions", worse, "--html", tmp_path / "s.html")
     assert result.exit_code == 0, result.output

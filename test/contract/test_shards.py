@@ -13,7 +13,7 @@ from support.interrupted import Remembering, content, interrupted, small_input
 import inference.run
 from aurora.engine.select import open_engine
 from aurora.errors import InputError, UsageError
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import prediction_files
 from inference.merge import merge
 from inference.output.journal import JOURNAL
 from inference.plan import ENVIRONMENTS, RunSettings, Shard
@@ -123,7 +123,7 @@ def test_whatever_became_of_a_shards_lists_the_merged_ones_are_whole(
     whole: dict[str, bytes], three: list[Path], tmp_path: Path, left: bytes | None
 ) -> None:
     folders = copies(three, tmp_path / "killed")
-    for name in JSON_FILES.values():
+    for name in prediction_files().values():
         (folders[2] / name).unlink()
         if left is not None:
             (folders[2] / name).write_bytes(left)

@@ -9,13 +9,13 @@ import pytest
 from faults.catalogue.bench import Bench
 from faults.catalogue.stopping import COPIES, stopped
 
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import prediction_files
 
 verify = runpy.run_path(str(Path(__file__).parents[1] / "contract" / "reader.py"))["verify"]
 
 
 def answers(out: Path) -> list[dict]:
-    return [entry for name in JSON_FILES.values() for entry in json.loads((out / name).read_bytes())]
+    return [entry for name in prediction_files().values() for entry in json.loads((out / name).read_bytes())]
 
 
 def test_a_run_without_faults_writes_a_valid_set(bench: Bench) -> None:

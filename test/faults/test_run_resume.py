@@ -28,7 +28,7 @@ from support.interrupted import (
 import inference.run
 from aurora.engine.select import open_engine
 from aurora.errors import OutputError
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import prediction_files
 from inference.output.folder import OutputFolder
 from inference.output.journal import JOURNAL
 from inference.plan import RunSettings
@@ -106,7 +106,7 @@ def test_a_kill_between_the_last_steps_is_mended(
     again: RunSettings, undisturbed: Answers, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
     """After no, one, two and all three lists were renamed, and before the journal is removed."""
-    lists = set(JSON_FILES.values())
+    lists = set(prediction_files().values())
     left = again.output.with_name("left")
 
     def finish(folder: OutputFolder, part: Path, target: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_full_disk_is_survived(again: RunSettings, undisturbed: Answers, capsy
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert not set(JSON_FILES.values()) & set(content(again.output))
+    assert not set(prediction_files().values()) & set(content(again.output))
     assert TAKEN_OVER in resumed(again, capsys)
     assert content(again.output) == undisturbed
 
@@ -270,7 +270,7 @@ def test_a_stopped_run_goes_on(again: RunSettings, undisturbed: Answers, number:
     assert process.returncode == 143
     assert errors.endswith("go on with --resume\n")
     left = content(again.output)
-    assert set(JSON_FILES.values()) | {JOURNAL} <= set(left)
+    assert set(prediction_files().values()) | {JOURNAL} <= set(left)
     subprocess.run([*command(again), "--resume"], check=True, stdout=subprocess.DEVNULL)
     assert content(again.output) == undisturbed
 

@@ -19,7 +19,7 @@ from support.watched import FORBIDDEN, READ, WRITE, Event, audited, strace, trac
 
 import aurora
 import inference
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import prediction_files
 
 #: What a run may read besides its input, its weights and its own code.
 SYSTEM = (
@@ -112,7 +112,7 @@ def test_what_is_harmless_was_read_and_answered(hostile: Watched) -> None:
     read = {Path(event.what).name for event in hostile.events if event.deed == READ}
     assert {"a.csv", "good.png", "good.mha", "good.nii", "good.nii.gz", "good.dcm", "pickle.png", "svg.png"} <= read
     assert (hostile.out / "masks" / "good.png").is_file()
-    answered = sum(len(json.loads((hostile.out / name).read_bytes())) for name in JSON_FILES.values())
+    answered = sum(len(json.loads((hostile.out / name).read_bytes())) for name in prediction_files().values())
     assert answered == len(hostile.names) + 12
 
 

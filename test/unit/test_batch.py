@@ -43,14 +43,11 @@ def loaded(number: int) -> LoadedJob:
     return LoadedJob(Job(requests), ModelInput(pixels, (8, 8)))
 
 
-def greys(portions: BatchSplitter, batch: list[LoadedJob]) -> list[list[int | None]]:
+def greys(splitter: BatchSplitter, batch: list[LoadedJob]) -> list[list[int | None]]:
     """What each image's two requests got, image by image."""
-    found = []
-    for inferred in portions.infer(batch):
-        for item in inferred.items:
-            raws = [inferred.of(request) for request in item.job.requests]
-            found.append([None if raw is None else int(raw[0]) for raw in raws])
-    return found
+    outputs = [output for batch_output in splitter.run(batch) for output in batch_output.requests]
+    raws = [None if output.raw is None else int(output.raw[0]) for output in outputs]
+    return [raws[start : start + 2] for start in range(0, len(raws), 2)]
 
 
 @pytest.mark.parametrize("most", [99, 16, 7, 2, 1])
@@ -61,11 +58,11 @@ def test_every_image_gets_its_own_answer_whatever_the_memory(most: int) -> None:
 
 
 def test_what_fitted_once_is_what_is_tried_next_and_it_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    portions = BatchSplitter(engine := Bounded(3))
+    splitter = BatchSplitter(engine := Bounded(3))
     for _ in range(3):
-        greys(portions, [loaded(number) for number in (0, 1, 2, 3, 5, 6, 7, 8)])
+        greys(splitter, [loaded(number) for number in (0, 1, 2, 3, 5, 6, 7, 8)])
     assert engine.done == [2] * 12
-    assert capsys.readouterr().out == "the memory doesn't hold 8 images at once; going on with fewer\n"
+    assert capsys.readouterr().out == "the memory doesn't hold 8 images at once; continuing with fewer\n"
 
 
 def test_an_image_too_large_for_the_gpu_goes_to_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,9 +74,9 @@ def test_an_image_too_large_for_the_gpu_goes_to_the_cpu(capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("cpu", [None, Bounded(0)], ids=["on the CPU already", "too large there as well"])
 def test_an_image_too_large_for_everything_says_so(cpu: Bounded | None) -> None:
-    (inferred,) = BatchSplitter(Bounded(0, cpu)).infer([loaded(1)])
-    assert inferred.reason == "there is not enough memory for this image"
-    assert inferred.of(inferred.items[0].job.requests[0]) is None
+    (output,) = BatchSplitter(Bounded(0, cpu)).run([loaded(1)])
+    assert output.reason == "there is not enough memory for this image"
+    assert [request.raw for request in output.requests] == [None, None]
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:

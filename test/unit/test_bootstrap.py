@@ -1,11 +1,14 @@
 """Bootstrap intervals: the same metrics as scikit-learn's on every resample, and intervals that cover."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from aurora.kinds.classification import classification_scores
+from aurora.rows import Row
 from aurora.scoring import bootstrap
-from aurora.scoring.bootstrap import Interval, bootstrap_metrics, interval, resampled_composite
-from aurora.scoring.metrics import classification_scores
+from aurora.scoring.bootstrap import Interval, bootstrap_metrics, interval, resampled_composite, task_statistics
 from aurora.tasks import TaskType
 
 DETECTION, CLASSIFICATION = TaskType.DETECTION, TaskType.CLASSIFICATION
@@ -27,7 +30,7 @@ def classified(cases: int, classes: int, seed: int) -> dict[str, np.ndarray]:
 def test_each_resample_has_scikit_learns_metrics(cases: int, classes: int) -> None:
     values = classified(cases, classes, seed=classes)
     found = bootstrap_metrics(CLASSIFICATION, values, 40, np.random.default_rng(5))
-    counts = next(bootstrap._counts(cases, 40, np.random.default_rng(5))).astype(int)
+    counts = next(bootstrap._counts(cases, 40, np.random.default_rng(5), 1 << 20)).astype(int)
     for number, count in enumerate(counts):
         again = {name: np.repeat(own, count, axis=0) for name, own in values.items()}
         expected = classification_scores(again["label"], again["probs"], again["predicted"])
@@ -35,18 +38,21 @@ def test_each_resample_has_scikit_learns_metrics(cases: int, classes: int) -> No
 
 
 def test_a_resample_draws_as_many_cases_with_replacement() -> None:
-    counts = next(bootstrap._counts(50, 2000, np.random.default_rng(1)))
+    counts = next(bootstrap._counts(50, 2000, np.random.default_rng(1), 1 << 20))
     assert counts.shape == (2000, 50)
     assert (counts.sum(axis=1) == 50).all()
     assert counts.mean(axis=0) == pytest.approx(np.ones(50), abs=0.15)
     assert counts.var() == pytest.approx(1 - 1 / 50, abs=0.03)  # of a binomial with 50 draws
 
 
-def test_a_large_task_is_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "_DRAWN", 100)
-    counts = list(bootstrap._counts(30, 10, np.random.default_rng(0)))
-    assert [len(part) for part in counts] == [3, 3, 3, 1]
-    assert len(drawn_iou(np.arange(30.0), resamples=10)) == 10
+def test_a_large_task_is_drawn_in_parts_of_the_same_resamples() -> None:
+    columns = {"iou": np.arange(30.0)}
+    parts, whole = (
+        bootstrap_metrics(DETECTION, columns, 10, np.random.default_rng(0), cases_at_once=number)["iou"]
+        for number in (100, 1000)
+    )
+    assert parts == pytest.approx(whole)
+    assert len(parts) == 10
 
 
 def test_all_metrics_of_a_resample_are_of_the_same_cases() -> None:
@@ -89,3 +95,15 @@ def test_the_composite_is_undefined_where_one_of_its_metrics_is() -> None:
     assert some == pytest.approx([0.6, np.nan], nan_ok=True)
     never = resampled_composite(CLASSIFICATION, {"auc": np.nan, "f1_macro": 0.5, "mcc": 0.1}, drawn)
     assert never == pytest.approx([0.45, 0.25])
+
+
+def test_intervals_depend_on_the_task_and_not_on_the_order_of_the_rows() -> None:
+    rows = [Row("det", DETECTION, 1, f"../{number}.png", None, f"a.csv:{number}", {}) for number in range(30)]
+    cases = [{"iou": np.array([value])} for value in np.random.default_rng(0).random(30)]
+    order = np.random.default_rng(1).permutation(30)
+    shuffled = [replace(rows[index], source=f"a.csv:{place}") for place, index in enumerate(order)]
+    whole = task_statistics(DETECTION, "det", rows, cases)
+    again = task_statistics(DETECTION, "det", shuffled, [cases[index] for index in order])
+    assert again.intervals == whole.intervals
+    assert (again.resampled == whole.resampled).all()
+    assert task_statistics(DETECTION, "other", rows, cases).intervals != whole.intervals

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aurora.scoring.metrics import CaseMetrics
+from aurora.kinds import CaseMetrics
 from inference.score.calibration import confusion, reliability
 
 
@@ -20,8 +20,9 @@ def test_reliability_compares_what_is_said_with_what_is_right() -> None:
     sure = [case(0, [0.95, 0.05])] * 3 + [case(1, [0.95, 0.05])]
     unsure = [case(0, [0.55, 0.45]), case(1, [0.58, 0.42])]
     found = reliability(sure + unsure)
+    assert found
     assert found.count == [2, 4]
-    assert found.said == pytest.approx([0.565, 0.95])
+    assert found.stated == pytest.approx([0.565, 0.95])
     assert found.right == pytest.approx([0.5, 0.75])
     assert found.error == pytest.approx((2 * 0.065 + 4 * 0.2) / 6)
 
@@ -30,6 +31,16 @@ def test_the_bins_are_counted_as_they_are_averaged() -> None:
     """Probabilities on the very edges of the bins belong to the bins that they are averaged in."""
     cases = [case(0, [edge, 1 - edge]) for edge in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)]
     found = reliability(cases)
+    assert found
     assert sum(found.count) == len(cases)
-    assert len(found.count) == len(found.said)
-    assert np.average(found.said, weights=found.count) == pytest.approx(0.75)
+    assert len(found.count) == len(found.stated)
+    assert np.average(found.stated, weights=found.count) == pytest.approx(0.75)
+
+
+def test_cases_without_usable_probabilities_are_left_out() -> None:
+    unusable = case(0, [0.95, 0.05]) | {"probs": np.full(2, np.nan)}
+    impossible = case(0, [0.95, 0.05]) | {"predicted": np.array(7)}
+    found = reliability([case(0, [0.95, 0.05]), unusable, impossible])
+    assert found
+    assert found.count == [1]
+    assert reliability([unusable, impossible]) is None

@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aurora.model import decode
-from aurora.model.decode import decode_box, decode_mask, decode_points, softmax
+from aurora.kinds import segmentation
+from aurora.kinds.classification import softmax
+from aurora.kinds.detection import decode_box
+from aurora.kinds.landmarks import decode_points
+from aurora.kinds.segmentation import decode_mask
 
 
 def stripes(classes: int, cells: int, rows: int = 6) -> np.ndarray:
@@ -51,7 +54,7 @@ def test_a_smaller_image_than_the_logits_is_decoded_too() -> None:
 
 
 def test_a_huge_image_is_decoded_on_a_smaller_grid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "MAX_ARGMAX_PIXELS", 128)
+    monkeypatch.setattr(segmentation, "MAX_ARGMAX_PIXELS", 128)
     mask = decode_mask(stripes(2, 4), (40, 80))
     assert mask.shape == (40, 80)
     assert (mask == np.arange(2).repeat(40)).all()

@@ -3,19 +3,21 @@
 import numpy as np
 import pytest
 
-from aurora.predict.answers import Prediction, classification, detection, regression
+from aurora.kinds import KINDS, Drawing, Prediction
+from aurora.kinds.classification import record as classification
+from aurora.kinds.detection import record as detection
+from aurora.kinds.landmarks import record as landmarks
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.render.drawing import COLOURS, draw_classes, fitted
-from inference.report.gallery import draw
+from inference.render.drawing import COLOURS, draw, draw_classes, fitted
 
 SIZE = (100, 200)
 ROW = Row("lung", TaskType.SEGMENTATION, 2, "../1.png", None, "a.csv:2", {})
 
 
-def drawn(answer: Prediction) -> np.ndarray:
+def drawn(prediction: Prediction, task_type: TaskType = TaskType.SEGMENTATION) -> np.ndarray:
     shown, scale = fitted(np.zeros((*SIZE, 3), np.uint8), 220)
-    draw(shown, answer, scale)
+    draw(shown, KINDS[task_type].draw_prediction(prediction), scale)
     return shown
 
 
@@ -42,13 +44,16 @@ def test_a_hole_in_a_mask_is_outlined_too() -> None:
 
 def test_a_box_and_points_are_drawn_where_they_are_in_the_image() -> None:
     box = detection(ROW, np.array([0.25, 0.2, 0.5, 0.6]), SIZE)
-    assert coloured(drawn(box), COLOURS[0]) == pytest.approx((55, 22, 110, 66), abs=2)
-    points = regression(ROW, np.array([[0.25, 0.5], [0.75, 0.5]]), SIZE)
-    assert coloured(drawn(points), COLOURS[1]) == pytest.approx((165 - 7, 55 - 7, 165 + 7, 55 + 7), abs=2)
+    assert coloured(drawn(box, TaskType.DETECTION), COLOURS[0]) == pytest.approx((55, 22, 110, 66), abs=2)
+    points = landmarks(ROW, np.array([[0.25, 0.5], [0.75, 0.5]]), SIZE)
+    assert coloured(drawn(points, TaskType.REGRESSION), COLOURS[1]) == pytest.approx(
+        (165 - 7, 55 - 7, 165 + 7, 55 + 7), abs=2
+    )
 
 
 def test_the_likeliest_classes_have_bars_as_long_as_they_are_likely() -> None:
-    picture = drawn(classification(ROW, np.array([0.25, 0.75])))
+    prediction = classification(ROW, np.array([0.25, 0.75]))
+    picture = drawn(prediction, TaskType.CLASSIFICATION)
     first, second = coloured(picture, COLOURS[1]), coloured(picture, COLOURS[0])
     assert first[3] < second[1]
     assert (first[2] - first[0]) / (second[2] - second[0]) == pytest.approx(3, abs=0.2)
@@ -65,6 +70,6 @@ def test_no_more_than_four_classes_have_bars() -> None:
 def test_images_of_any_shape_can_be_drawn_on(size: tuple[int, int], probabilities: list[float]) -> None:
     shown, scale = fitted(np.zeros((*size, 3), np.uint8), 220)
     assert max(shown.shape) == 220
-    draw(shown, np.ones(size, np.uint8), scale)
-    draw(shown, classification(ROW, np.array(probabilities)), scale)
-    draw(shown, None, scale)
+    draw(shown, Drawing(mask=np.ones(size, np.uint8)), scale)
+    draw(shown, Drawing(probabilities=probabilities), scale)
+    draw(shown, Drawing(), scale)

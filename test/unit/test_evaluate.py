@@ -11,12 +11,13 @@ import torch
 from click.testing import CliRunner
 
 from aurora.errors import InputError
+from aurora.kinds import detection
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
 from aurora.runtime import files
-from aurora.scoring import bootstrap
-from aurora.scoring.score import Scores, score
+from aurora.scoring.bootstrap import task_statistics
+from aurora.scoring.score import Scores, compare, score
 from aurora.tasks import OFFICIAL, Task, TaskType, registry
 from inference.plan import RunSettings
 from inference.run import run
@@ -57,7 +58,7 @@ def scored(weights: Path, data: Path, out: Path) -> Scores:
 
 def assert_equal(found: Report, expected: Scores) -> None:
     for own, task in zip(found.tasks, expected.tasks, strict=True):
-        assert (own.task_id, own.type, own.rows, own.answered) == (task.task_id, task.type, task.rows, task.answered)
+        assert (own.task_id, own.type, own.rows, own.predicted) == (task.task_id, task.type, task.rows, task.predicted)
         assert own.metrics == pytest.approx(task.metrics, abs=1e-6, nan_ok=True)
         assert own.composite == pytest.approx(task.composite, abs=1e-6)
     assert {kind: pytest.approx(own, abs=1e-6, nan_ok=True) for kind, own in found.types.items()} == expected.types
@@ -119,13 +120,12 @@ def test_faulty_data_is_counted_as_score_does(faulty: Path, random_weights: Path
 @pytest.mark.parametrize(
     "problem",
     [
-        "fetal_head.csv:3: the answer can't be used: the answered mask should have the shape",
         "breast_3cls.csv:3: the row has no label",
         "breast_3cls.csv:2: the label can't be used: expected a class below num_classes = 3, found 3",
-        "IUGC: 3 of 3 rows have a neutral answer: the weights have no task 'IUGC'",
-        "thyroid_nodule_det: 3 of 3 rows have a neutral answer: the weights know 'thyroid_nodule_det' as classif",
+        "IUGC: 3 of 3 rows got a fallback: the weights have no task 'IUGC'",
+        "thyroid_nodule_det: 3 of 3 rows got a fallback: the weights know 'thyroid_nodule_det' as classif",
         "organ_cls: num_classes is 6, and 4 in the weights",
-        "breast_2cls: 1 of 4 rows have a neutral answer: ",
+        "breast_2cls: 1 of 4 rows got a fallback: ",
     ],
 )
 def test_a_problem_is_named(faulty_report: Report, problem: str) -> None:
@@ -154,7 +154,19 @@ def test_classes_are_numbered_as_the_challenge_does(faulty_report: Report) -> No
 
 def test_boxes_that_overlap_by_half_are_found() -> None:
     cases = [{"iou": np.array([value])} for value in (0.2, 0.5, 0.8)]
-    assert bootstrap._classes(TaskType.DETECTION, cases) == {1: pytest.approx({"iou": 0.5, "found": 2 / 3})}
+    assert detection.class_metrics(cases) == {1: pytest.approx({"iou": 0.5, "found": 2 / 3})}
+
+
+def test_intervals_are_those_of_the_score_page(phantoms: Path, random_weights: Path, tmp_path: Path) -> None:
+    run(RunSettings(phantoms, tmp_path / "out", weights=random_weights, engine="torch", batch_size=16, quiet=True))
+    tasks = {task.task_id: task for task in compare(phantoms, tmp_path / "out", [])}
+    for task in report(random_weights, phantoms, resamples=50, batch_size=16).tasks:
+        scored = tasks[task.task_id]
+        expected = task_statistics(scored.type, scored.task_id, scored.rows, scored.metrics, 50)
+        for name, interval in expected.intervals.items():
+            same = (interval.low, interval.high, interval.undefined)
+            other = task.intervals[name]
+            assert (other.low, other.high, other.undefined) == pytest.approx(same, rel=1e-4, nan_ok=True), task.task_id
 
 
 def test_intervals_hold_the_estimates(faulty_report: Report) -> None:
@@ -187,7 +199,7 @@ def test_a_task_without_a_usable_answer_scores_zero(random_weights: Path, tmp_pa
     generate(tmp_path, cases=1, seed=0, tasks=["fetal_head"], size_scale=0.3)
     image_of(tmp_path, "fetal_head", 0).write_bytes(b"no image")
     found = report(random_weights, tmp_path, resamples=5)
-    assert (found.tasks[0].answered, found.composite, found.interval.high) == (0, 0, 0)
+    assert (found.tasks[0].predicted, found.composite, found.interval.high) == (0, 0, 0)
     assert as_text(found).splitlines()[1].split() == [
         "fetal_head", "segmentation", "0/1", "0.000", "[0.000,", "0.000]", *("DSC", "0.000", "[0.000,", "0.000]"),
         *("HD", "-", "[-,", "-]", "(5", "undefined)"),

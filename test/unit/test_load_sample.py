@@ -40,7 +40,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], P
 def cropped() -> Iterator[None]:
     """Grey values stay, no graphics are drawn, and every field of view is cropped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "change_grey", lambda image, rng: image)
+        patch.setattr(data, "augment_intensity", lambda image, rng: image)
         patch.setattr(data, "draw_graphics", lambda image, rng: image)
         patch.setattr(field_of_view, "CHANCE", 1.0)
         yield

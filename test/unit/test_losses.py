@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from aurora.model.decode import decode_box, decode_points
+from aurora.kinds.detection import decode_box
+from aurora.kinds.landmarks import decode_points
 from training.fit.losses import HEATMAP_SIGMA_CELLS, detection_loss, giou_loss, regression_loss, segmentation_loss
 
 GRIDS = pytest.mark.parametrize("grid", [(16, 16), (16, 24), (24, 16)])

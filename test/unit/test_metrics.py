@@ -9,20 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import directed_hausdorff
 
-from aurora.scoring.metrics import (
-    box_iou,
-    case_metrics,
-    class_means,
-    classification_by_class,
-    classification_scores,
-    composite_of,
-    dice,
-    hausdorff_distance,
-    regression_values,
-    segmentation_values,
-    task_metrics,
-    unanswered,
-)
+from aurora.kinds import classification, detection, landmarks
+from aurora.kinds.classification import classification_scores
+from aurora.kinds.detection import box_iou
+from aurora.kinds.landmarks import LandmarksLabel
+from aurora.kinds.segmentation import case_metrics as segmentation_values
+from aurora.kinds.segmentation import dice, hausdorff_distance
+from aurora.scoring.metrics import composite_of, task_metrics
 from aurora.tasks import TaskType
 
 EMPTY = np.zeros((3, 4), bool)
@@ -65,7 +58,7 @@ def test_the_hausdorff_distance_is_that_of_the_uncropped_sets(data: st.DataObjec
 def test_segmentation_averages_over_images_and_classes() -> None:
     truth = np.array([[1, 1, 2, 0]])
     pairs = [(truth, truth), (truth, np.array([[1, 0, 0, 0]]))]
-    scores = task_metrics(TaskType.SEGMENTATION, [case_metrics(TaskType.SEGMENTATION, *pair, 3) for pair in pairs])
+    scores = task_metrics(TaskType.SEGMENTATION, [segmentation_values(*pair, 3, hausdorff=True) for pair in pairs])
     assert scores["dsc"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 0) / 2) / 2)
     assert scores["hd"] == pytest.approx(((0 + 1) / 2 + (0 + math.hypot(1, 4)) / 2) / 2)
 
@@ -77,7 +70,7 @@ def test_the_distance_can_be_left_out() -> None:
 
 def test_masks_of_two_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
-        segmentation_values(np.zeros((2, 3)), np.zeros((3, 2)), 2)
+        segmentation_values(np.zeros((2, 3)), np.zeros((3, 2)), 2, hausdorff=True)
 
 
 def test_two_classes_by_hand() -> None:
@@ -119,9 +112,18 @@ def test_the_class_answered_may_differ_from_the_most_probable() -> None:
     assert classification_scores([0, 1], probs, [1, 0])["auc"] == 1
 
 
+def by_class(labels: np.ndarray, probs: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """The metrics of the classes as columns, (C,)."""
+    values = [classification.ClassValue(int(one), row) for one, row in zip(predicted, probs, strict=True)]
+    pairs = zip(labels, values, strict=True)
+    cases = [classification.case_metrics(int(label), value, probs.shape[1], hausdorff=True) for label, value in pairs]
+    classes = classification.class_metrics(cases)
+    return {name: np.array([classes[number][name] for number in classes]) for name in classes[0]}
+
+
 def test_classes_by_hand() -> None:
     labels, predicted = np.array([0, 0, 1, 3]), np.array([0, 1, 1, 1])
-    found = classification_by_class(labels, np.eye(4)[predicted], predicted)
+    found = by_class(labels, np.eye(4)[predicted], predicted)
     nan = math.nan
     assert found["support"].tolist() == [2, 1, 0, 1]
     assert found["recall"] == pytest.approx([1 / 2, 1, nan, 0], nan_ok=True)
@@ -133,7 +135,7 @@ def test_classes_by_hand() -> None:
 def test_classes_average_to_the_tasks_metrics() -> None:
     generator = np.random.default_rng(0)
     labels, probs = generator.integers(0, 4, 50), generator.dirichlet(np.ones(5), 50)
-    scores, found = classification_scores(labels, probs), classification_by_class(labels, probs, probs.argmax(1))
+    scores, found = classification_scores(labels, probs), by_class(labels, probs, probs.argmax(1))
     assert np.nanmean(found["f1"]) == pytest.approx(scores["f1_macro"])
     assert np.nanmean(found["auc"]) == pytest.approx(scores["auc"])
     assert np.nansum(found["recall"] * found["support"]) / 50 == pytest.approx(scores["accuracy"])
@@ -149,14 +151,14 @@ def test_box_iou_by_hand() -> None:
     truth = np.array([[0, 0, 2, 2], [0, 0, 1, 1], [3, 3, 3, 3]], float)
     answer = np.array([[1, 1, 3, 3], [2, 2, 3, 3], [3, 3, 3, 3]], float)
     assert box_iou(truth, answer).tolist() == pytest.approx([1 / 7, 0, 0])
-    cases = [case_metrics(TaskType.DETECTION, *pair, 1) for pair in zip(truth, answer, strict=True)]
+    cases = [detection.case_metrics(*pair, 1, hausdorff=True) for pair in zip(truth, answer, strict=True)]
     assert task_metrics(TaskType.DETECTION, cases) == {"iou": pytest.approx(1 / 21)}
 
 
 def test_radial_error_by_hand() -> None:
-    labels = (np.zeros((2, 2)), 50.0), (np.zeros((1, 2)), 100.0)
+    labels = LandmarksLabel(np.zeros((2, 2)), 50.0), LandmarksLabel(np.zeros((1, 2)), 100.0)
     points = np.array([[3, 4], [0, 0]]), np.array([[0, 30]])
-    cases = [case_metrics(TaskType.REGRESSION, *pair, 2) for pair in zip(labels, points, strict=True)]
+    cases = [landmarks.case_metrics(*pair, 2, hausdorff=True) for pair in zip(labels, points, strict=True)]
     scores = task_metrics(TaskType.REGRESSION, cases)
     assert scores["mre"] == pytest.approx((2.5 + 30) / 2)
     assert scores["mre_score"] == pytest.approx(((1 - 2.5 / 5) + 0) / 2)
@@ -164,13 +166,16 @@ def test_radial_error_by_hand() -> None:
 
 def test_points_are_averaged_over_the_cases_that_have_them() -> None:
     two, one = (np.array([[3.0, 4.0], [0.0, 1.0]]), np.array([[0.0, 9.0]]))
-    cases = [regression_values(np.zeros_like(points), points, 50.0) for points in (two, one)]
-    assert class_means(cases)["mre"].tolist() == [7, 1]
+    cases = [
+        landmarks.case_metrics(LandmarksLabel(np.zeros_like(points), 50.0), points, 2, hausdorff=True)
+        for points in (two, one)
+    ]
+    assert landmarks.class_metrics(cases) == {1: {"mre": 7}, 2: {"mre": 1}}
 
 
 def test_another_number_of_points_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 2\), found \(1, 2\)"):
-        regression_values(np.zeros((2, 2)), np.zeros((1, 2)), 50.0)
+        landmarks.case_metrics(LandmarksLabel(np.zeros((2, 2)), 50.0), np.zeros((1, 2)), 2, hausdorff=True)
 
 
 def test_the_composite_of_each_type() -> None:
@@ -180,10 +185,10 @@ def test_the_composite_of_each_type() -> None:
 
 @pytest.mark.parametrize("kind", TaskType)
 def test_no_answer_at_all_earns_nothing(kind: TaskType) -> None:
-    assert composite_of(kind, unanswered(kind)) == 0
+    assert composite_of(kind, task_metrics(kind, [])) == 0
 
 
 def test_no_cases_are_no_answers() -> None:
     found = {name: value for kind in TaskType for name, value in task_metrics(kind, []).items()}
     assert math.isnan(found["mre"])
-    assert found["dsc"] == found["iou"] == found["auc"] == classification_scores([], np.empty((0, 2)))["auc"] == 0
+    assert found["dsc"] == found["iou"] == found["auc"] == 0

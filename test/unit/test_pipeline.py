@@ -13,7 +13,8 @@ from aurora.images import Image, read_image
 from aurora.images.transform import resize_to
 from aurora.model.checkpoint import Spec
 from aurora.model.config import EncoderConfig, ModelConfig
-from aurora.predict.pipeline import PredictedRow, Stages, answers
+from aurora.predict.pipeline import predictions
+from aurora.predict.predictions import PredictedRow
 from aurora.rows import Row
 from aurora.tasks import Task, TaskType, of_type, registry
 from inference.plan import Plan
@@ -78,40 +79,42 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def answered(rows: list[Row], root: Path, engine: FakeEngine | None = None, batch_size: int = 4) -> list[PredictedRow]:
+def predicted(rows: list[Row], root: Path, engine: FakeEngine | None = None, batch_size: int = 4) -> list[PredictedRow]:
     engine = engine or FakeEngine()
-    return list(
-        answers(engine, Plan(Listed(rows), engine.spec.tasks).jobs(), root, batch_size, Stages(), stop=lambda: False)
-    )
+    jobs = Plan(Listed(rows), engine.spec.tasks).jobs()
+    return list(predictions(engine, jobs, root, batch_size, use=lambda item: item))
 
 
 def mask(item: PredictedRow) -> np.ndarray:
-    assert isinstance(item.answer, np.ndarray)
-    return item.answer
+    assert isinstance(item.prediction, np.ndarray)
+    return item.prediction
 
 
 def plain(found: list[PredictedRow]) -> list[Any]:
     return [
-        (item.row.source, item.answer.tolist() if isinstance(item.answer, np.ndarray) else item.answer.model_dump())
+        (
+            item.row.source,
+            item.prediction.tolist() if isinstance(item.prediction, np.ndarray) else item.prediction.model_dump(),
+        )
         for item in found
     ]
 
 
 def test_every_row_of_every_type_gets_its_own_answer_in_order(root: Path) -> None:
-    found = answered(mixed(3), root)
+    found = predicted(mixed(3), root)
     assert [item.row for item in found] == mixed(3)
     assert [item.fallback for item in found] == [None] * 18
-    assert [type(item.answer).__name__ for item in found[2:6]] == [
-        "ClassificationAnswer", "ClassificationAnswer", "DetectionAnswer", "RegressionAnswer",
+    assert [type(item.prediction).__name__ for item in found[2:6]] == [
+        "ClassificationPrediction", "ClassificationPrediction", "DetectionPrediction", "LandmarksPrediction",
     ]  # fmt: skip
 
 
 def test_each_task_is_answered_by_its_own_channels(root: Path) -> None:
-    (item,) = answered([row("cls3", 1)], root)
+    (item,) = predicted([row("cls3", 1)], root)
     red = FakeEngine()._head(CLASSIFICATION, _frame(root, 1))[0]
-    assert not isinstance(item.answer, np.ndarray)
+    assert not isinstance(item.prediction, np.ndarray)
     expected = np.exp(red[2:5]) / np.exp(red[2:5]).sum()
-    np.testing.assert_allclose(item.answer.model_dump()["predicted_probs"], expected, rtol=1e-6)
+    np.testing.assert_allclose(item.prediction.model_dump()["predicted_probs"], expected, rtol=1e-6)
 
 
 def _frame(root: Path, number: int) -> np.ndarray:
@@ -119,29 +122,29 @@ def _frame(root: Path, number: int) -> np.ndarray:
 
 
 def test_masks_have_the_size_of_their_own_image(root: Path) -> None:
-    found = answered([row("seg4", number, number) for number in range(9)], root)
+    found = predicted([row("seg4", number, number) for number in range(9)], root)
     assert [mask(item).shape for item in found] == [(20 + 9 * number, 90) for number in range(9)]
 
 
 def test_batches_computed_side_by_side_come_out_in_order(root: Path) -> None:
-    assert plain(answered(mixed(9), root, FakeEngine(num_workers=3), batch_size=1)) == plain(answered(mixed(9), root))
+    assert plain(predicted(mixed(9), root, FakeEngine(num_workers=3), batch_size=1)) == plain(predicted(mixed(9), root))
 
 
 def test_an_image_that_several_rows_use_is_encoded_once(root: Path) -> None:
     engine = FakeEngine()
-    answered(mixed(5), root, engine, batch_size=2)
+    predicted(mixed(5), root, engine, batch_size=2)
     assert engine.encoded == [2, 2, 1]
 
 
 @pytest.mark.parametrize("batch_size", [2, 7, 100])
 def test_batches_change_no_answer(root: Path, batch_size: int) -> None:
     rows = [*mixed(9)[::-1], row("new", 3, 99, DETECTION), row("seg2", "absent", 100)]
-    assert plain(answered(rows, root, batch_size=batch_size)) == plain(answered(rows, root, batch_size=1))
+    assert plain(predicted(rows, root, batch_size=batch_size)) == plain(predicted(rows, root, batch_size=1))
 
 
 def test_rows_that_need_no_model_do_not_wake_it(root: Path) -> None:
     engine = FakeEngine()
-    found = answered([row("new", 1, kind=SEGMENTATION), row("seg2", "absent")], root, engine)
+    found = predicted([row("new", 1, kind=SEGMENTATION), row("seg2", "absent")], root, engine)
     assert engine.encoded == []
     assert mask(found[0]).shape == (29, 90)
 
@@ -161,21 +164,21 @@ def test_a_row_that_cannot_be_answered_gets_a_fallback_and_its_neighbours_theirs
     root: Path, bad: Row, reason: str
 ) -> None:
     rows = mixed(2)
-    found = answered([*rows[:5], bad, *rows[5:]], root)
+    found = predicted([*rows[:5], bad, *rows[5:]], root)
     (odd,) = [item for item in found if item.row is bad]
     assert reason in (odd.fallback or "")
-    assert plain([item for item in found if item.row is not bad]) == plain(answered(rows, root))
+    assert plain([item for item in found if item.row is not bad]) == plain(predicted(rows, root))
 
 
 def test_what_spoils_one_row_spoils_no_other_of_the_same_image(root: Path) -> None:
-    found = answered([row(task, "white", number) for number, task in enumerate(TASKS)], root)
+    found = predicted([row(task, "white", number) for number, task in enumerate(TASKS)], root)
     assert [item.row.task_id for item in found if item.fallback] == ["cls2"]
 
 
 def test_a_fallback_for_a_damaged_image_has_the_size_its_header_states(root: Path) -> None:
     whole = (root / "images" / "5.png").read_bytes()
     (root / "images" / "5.png").write_bytes(whole[: len(whole) // 2])
-    (item,) = answered([row("seg2", 5)], root)
+    (item,) = predicted([row("seg2", 5)], root)
     assert item.fallback
     assert mask(item).shape == (65, 90)
 
@@ -183,7 +186,7 @@ def test_a_fallback_for_a_damaged_image_has_the_size_its_header_states(root: Pat
 def test_what_is_odd_about_an_image_or_a_row_is_passed_on(root: Path) -> None:
     cv2.imwrite(str(root / "images" / "deep.png"), np.arange(900, dtype=np.uint16).reshape(30, 30))
     odd = Row("cls3", CLASSIFICATION, 5, "../images/deep.png", None, "a.csv:2", {})
-    (item,) = answered([odd], root)
+    (item,) = predicted([odd], root)
     assert item.fallback is None
     assert ["percentile" in item.warnings[0], "num_classes is 5" in item.warnings[1]] == [True, True]
 
@@ -191,7 +194,7 @@ def test_what_is_odd_about_an_image_or_a_row_is_passed_on(root: Path) -> None:
 def test_after_a_stop_the_batch_in_hand_is_finished_and_soon_no_other_is_begun(root: Path) -> None:
     engine, found = FakeEngine(), list[PredictedRow]()
     jobs = Plan(Listed(mixed(9)), TASKS).jobs()
-    for item in answers(engine, jobs, root, 1, Stages(), stop=lambda: bool(found)):
+    for item in predictions(engine, jobs, root, 1, use=lambda item: item, stop=lambda: bool(found)):
         found.append(item)
     assert found[-1].last
     assert 0 < len(found) < 9 * len(TASKS)
@@ -199,7 +202,7 @@ def test_after_a_stop_the_batch_in_hand_is_finished_and_soon_no_other_is_begun(r
 
 
 def test_the_last_row_of_every_batch_is_marked(root: Path) -> None:
-    found = answered([*mixed(3), row("seg2", "absent", 99)], root, batch_size=2)
+    found = predicted([*mixed(3), row("seg2", "absent", 99)], root, batch_size=2)
     assert [number for number, item in enumerate(found) if item.last] == [11, 18]
 
 
@@ -212,7 +215,7 @@ def test_an_image_that_breaks_its_decoder_costs_only_its_own_answer(
         return read_image(path, folder)
 
     monkeypatch.setattr("aurora.images.reader.read_image", read_or_break)
-    found = answered(mixed(3), root)
+    found = predicted(mixed(3), root)
     broken = {item.row.image_path for item in found if item.fallback}
     assert len(broken) == 1
     assert all("MemoryError: no room" in item.fallback for item in found if item.fallback)

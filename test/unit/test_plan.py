@@ -3,10 +3,9 @@
 import pytest
 from support.listed import Listed
 
-from aurora.predict.answers import DEFAULT_CLASSES
 from aurora.predict.request import Job, Request
 from aurora.rows import Row
-from aurora.tasks import OFFICIAL, Task, TaskType, registry
+from aurora.tasks import OFFICIAL, TYPES, Task, TaskType, registry
 from inference.plan import Plan
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
@@ -65,7 +64,7 @@ def test_blanks_around_a_task_do_not_hide_it(task_id: str) -> None:
 def test_an_unknown_task_is_refused_by_name_and_still_has_a_count(kind: TaskType) -> None:
     found = request("new", kind)
     assert "no task 'new'" in (found.rejection or "")
-    assert found.count == DEFAULT_CLASSES[kind]
+    assert found.count == TYPES[kind].default_count
 
 
 def test_an_official_task_that_the_weights_lack_keeps_its_number() -> None:
@@ -77,7 +76,7 @@ def test_an_official_task_that_the_weights_lack_keeps_its_number() -> None:
 def test_a_task_of_another_type_is_refused_with_both() -> None:
     found = request("cls", REGRESSION)
     assert "as classification, the row asks for Regression" in (found.rejection or "")
-    assert found.count == DEFAULT_CLASSES[REGRESSION]
+    assert found.count == TYPES[REGRESSION].default_count
 
 
 def test_a_job_needs_the_model_if_any_of_its_rows_does() -> None:

@@ -105,7 +105,7 @@ def test_an_unanswered_row_is_left_out_and_counted(truth: Path, out: Path) -> No
     (out / "Segmentation" / "1.png").unlink()
     write_mask(out / "Segmentation" / "0.png", 10)
     task = score(truth, out).tasks[0]
-    assert (task.rows, task.answered) == (2, 1)
+    assert (task.rows, task.predicted) == (2, 1)
     assert task.metrics == pytest.approx({"dsc": 2 / 3, "hd": 10})
     assert score(truth, out).problems == ["seg: 1 of 2 rows have no prediction"]
 
@@ -123,43 +123,66 @@ def test_a_box_and_points_are_compared_in_pixels(truth: Path, out: Path) -> None
     assert metrics["reg"] == pytest.approx({"mre": 1, "mre_score": 1 - 1 / 5})
 
 
+# The published evaluator stops with an error at each of these.
 UNUSABLE = [
     (BOXES, answer("det", 0, bbox_pixels=[2, 3, 10]), "expected 4 numbers as bbox_pixels, found 3"),
     (BOXES, answer("det", 0, bbox_pixels=[2, 3, 10, math.nan]), "list of finite numbers as bbox_pixels"),
     (BOXES, answer("det", 0), "list of finite numbers as bbox_pixels"),
     (POINTS, answer("reg", 0, predicted_points_pixels=[1, 2]), "expected 4 numbers as predicted_points_pixels"),
-    (CLASSES, answer("c2", 0, predicted_class=3, predicted_probs=[0, 0, 1]), "predicted_class in 0..2, found 3"),
-    (CLASSES, answer("c2", 0, predicted_class=2, predicted_probs=[0, 1]), "expected 3 numbers as predicted_probs"),
+    (CLASSES, answer("c2", 0, predicted_class="2", predicted_probs=[0, 0, 1]), "a whole number as predicted_class"),
 ]
 
 
 @pytest.mark.parametrize(("name", "entry", "problem"), UNUSABLE)
-def test_an_unusable_answer_is_a_problem(truth: Path, out: Path, name: str, entry: dict, problem: str) -> None:
+def test_a_prediction_that_the_evaluator_fails_on_is_a_problem(
+    truth: Path, out: Path, name: str, entry: dict, problem: str
+) -> None:
     (out / name).write_text(json.dumps([entry]))
     scores = score(truth, out)
     task = next(task for task in scores.tasks if task.task_id == entry["task_id"])
-    assert (task.answered, task.composite) == (0, 0)
-    assert any(problem in found for found in scores.problems)
+    assert (task.predicted, task.composite) == (0, 0)
+    assert any(problem in named for named in scores.problems)
 
 
-def test_a_mask_of_another_size_is_a_problem(truth: Path, out: Path) -> None:
-    write_mask(out / "Segmentation" / "0.png", 20, shape=(40, 30))
+def test_a_class_that_the_task_does_not_have_is_a_wrong_class(truth: Path, out: Path) -> None:
+    wrong = answer("c2", 0, predicted_class=3, predicted_probs=[0, 0, 1])
+    (out / CLASSES).write_text(json.dumps([*PERFECT[CLASSES][:2], wrong, PERFECT[CLASSES][3]]))
     scores = score(truth, out)
-    assert scores.tasks[0].answered == 1
-    assert "expected a mask 40 wide and 30 high, found (30, 40)" in scores.problems[0]
+    task = next(task for task in scores.tasks if task.task_id == "c2")
+    assert task.predicted == 2
+    assert task.metrics["accuracy"] == 0.5
+    assert task.metrics["f1_macro"] == pytest.approx(1 / 3)  # of the classes 0, 2 and 3
+    assert "expected predicted_class in 0..2, found 3; it counts as wrong" in scores.problems[0]
+
+
+@pytest.mark.parametrize("probs", [None, [0, 1], [0.5, 0.5, 0.5], [0, 0, math.nan], "all"])
+def test_unusable_probabilities_cost_the_task_its_auc(truth: Path, out: Path, probs: Any) -> None:
+    odd = answer("c2", 0, predicted_class=2, predicted_probs=probs)
+    (out / CLASSES).write_text(json.dumps([*PERFECT[CLASSES][:2], odd, PERFECT[CLASSES][3]]))
+    scores = score(truth, out)
+    task = next(task for task in scores.tasks if task.task_id == "c2")
+    assert (task.predicted, task.metrics["auc"], task.metrics["accuracy"]) == (2, 0, 1)
+    assert "the AUC of the task is 0" in scores.problems[0]
+
+
+def test_a_mask_of_another_size_is_resized_and_named(truth: Path, out: Path) -> None:
+    write_mask(out / "Segmentation" / "0.png", 10, shape=(15, 20))
+    scores = score(truth, out)
+    assert (scores.tasks[0].predicted, scores.tasks[0].metrics["dsc"]) == (2, 1)
+    assert "expected a mask of 40x30 pixels, found 20x15; it is resized" in scores.problems[0]
 
 
 def test_a_mask_of_other_values_is_scored_and_named(truth: Path, out: Path) -> None:
     write_mask(out / "Segmentation" / "0.png", 20, value=255)
     scores = score(truth, out)
-    assert (scores.tasks[0].answered, scores.tasks[0].metrics["dsc"]) == (2, 0.5)
-    assert "holds the class 255, expected < 2" in scores.problems[0]
+    assert (scores.tasks[0].predicted, scores.tasks[0].metrics["dsc"]) == (2, 0.5)
+    assert "has the class 255, expected < 2" in scores.problems[0]
 
 
 def test_an_unreadable_mask_is_a_problem(truth: Path, out: Path) -> None:
     (out / "Segmentation" / "0.png").write_text("<html>")
     scores = score(truth, out)
-    assert (scores.tasks[0].answered, len(scores.problems)) == (1, 1)
+    assert (scores.tasks[0].predicted, len(scores.problems)) == (1, 1)
 
 
 @pytest.mark.parametrize("text", ["[{", "\xff", "{}", "[" * 100_000])
@@ -217,7 +240,7 @@ def test_the_text_shows_the_true_numbers_beside_the_composite(truth: Path, out: 
     assert lines[1].split() == ["seg", "segmentation", "2/2", "1.000", "DSC", "1.000", "HD", "0.0"]
     assert lines[5].split() == ["reg", "Regression", "0/1", "0.000", "MRE", "-"]
     assert lines[-5].split() == ["composite", "0.750"]
-    assert {line.index(cell) for line, cell in zip(lines[1:3], ("2/2", "2/2"), strict=True)} == {lines[0].index("answ")}
+    assert {line.index(cell) for line, cell in zip(lines[1:3], ("2/2", "2/2"), strict=True)} == {lines[0].index("pred")}
     assert lines[-2:] == [f"{POINTS} is missing: every Regression task scores 0", "reg: 1 of 1 rows have no prediction"]
 
 

@@ -1,7 +1,8 @@
 """What a report counts of a run's answers."""
 
-import json
+import numpy as np
 
+from aurora.kinds import Facts, segmentation
 from aurora.rows import Row
 from aurora.tasks import TaskType
 from inference.output.journal import Outcome
@@ -20,21 +21,23 @@ def tallied(kind: TaskType, *outcomes: Outcome) -> TaskRecord:
 
 
 def test_classes_and_confidence_are_counted() -> None:
-    said = [Outcome(json.dumps({"predicted_class": label}), confidence=sure) for label, sure in ((1, 1.0), (1, 0.42))]
-    record = tallied(CLASSIFICATION, *said)
+    outcomes = [Outcome(facts=Facts([(1, None)]), confidence=confidence) for confidence in (1.0, 0.42)]
+    record = tallied(CLASSIFICATION, *outcomes)
     assert record.classes == [ClassCount(label=1, rows=2)]
     assert (record.confidence[8], record.confidence[-1], sum(record.confidence)) == (1, 1, 2)
 
 
 def test_regions_are_counted_with_their_shares() -> None:
-    record = tallied(SEGMENTATION, Outcome(mask="1", shares=(0.5, 0.5)), Outcome(mask="2", shares=(0.9, 0.0, 0.1)))
+    masks = np.zeros((10, 10), np.uint8), np.zeros((10, 10), np.uint8)
+    masks[0][:5], masks[1][0] = 1, 2
+    record = tallied(SEGMENTATION, *(Outcome(mask="1", facts=segmentation.facts(mask)) for mask in masks))
     assert [(found.label, found.rows) for found in record.classes] == [(0, 2), (1, 1), (2, 1)]
     assert [found.share for found in record.classes] == [0.7, 0.5, 0.1]
     assert (record.areas[2], record.areas[10], len(record.areas)) == (1, 1, BINS)
 
 
 def test_boxes_are_counted_where_their_centres_are() -> None:
-    record = tallied(DETECTION, Outcome(json.dumps({"bbox_normalized": [0.5, 0.0, 1.0, 0.25]})))
+    record = tallied(DETECTION, Outcome(facts=Facts(area=0.125, positions=[(0.75, 0.125)])))
     (grid,) = record.places
     assert grid[GRID // 8][3 * GRID // 4] == 1
     assert sum(map(sum, grid)) == 1
@@ -42,12 +45,12 @@ def test_boxes_are_counted_where_their_centres_are() -> None:
 
 
 def test_landmarks_are_counted_each_on_its_own() -> None:
-    record = tallied(REGRESSION, *[Outcome(json.dumps({"predicted_points_normalized": [0, 0, 1, 1]}))] * 3)
+    record = tallied(REGRESSION, *[Outcome(facts=Facts(positions=[(0.0, 0.0), (1.0, 1.0)]))] * 3)
     assert (record.places[0][0][0], record.places[1][-1][-1], len(record.places)) == (3, 3, 2)
 
 
 def test_neutral_answers_are_counted_and_left_out_of_the_rest() -> None:
-    record = tallied(CLASSIFICATION, Outcome('{"predicted_class": 0}', fallback="no image"))
+    record = tallied(CLASSIFICATION, Outcome(facts=Facts([(0, None)]), fallback="no image"))
     assert (record.rows, record.fallbacks, record.classes, record.confidence) == (1, 1, [], [])
 
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from aurora.errors import OutputError
-from aurora.predict.answers import JSON_FILES, Prediction, encode_mask, fallback
+from aurora.kinds import KINDS, Prediction, prediction_files
+from aurora.kinds.segmentation import encode
 from aurora.rows import Row
 from aurora.tasks import TaskType
 from inference.output.folder import OutputFolder
@@ -21,11 +22,11 @@ from inference.output.writer import PredictionWriter, read_back
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
 MASK = np.arange(200, dtype=np.uint8).reshape(10, 20)
-BOX = fallback(Row("task", DETECTION, 1, "../i.png", None, "a.csv:2", {}), DETECTION, 1, (9, 9))
+BOX = KINDS[DETECTION].fallback(Row("task", DETECTION, 1, "../i.png", None, "a.csv:2", {}), 1, (9, 9))
 
 
 def put(writer: PredictionWriter, row: Row, answer: Prediction) -> Outcome:
-    return writer.write(row, answer, encode_mask(answer))
+    return writer.write(row, answer, encode(answer) if isinstance(answer, np.ndarray) else b"")
 
 
 def row(kind: TaskType, mask_path: str | None = None, number: int = 2) -> Row:
@@ -45,7 +46,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def lists(root: Path) -> dict[TaskType, list[dict]]:
-    return {kind: json.loads((root / name).read_bytes()) for kind, name in JSON_FILES.items()}
+    return {kind: json.loads((root / name).read_bytes()) for kind, name in prediction_files().items()}
 
 
 def write_all(writer: PredictionWriter, pairs: list[tuple[Row, Any]]) -> None:
@@ -81,14 +82,14 @@ def test_masks_keep_their_pixels_and_their_place(tmp_path: Path, writer: Predict
     np.testing.assert_array_equal(found, MASK)
 
 
-@pytest.mark.parametrize("kind", JSON_FILES)
+@pytest.mark.parametrize("kind", prediction_files())
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_lists_are_valid_json_in_the_order_written(
     tmp_path: Path, writer: PredictionWriter, kind: TaskType, count: int
 ) -> None:
     with writer:
         for number in range(count):
-            put(writer, row(kind, number=number), fallback(row(kind, number=number), kind, 2, (9, 9)))
+            put(writer, row(kind, number=number), KINDS[kind].fallback(row(kind, number=number), 2, (9, 9)))
     found = lists(tmp_path)
     assert [entry["image_path"] for entry in found.pop(kind)] == [f"../i/ü {number}.png" for number in range(count)]
     assert list(found.values()) == [[], []]
@@ -97,8 +98,8 @@ def test_lists_are_valid_json_in_the_order_written(
 def test_a_finished_run_leaves_only_the_answers(tmp_path: Path, writer: PredictionWriter) -> None:
     with writer:
         put(writer, masked("../S/1.png"), MASK)
-        assert not names(tmp_path) & set(JSON_FILES.values())
-    assert names(tmp_path) == {"S/1.png", *JSON_FILES.values()}
+        assert not names(tmp_path) & set(prediction_files().values())
+    assert names(tmp_path) == {"S/1.png", *prediction_files().values()}
 
 
 def test_after_an_error_there_are_no_lists_and_no_parts(tmp_path: Path, writer: PredictionWriter) -> None:
@@ -108,10 +109,10 @@ def test_after_an_error_there_are_no_lists_and_no_parts(tmp_path: Path, writer: 
 
 
 def test_an_error_leaves_an_earlier_runs_lists_alone(tmp_path: Path, writer: PredictionWriter) -> None:
-    (tmp_path / JSON_FILES[DETECTION]).write_text("[1]")
+    (tmp_path / prediction_files()[DETECTION]).write_text("[1]")
     with pytest.raises(KeyError), writer:
         raise KeyError
-    assert (tmp_path / JSON_FILES[DETECTION]).read_text() == "[1]"
+    assert (tmp_path / prediction_files()[DETECTION]).read_text() == "[1]"
 
 
 def test_a_folder_in_a_lists_place_is_noticed_at_once(tmp_path: Path, writer: PredictionWriter) -> None:
@@ -152,10 +153,10 @@ def test_a_mask_is_a_png_whatever_its_name(tmp_path: Path, writer: PredictionWri
 def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: PredictionWriter, path: str) -> None:
     with writer:
         refused = put(writer, masked(path), MASK)
-        put(writer, row(CLASSIFICATION), fallback(row(CLASSIFICATION), CLASSIFICATION, 2, (9, 9)))
+        put(writer, row(CLASSIFICATION), KINDS[CLASSIFICATION].fallback(row(CLASSIFICATION), 2, (9, 9)))
     assert "kept for other answers" in (refused.unwritten or "")
     assert [len(entries) for entries in lists(tmp_path).values()] == [1, 0, 0]
-    assert names(tmp_path) == set(JSON_FILES.values())
+    assert names(tmp_path) == set(prediction_files().values())
 
 
 @pytest.mark.parametrize(
@@ -164,13 +165,13 @@ def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: P
 def test_a_mask_without_a_safe_place_is_refused(tmp_path: Path, writer: PredictionWriter, path: str | None) -> None:
     with writer:
         assert "mask_path" in (put(writer, masked(path), MASK).unwritten or "")
-    assert names(tmp_path) == set(JSON_FILES.values())
+    assert names(tmp_path) == set(prediction_files().values())
 
 
 @pytest.mark.parametrize("kind", TaskType)
 def test_what_was_written_is_read_back(writer: PredictionWriter, kind: TaskType) -> None:
     case = row(kind, "../S/1.jpg")
-    answer = MASK if kind is SEGMENTATION else fallback(case, kind, 2, (9, 9))
+    answer = MASK if kind is SEGMENTATION else KINDS[kind].fallback(case, 2, (9, 9))
     with writer:
         outcome = put(writer, case, answer)
     found = read_back(writer.folder.root, case, outcome)
@@ -180,12 +181,12 @@ def test_what_was_written_is_read_back(writer: PredictionWriter, kind: TaskType)
 def test_what_is_taken_over_stands_in_the_lists_and_keeps_its_mask(tmp_path: Path, writer: PredictionWriter) -> None:
     with writer:
         outcomes = [put(writer, row(DETECTION), BOX), put(writer, masked("../S/1.png"), MASK)]
-    before = (tmp_path / JSON_FILES[DETECTION]).read_bytes()
+    before = (tmp_path / prediction_files()[DETECTION]).read_bytes()
     with PredictionWriter(OutputFolder(tmp_path)) as again:
         for case, outcome in zip([row(DETECTION), masked("../S/1.png")], outcomes, strict=True):
             again.take_over(case.type, outcome)
         put(again, masked("../S/1.png", 3), MASK + 1)
-    assert (tmp_path / JSON_FILES[DETECTION]).read_bytes() == before
+    assert (tmp_path / prediction_files()[DETECTION]).read_bytes() == before
     np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
 
 
@@ -206,7 +207,7 @@ def test_a_full_disk_ends_the_run_and_keeps_whole_masks_only(small_disk: Path) -
 
 def test_a_disk_filled_by_records_leaves_no_half_list(small_disk: Path) -> None:
     writer = PredictionWriter(OutputFolder(small_disk))
-    neutral = fallback(row(REGRESSION), REGRESSION, 40, (9, 9))
+    neutral = KINDS[REGRESSION].fallback(row(REGRESSION), 40, (9, 9))
     with pytest.raises(OutputError, match="No space left"):
         write_all(writer, [(row(REGRESSION), neutral)] * 99)
     assert names(small_disk) == set()

@@ -133,9 +133,8 @@ def _problems(task: Task, outcomes: Sequence[Outcome], tasks: Registry) -> Itera
 
 
 def _statistics(task: Task, outcomes: Sequence[Outcome], resamples: int) -> Statistics:
-    compared = [(outcome.case.row.source, outcome.metrics) for outcome in outcomes if outcome.metrics]
-    sources, metrics = [source for source, _ in compared], [values for _, values in compared]
-    return task_statistics(task.type, task.id, sources, metrics, resamples)
+    compared = [(outcome.case.row, outcome.metrics) for outcome in outcomes if outcome.metrics]
+    return task_statistics(task.type, task.id, [row for row, _ in compared], [case for _, case in compared], resamples)
 
 
 def _task_report(task: Task, outcomes: Sequence[Outcome], statistics: Statistics) -> TaskReport:

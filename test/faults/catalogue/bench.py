@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from aurora.predict.answers import JSON_FILES
+from aurora.kinds import prediction_files
 from inference.__main__ import entrypoint
 from inference.output.folder import _user
 
@@ -135,10 +135,12 @@ class Bench:
         """How many rows are answered in `out`; each answer file is read, and must be whole."""
         entries = [
             entry
-            for name in JSON_FILES.values()
+            for name in prediction_files().values()
             for entry in json.loads((self.out / name).read_bytes(), parse_constant=_refuse)
         ]
-        masks = [path for path in self.out.rglob("*") if path.is_file() and path.name not in JSON_FILES.values()]
+        masks = [
+            path for path in self.out.rglob("*") if path.is_file() and path.name not in prediction_files().values()
+        ]
         for path in masks:
             assert path.read_bytes().startswith(b"\x89PNG"), path
             assert path.read_bytes().endswith(b"IEND\xaeB`\x82"), path

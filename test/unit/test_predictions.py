@@ -1,4 +1,4 @@
-"""Every answer has the challenge's form, whatever the model says."""
+"""Every prediction has the challenge's form, whatever the model says."""
 
 import json
 
@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import BaseModel
 
-from aurora.predict.answers import (
-    JSON_FILES,
-    UNKNOWN_SIZE,
-    ClassificationPrediction,
-    DetectionPrediction,
-    LandmarksPrediction,
-    answer,
-    fallback,
-)
+from aurora.images.reader import ModelInput
+from aurora.kinds import KINDS, Prediction, prediction_files
+from aurora.kinds.classification import ClassificationPrediction
+from aurora.kinds.detection import DetectionPrediction
+from aurora.kinds.landmarks import LandmarksPrediction
+from aurora.predict.predictions import UNKNOWN_SIZE, PredictedRow, RawRow, fallback_size, predict_row
+from aurora.predict.request import Request
 from aurora.rows import Row
 from aurora.tasks import TaskType
 
@@ -35,18 +33,30 @@ def row(kind: TaskType, task_id: str = "task") -> Row:
     return Row(task_id, kind, 2, "../images/ü, 1 .png", "../masks/1.png", "a.csv:2", {})
 
 
-def answered(kind: TaskType, count: int, raw: np.ndarray | None = None) -> dict:
+def predict(row: Row, kind: TaskType, count: int, raw: np.ndarray, size: tuple[int, int]) -> Prediction:
+    return KINDS[kind].predict(row, count, raw, size)
+
+
+def fallback(row: Row, kind: TaskType, count: int, size: tuple[int, int] | None) -> Prediction:
+    return KINDS[kind].fallback(row, count, fallback_size(size))
+
+
+def predicted_row(row: Row, raw: np.ndarray) -> PredictedRow:
+    return predict_row(RawRow(Request(row, 2), ModelInput(None, SIZE), raw, None, last=True))
+
+
+def predicted(kind: TaskType, count: int, raw: np.ndarray | None = None) -> dict:
     """The record of an answer as it will stand in the JSON file."""
-    found = answer(row(kind), kind, count, RAW[kind] if raw is None else raw, SIZE)
+    found = predict(row(kind), kind, count, RAW[kind] if raw is None else raw, SIZE)
     assert not isinstance(found, np.ndarray)
     return json.loads(found.model_dump_json())
 
 
-@pytest.mark.parametrize("kind", JSON_FILES)
+@pytest.mark.parametrize("kind", prediction_files())
 @pytest.mark.parametrize("task_id", [" padded\t", 'qu"ote\\', "日本,", "", "\u2028"])
 def test_records_echo_path_and_task_byte_for_byte(kind: TaskType, task_id: str) -> None:
     for found in (
-        answer(row(kind, task_id), kind, 2, RAW[kind], SIZE),
+        predict(row(kind, task_id), kind, 2, RAW[kind], SIZE),
         fallback(row(kind, task_id), kind, 2, SIZE),
     ):
         assert not isinstance(found, np.ndarray)
@@ -56,11 +66,14 @@ def test_records_echo_path_and_task_byte_for_byte(kind: TaskType, task_id: str) 
 
 @pytest.mark.parametrize("kind", TaskType)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_output_that_is_not_finite_is_refused(kind: TaskType, value: float) -> None:
+def test_an_output_that_is_not_finite_becomes_a_fallback(kind: TaskType, value: float) -> None:
     raw = RAW[kind].copy()
+    assert predicted_row(row(kind), raw).fallback is None
     raw.flat[-1] = value
-    with pytest.raises(ValueError, match="not finite"):
-        answer(row(kind), kind, 3, raw, SIZE)
+    found = predicted_row(row(kind), raw)
+    assert (found.fallback, found.confidence) == ("the model's output is not finite", None)
+    expected = fallback(row(kind), kind, 2, SIZE)
+    assert np.array_equal(np.array(found.prediction), np.array(expected))
 
 
 @pytest.mark.parametrize("record", [ClassificationPrediction, DetectionPrediction, LandmarksPrediction])
@@ -71,7 +84,7 @@ def test_no_record_holds_nan(record: type[BaseModel]) -> None:
 
 
 def test_a_mask_has_the_images_size_and_the_heads_classes() -> None:
-    mask = answer(row(SEGMENTATION), SEGMENTATION, 3, RAW[SEGMENTATION], SIZE)
+    mask = predict(row(SEGMENTATION), SEGMENTATION, 3, RAW[SEGMENTATION], SIZE)
     assert isinstance(mask, np.ndarray)
     assert mask.shape == SIZE
     assert set(np.unique(mask)) == {0, 1, 2}
@@ -79,14 +92,14 @@ def test_a_mask_has_the_images_size_and_the_heads_classes() -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_mask_holds_no_class_beyond_the_number_asked_for(count: int) -> None:
-    mask = answer(row(SEGMENTATION), SEGMENTATION, count, RAW[SEGMENTATION], SIZE)
+    mask = predict(row(SEGMENTATION), SEGMENTATION, count, RAW[SEGMENTATION], SIZE)
     assert isinstance(mask, np.ndarray)
     assert mask.max() == count - 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_probabilities_have_the_number_asked_for_and_sum_to_1(count: int) -> None:
-    record = answered(CLASSIFICATION, count)
+    record = predicted(CLASSIFICATION, count)
     assert len(record["predicted_probs"]) == count
     assert sum(record["predicted_probs"]) == pytest.approx(1)
     assert record["predicted_class"] == min(count, 3) - 1
@@ -94,20 +107,20 @@ def test_probabilities_have_the_number_asked_for_and_sum_to_1(count: int) -> Non
 
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_points_have_the_number_asked_for(count: int) -> None:
-    record = answered(REGRESSION, count)
+    record = predicted(REGRESSION, count)
     assert len(record["predicted_points_pixels"]) == len(record["predicted_points_normalized"]) == 2 * count
     assert record["predicted_points_pixels"][:2] == pytest.approx([40 / 8 - 0.5, 20 / 8 - 0.5])
     assert record["predicted_points_pixels"][6:] == pytest.approx([40 / 2 - 0.5, 20 / 2 - 0.5] * max(0, count - 3))
 
 
 def test_normalised_values_are_pixels_divided_by_width_and_height() -> None:
-    box = answered(DETECTION, 1)
+    box = predicted(DETECTION, 1)
     np.testing.assert_allclose(np.multiply(box["bbox_normalized"], [40, 20, 40, 20]), box["bbox_pixels"])
 
 
 def test_a_box_turned_inside_out_is_ordered() -> None:
     raw = np.full((5, 1, 1), -0.2, np.float32)
-    x1, y1, x2, y2 = answered(DETECTION, 1, raw)["bbox_pixels"]
+    x1, y1, x2, y2 = predicted(DETECTION, 1, raw)["bbox_pixels"]
     assert (x1, y1, x2, y2) == pytest.approx((0.3 * 40 - 0.5, 0.3 * 20 - 0.5, 0.7 * 40 - 0.5, 0.7 * 20 - 0.5))
 
 
@@ -117,7 +130,7 @@ def test_a_box_turned_inside_out_is_ordered() -> None:
     st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
 )
 def test_any_box_lies_ordered_in_the_image(raw: np.ndarray, size: tuple[int, int]) -> None:
-    found = answer(row(DETECTION), DETECTION, 1, raw, size)
+    found = predict(row(DETECTION), DETECTION, 1, raw, size)
     assert isinstance(found, DetectionPrediction)
     x1, y1, x2, y2 = found.bbox_pixels
     assert 0 <= x1 <= x2 <= size[1]
@@ -144,6 +157,6 @@ def test_a_mask_of_unknown_or_impossible_size_gets_a_plain_one(size: tuple[int, 
     assert mask.shape == UNKNOWN_SIZE
 
 
-@pytest.mark.parametrize("kind", JSON_FILES)
+@pytest.mark.parametrize("kind", prediction_files())
 def test_an_unknown_size_leaves_no_record_out(kind: TaskType) -> None:
     assert fallback(row(kind), kind, 2, None)
