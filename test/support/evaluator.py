@@ -1,7 +1,7 @@
 """The arithmetic of the challenge's published evaluator, written again from its description.
 
-It shares no line with `aurora.scoring`: plain loops over rows, scikit-learn and SimpleITK on whole masks. Predictions of
-the wrong size are resized, a class that doesn't exist is another class, and an AUC that scikit-learn refuses is 0.
+It shares no line with `aurora.scoring`: plain loops over rows, scikit-learn and SimpleITK on whole masks. Predictions
+of the wrong size are resized, a class that doesn't exist is another class, and an AUC that scikit-learn refuses is 0.
 """
 
 import csv
