@@ -195,7 +195,7 @@ def test_a_single_case_has_an_interval_of_no_width(random_weights: Path, tmp_pat
     assert found.interval.low == found.interval.high == pytest.approx(found.composite)
 
 
-def test_a_fallback_for_an_image_of_unknown_size_is_resized_and_scores_zero(random_weights: Path, tmp_path: Path) -> None:
+def test_a_fallback_of_another_size_is_resized_and_scores_zero(random_weights: Path, tmp_path: Path) -> None:
     generate(tmp_path, cases=1, seed=0, tasks=["fetal_head"], size_scale=0.3)
     image_of(tmp_path, "fetal_head", 0).write_bytes(b"no image")
     found = report(random_weights, tmp_path, resamples=5)
