@@ -11,7 +11,7 @@ from aurora.engine.base import CPU_BATCH, GPU_BATCH
 from aurora.errors import DeviceError, WeightsError
 from aurora.model.checkpoint import ONNX_VERSION, spec_from_metadata
 from aurora.runtime.files import verify
-from aurora.runtime.hardware import nvidia_driver, processors
+from aurora.runtime.hardware import nvidia_driver, parse_device, processors
 from aurora.tasks import TaskType, of_type
 
 _FATAL_ONLY = 4
@@ -94,5 +94,5 @@ def _providers(device: str, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
         raise DeviceError(
             f"device {device!r} was asked for, but this onnxruntime has no {lacks}; install onnxruntime-gpu"
         )
-    index = device.partition(":")[2] or "0"
-    return [*((name, {"device_id": index}) for name in wanted), (_CPU, {})]
+    _, index = parse_device(device)
+    return [*((name, {"device_id": str(index)}) for name in wanted), (_CPU, {})]
