@@ -36,7 +36,7 @@ def test_rows_are_taken_in_any_order(tmp_path: Path) -> None:
     rows = listed(tmp_path)
     order = [80, 3, 45, 3, 0, 89]
     masks = ["../c20.png", "../a3.png", "../b15.png", "../a3.png", "../a0.png", "../c29.png"]
-    assert [row.mask_path for row in rows.take(order)] == masks
+    assert [row.mask_path for row in rows.read(order)] == masks
     with pytest.raises(IndexError):
         rows[90]
 

@@ -52,7 +52,7 @@ def load_cases(roots: Iterable[Path], left_right: Collection[str] = ()) -> list[
     A task's number of classes is the official one's, or else the largest its rows name. The tasks in `left_right` know
     left from right, besides those that do in any case.
     """
-    found = [(root, row) for root in roots for row in read_rows(root).rows]
+    found = [(root, row) for root in roots for row in read_rows(root, labelled=True).rows]
     classes: dict[str, int] = {}
     kinds: dict[str, TaskType] = {}
     for _, row in found:
