@@ -57,6 +57,22 @@ def test_one_flipped_bit_is_noticed(saved: Path) -> None:
         checkpoint.load(saved)
 
 
+def test_the_header_is_read_without_the_library(saved: Path) -> None:
+    header, start = checkpoint.read_header(saved)
+    name = "encoder.patch_embed.proj.bias"
+    first, last = header[name]["data_offsets"]
+    values = np.frombuffer(saved.read_bytes()[start + first : start + last], np.float32)
+    assert np.array_equal(values, load_file(saved)[name].numpy())
+    assert header["__metadata__"] == checkpoint.read_metadata(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10", b"\xff" * 20, b"\2" + bytes(7) + b"[]", b"\2" + bytes(7) + b"??"])
+def test_what_has_no_header_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        checkpoint.read_header(tmp_path / "w.safetensors")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x10", pickle.dumps({"weights": [1.0]})])
 def test_what_is_not_safetensors_is_refused_unopened(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"
