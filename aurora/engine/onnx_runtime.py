@@ -1,6 +1,6 @@
 """Run the model with ONNX Runtime; needs no PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ class OnnxEngine:
     def __init__(self, path: Path, device: str, *, tensorrt: bool = False) -> None:
         self.checksum = verify(path)
         self.path = path
-        providers = _providers(device, tensorrt)
+        available = ort.get_available_providers()
+        providers = choose_providers(device, tensorrt=tensorrt, available=available, driver=nvidia_driver())
         requested = providers[0][0]
         if requested != _CPU:
             ort.preload_dlls()  # finds the CUDA libraries that pip installed
@@ -85,14 +86,26 @@ class OnnxEngine:
         return None if self.provider == _CPU else OnnxEngine(self.path, "cpu")
 
 
-def _providers(device: str, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
-    """Return the provider for a device, and those for the operations it doesn't support, with their options."""
+def choose_providers(
+    device: str, *, tensorrt: bool, available: Sequence[str], driver: bool
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return ONNX Runtime's provider for a device, and those for operations it doesn't support, with their options.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        tensorrt: whether TensorRT was requested.
+        available: the providers of this onnxruntime.
+        driver: whether there is an NVIDIA driver.
+
+    Raises:
+        DeviceError: the device needs a provider that isn't available.
+    """
     if tensorrt and device == "cpu":
         raise DeviceError("TensorRT needs a GPU, and the device asked for is cpu; use --engine onnx")
-    if device == "cpu" or (device == "auto" and not tensorrt and not nvidia_driver()):
+    if device == "cpu" or (device == "auto" and not tensorrt and not driver):
         return [(_CPU, {})]
     names = [_TENSORRT, _CUDA] if tensorrt else [_CUDA]
-    if missing := [name for name in names if name not in ort.get_available_providers()]:
+    if missing := [name for name in names if name not in available]:
         if device == "auto" and not tensorrt:
             return [(_CPU, {})]
         provider = missing[0].removesuffix(_SUFFIX)
