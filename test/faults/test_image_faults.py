@@ -1,4 +1,4 @@
-"""Image files that are damaged, dangerous or of another kind."""
+"""Image files that are damaged, dangerous or of another format."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""CSV files and rows as they come from other people."""
+"""CSV files and rows with the faults of real data."""
 
 import os
 from pathlib import Path

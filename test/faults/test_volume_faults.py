@@ -37,7 +37,7 @@ def test_a_volume_in_time_and_one_of_floats(tmp_path: Path) -> None:
 
 
 def dicom(path: Path, photometric: bytes = b"MONOCHROME2 ", window: tuple[int, int] | None = None) -> Path:
-    """A 12-bit DICOM file of the ramp; SimpleITK doesn't write these tags, so they are put in as bytes."""
+    """Write a 12-bit DICOM file of the ramp; SimpleITK doesn't write these tags, so they are inserted as bytes."""
     sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint16)[None]), str(path))
     data = path.read_bytes().replace(b"MONOCHROME2 ", photometric)
     for tag, value in ((b"\x28\0\x01\x01", 12), (b"\x28\0\x02\x01", 11)):

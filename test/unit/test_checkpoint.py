@@ -1,4 +1,4 @@
-"""A checkpoint describes itself, comes back as it was, and is refused when it isn't whole."""
+"""A checkpoint describes itself, loads as it was saved, and is refused when it is damaged."""
 
 import pickle
 from dataclasses import replace
@@ -119,7 +119,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "stem_width"), [((64, 64), 0), ((64, 96), 8)])
-def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int], stem_width: int) -> None:
+def test_export_gives_the_same_outputs(tmp_path: Path, size: tuple[int, int], stem_width: int) -> None:
     from aurora.engine.onnx_runtime import OnnxEngine
     from aurora.engine.pytorch import TorchEngine
     from training.export import export
@@ -141,7 +141,7 @@ def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int], st
             np.testing.assert_allclose(found[kind], expected[kind], atol=1e-4)
 
 
-def test_a_place_where_no_file_can_be_is_said(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="name another place with --out"):
         checkpoint.save(tmp_path / "file" / "w.safetensors", Aurora(CONFIG, OFFICIAL), {})
