@@ -1,11 +1,11 @@
-"""Errors a user can cause, each with the exit code the command line ends with.
+"""Errors a user can fix, each with the exit code of the command line.
 
 A message is one plain sentence: what was expected, what was found, what to do.
 """
 
 
 class AuroraError(Exception):
-    """Base of every error that is the user's to mend; `exit_code` is what the process ends with."""
+    """Base class of errors the user can fix; the process exits with `exit_code`."""
 
     exit_code = 6
 
@@ -23,37 +23,40 @@ class InputError(AuroraError):
 
 
 class WeightsError(AuroraError):
-    """The checkpoint is missing, damaged or of another model."""
+    """The checkpoint is missing, damaged or doesn't fit the model."""
 
     exit_code = 4
 
 
 class OutputError(AuroraError):
-    """The answers can't be written."""
+    """The output can't be written."""
 
     exit_code = 5
 
 
 class DeviceError(AuroraError):
-    """The device that was asked for is absent, or it failed."""
+    """The requested device is absent or failed."""
 
     exit_code = 6
 
 
 class ImageError(AuroraError):
-    """One image can't be used; the row gets a fallback answer and the run goes on.
+    """An image can't be used; its rows get a fallback and the run continues.
 
-    `reason` says why without naming the `place` (the file, or the row), so that equal reasons can be counted.
+    Args:
+        reason: what is wrong, without naming the source, so that equal reasons can be counted.
+        source: the file or row, for the message.
+        size: height and width in pixels, if they are known although the pixels are not.
     """
 
     exit_code = 3
 
-    def __init__(self, reason: str, place: object) -> None:
-        super().__init__(f"{place}: {reason}")
-        self.reason = reason
+    def __init__(self, reason: str, source: object, size: tuple[int, int] | None = None) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.reason, self.size = reason, size
 
 
 class Stopped(AuroraError):
-    """A signal ended the run; what it had done is kept."""
+    """A signal ended the run; its finished work is kept."""
 
     exit_code = 143

@@ -190,6 +190,6 @@ def selftest(context: click.Context, weights: Path | None, engine: Any, device: 
 
 
 def _check_device(name: str) -> None:
-    kind, colon, index = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and index.isdigit())):
-        raise click.UsageError(f"--device must be auto, cpu, cuda or cuda:N, found {name!r}")
+    from aurora.runtime.hardware import parse_device
+
+    parse_device(name)

@@ -96,7 +96,7 @@ class Plan:
     def jobs(self, start: int = 0) -> Iterator[Job]:
         """The jobs from number `start` on; raises `InputError` if a CSV file was changed meanwhile."""
         bounds = np.concatenate([[0], self.ends])[min(start, len(self)) :].tolist()
-        rows = self.rows.take(map(int, self.order[bounds[0] :]))
+        rows = self.rows.read(map(int, self.order[bounds[0] :]))
         for begin, end in pairwise(bounds):
             yield Job([request_of(row, self.tasks) for row in islice(rows, end - begin)])
 

@@ -1,6 +1,6 @@
-"""A checkpoint as a loaded model, in ONNX Runtime or in PyTorch: images in, raw answers out."""
+"""Run a checkpoint with ONNX Runtime or PyTorch: from images to raw outputs."""
 
 import os
 
-# Read when onnxruntime is first imported; a container on a closed machine reports to nobody.
+# Read when onnxruntime is first imported; AURORA never contacts a server.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,4 +1,4 @@
-"""The engine protocol: a loaded model that turns a batch of images into raw outputs."""
+"""The engine protocol, a loaded model that turns batches of images into raw outputs, and default batch sizes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,32 +11,33 @@ from aurora.tasks import TaskType
 
 EngineName = Literal["torch", "onnx", "tensorrt"]
 
-# On two CPU cores 8 images at once are as fast as any number, and 16 take half as much memory again; a GPU has more
-# processors to fill.
+#: Default batch sizes. On two CPU cores, 8 images are as fast as any number, and 16 take half as much memory again; a
+#: GPU needs more images to be busy.
 CPU_BATCH, GPU_BATCH = 8, 32
 
 
 class Engine(Protocol):
     """A loaded model."""
 
-    #: The file it was loaded from.
+    #: The file it was loaded from; `Path()` for a model in memory.
     path: Path
-    #: What the run says of it, such as "ONNX Runtime 1.31.1 on CPU".
+    #: A name for the log, such as "ONNX Runtime 1.31.1 on CPU".
     name: str
+    #: The checkpoint's description.
     spec: Spec
-    #: The SHA-256 of its files.
+    #: The SHA-256 of its files, see `aurora.runtime.files.verify`; empty for a model in memory.
     checksum: str
-    #: How many images at once are best unless the user knows better.
+    #: The default batch size.
     batch_size: int
-    #: How many threads should give it batches.
+    #: How many threads may call `run` at once.
     num_workers: int
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
-        """The raw answers of a batch of mixed tasks.
+        """Compute the raw outputs of a batch of mixed tasks.
 
         Args:
-            images: (B, H, W, 3) 8-bit RGB in the model's frame.
-            rows: the image of every row, (R,) int64, R > 0, for each type wanted; other heads compute nothing.
+            images: (B, H, W, 3) 8-bit RGB at the model's input size.
+            rows: for each task type to compute, the image index of every row: (R,) int64, R > 0.
 
         Returns:
             (R, channels, ...) float32 for each type in `rows`.
@@ -44,5 +45,5 @@ class Engine(Protocol):
         ...
 
     def cpu_fallback(self) -> "Engine | None":
-        """The same weights on the CPU; None if that is where they are."""
+        """Return an engine with the same weights on the CPU; None if there is no other one."""
         ...

@@ -1,6 +1,6 @@
-"""Answers with ONNX Runtime; needs no PyTorch."""
+"""Run the model with ONNX Runtime; needs no PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from aurora.engine.base import CPU_BATCH, GPU_BATCH
 from aurora.errors import DeviceError, WeightsError
 from aurora.model.checkpoint import ONNX_VERSION, spec_from_metadata
 from aurora.runtime.files import verify
-from aurora.runtime.hardware import nvidia_driver, processors
+from aurora.runtime.hardware import nvidia_driver, parse_device, processors
 from aurora.tasks import TaskType, of_type
 
 _FATAL_ONLY = 4
@@ -26,30 +26,36 @@ class OnnxEngine:
         path: the `.onnx` file.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         tensorrt: compute with NVIDIA's TensorRT, which takes minutes to start.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or of another model or version.
+        DeviceError: ONNX Runtime can't compute on the device.
     """
 
     def __init__(self, path: Path, device: str, *, tensorrt: bool = False) -> None:
         self.checksum = verify(path)
         self.path = path
-        wanted = _providers(device, tensorrt)
-        if wanted[0][0] != _CPU:
-            ort.preload_dlls()  # finds the CUDA libraries that pip has installed
+        available = ort.get_available_providers()
+        providers = choose_providers(device, tensorrt=tensorrt, available=available, driver=nvidia_driver())
+        requested = providers[0][0]
+        if requested != _CPU:
+            ort.preload_dlls()  # finds the CUDA libraries that pip installed
         options = ort.SessionOptions()
         options.log_severity_level = _FATAL_ONLY
         options.intra_op_num_threads = processors()
-        # Threads that wait for each other in a loop take the processors that images are read with.
+        # Threads that wait in a loop would take processor time from the threads that read images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self.session = ort.InferenceSession(path, options, providers=wanted)
-        except Exception as error:  # ONNX Runtime's errors share no class of their own
-            # What stands before the last "failed:" are codes and the path again.
+            self.session = ort.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            # Before the last "failed:" there are only codes and the path again.
             reason = str(error).strip().rpartition("failed:")[2].rstrip(".")
             raise WeightsError(f"{path} is not a whole ONNX model ({reason}); export it again") from error
         self.provider = self.session.get_providers()[0]
-        # A provider that fails to start is otherwise replaced by the next one without a word.
-        if (tensorrt or device.startswith("cuda")) and self.provider != wanted[0][0]:
+        # ONNX Runtime silently replaces a provider that fails to start.
+        if (tensorrt or device.startswith("cuda")) and self.provider != requested:
             raise DeviceError(
-                f"{wanted[0][0]} was asked for, but ONNX Runtime could only start {self.provider}; "
+                f"{requested} was asked for, but ONNX Runtime could only start {self.provider}; "
                 "install what it needs, or use another --engine or --device"
             )
         description = self.session.get_modelmeta()
@@ -59,40 +65,52 @@ class OnnxEngine:
                 f"{path} is an export of version {description.version}, expected {ONNX_VERSION}; "
                 "make it again with 'python -m training export'"
             )
-        self.kinds = [kind for kind in TaskType if of_type(self.spec.tasks, kind)]
+        self.task_types = [task_type for task_type in TaskType if of_type(self.spec.tasks, task_type)]
         self.name = f"ONNX Runtime {ort.__version__} on {self.provider.removesuffix(_SUFFIX)}"
         self.batch_size = CPU_BATCH if self.provider == _CPU else GPU_BATCH
         self.num_workers = 1
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
-        """See `aurora.engine.select.Engine.run`."""
-        outputs = self.session.run([str(kind) for kind in rows], self.feed(images, rows))
+        """Return the raw outputs of a batch; see `aurora.engine.base.Engine.run`."""
+        outputs = self.session.run([str(task_type) for task_type in rows], self.feed(images, rows))
         return dict(zip(rows, outputs, strict=True))
 
     def feed(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[str, np.ndarray]:
-        """The session's inputs; every type must have some, so those that nobody wants get as little as can be."""
-        # Without rows a head computes nothing. That GPUs bear this too has not been tried: there it is one row.
+        """Return the session's inputs; a task type that isn't in `rows` gets as few rows as possible."""
+        # Without rows a head computes nothing. On GPUs this hasn't been tried, so there it gets one row.
         none = np.zeros(0 if self.provider == _CPU else 1, dtype=np.int64)
-        return {"images": images} | {f"{kind}_rows": rows.get(kind, none) for kind in self.kinds}
+        return {"images": images} | {f"{task_type}_rows": rows.get(task_type, none) for task_type in self.task_types}
 
     def cpu_fallback(self) -> "OnnxEngine | None":
-        """See `aurora.engine.select.Engine.cpu_fallback`."""
+        """Return the same weights on the CPU; None if they are there already."""
         return None if self.provider == _CPU else OnnxEngine(self.path, "cpu")
 
 
-def _providers(device: str, tensorrt: bool) -> list[tuple[str, dict[str, Any]]]:
-    """The provider wanted, and those that take over what it can't compute, with their options."""
+def choose_providers(
+    device: str, *, tensorrt: bool, available: Sequence[str], driver: bool
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return ONNX Runtime's provider for a device, and those for operations it doesn't support, with their options.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        tensorrt: whether TensorRT was requested.
+        available: the providers of this onnxruntime.
+        driver: whether there is an NVIDIA driver.
+
+    Raises:
+        DeviceError: the device needs a provider that isn't available.
+    """
     if tensorrt and device == "cpu":
         raise DeviceError("TensorRT needs a GPU, and the device asked for is cpu; use --engine onnx")
-    if device == "cpu" or (device == "auto" and not tensorrt and not nvidia_driver()):
+    if device == "cpu" or (device == "auto" and not tensorrt and not driver):
         return [(_CPU, {})]
-    wanted = [_TENSORRT, _CUDA] if tensorrt else [_CUDA]
-    if missing := [name for name in wanted if name not in ort.get_available_providers()]:
+    names = [_TENSORRT, _CUDA] if tensorrt else [_CUDA]
+    if missing := [name for name in names if name not in available]:
         if device == "auto" and not tensorrt:
             return [(_CPU, {})]
-        lacks = missing[0].removesuffix(_SUFFIX)
+        provider = missing[0].removesuffix(_SUFFIX)
         raise DeviceError(
-            f"device {device!r} was asked for, but this onnxruntime has no {lacks}; install onnxruntime-gpu"
+            f"device {device!r} was asked for, but this onnxruntime has no {provider}; install onnxruntime-gpu"
         )
-    index = device.partition(":")[2] or "0"
-    return [*((name, {"device_id": index}) for name in wanted), (_CPU, {})]
+    _, index = parse_device(device)
+    return [*((name, {"device_id": str(index)}) for name in names), (_CPU, {})]

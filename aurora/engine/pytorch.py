@@ -44,7 +44,7 @@ class ModuleEngine:
         self.cuda = self.device.type == "cuda"
         self.batch_size = batch_size or (GPU_BATCH if self.cuda else CPU_BATCH)
         # Without the device's number: the shards of one run may be computed on different GPUs.
-        self.name = f"PyTorch {torch.__version__} on {self.device.type}"
+        self.name = f"PyTorch {torch.__version__} on {self.device.type}{' in bfloat16' if autocast else ''}"
 
     @torch.inference_mode()
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Choose and open the engine that runs a checkpoint."""
+"""Choose the engine that runs a checkpoint, and open it."""
 
 import os
 from importlib.util import find_spec
@@ -9,36 +9,45 @@ from aurora.errors import UsageError, WeightsError
 from aurora.model.checkpoint import Spec, is_export_of
 from aurora.runtime.hardware import nvidia_driver
 
-#: Names, in the environment, a folder whose weights are taken instead of the shipped ones, if there are any.
+#: The environment variable that names a folder whose weights, if any, replace the shipped ones.
 MODEL_FOLDER = "AURORA_MODEL_FOLDER"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "aurora-tiny.safetensors"
 
 
 def default_weights() -> Path:
-    """The one checkpoint in the folder that the environment names, or else the shipped one.
+    """Return the one checkpoint in the folder that `MODEL_FOLDER` names, otherwise the shipped one.
 
-    Raises `WeightsError` if that folder holds several.
+    Raises:
+        WeightsError: the folder has several checkpoints.
     """
     folder = os.environ.get(MODEL_FOLDER)
     if not folder:
         return DEFAULT_WEIGHTS
-    found = sorted(Path(folder).glob("*.safetensors")) or sorted(Path(folder).glob("*.onnx"))
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+    checkpoints = sorted(Path(folder).glob("*.safetensors")) or sorted(Path(folder).glob("*.onnx"))
+    if len(checkpoints) > 1:
+        names = ", ".join(path.name for path in checkpoints)
         raise WeightsError(f"expected one checkpoint in {folder}, found {names}; leave one, or name it with --weights")
-    return found[0] if found else DEFAULT_WEIGHTS
+    return checkpoints[0] if checkpoints else DEFAULT_WEIGHTS
 
 
 def open_engine(weights: Path | None, engine: EngineName | None, device: str) -> Engine:
-    """Load `weights` (see `default_weights`) with the engine asked for, or the one that fits.
+    """Load weights with the requested engine, or with a suitable one.
 
-    Unasked, an `.onnx` file or a machine without an NVIDIA driver means ONNX Runtime, which starts at once
-    and is the faster one on a CPU; a machine with one means PyTorch, and so does an export that is one of other weights
-    than the checkpoint it lies beside.
+    By default, ONNX Runtime runs an `.onnx` file, and any weights on a machine without an NVIDIA driver: it starts at
+    once and is faster on a CPU. PyTorch runs the others, and those whose `.onnx` file was exported from other weights.
+
+    Args:
+        weights: a `.safetensors` or `.onnx` file; see `default_weights` if None.
+        engine: the engine's name; None to choose.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Example:
+        >>> open_engine(None, None, "auto").name
+        'ONNX Runtime 1.23.2 on CPU'
 
     Raises:
         UsageError: the engine isn't installed.
-        WeightsError: the weights can't be used, or the export that ONNX Runtime needs is one of other weights.
+        WeightsError: the weights can't be used, or ONNX Runtime was requested and the export is of other weights.
         DeviceError: the device isn't there.
     """
     path = weights or default_weights()
@@ -49,9 +58,9 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
         from aurora.engine.onnx_runtime import OnnxEngine
 
         export = _onnx_of(path)
-        found = OnnxEngine(export, device, tensorrt=name == "tensorrt")
-        if path == export or is_export_of(found.spec, path):
-            return found
+        onnx_engine = OnnxEngine(export, device, tensorrt=name == "tensorrt")
+        if path == export or is_export_of(onnx_engine.spec, path):
+            return onnx_engine
         if engine or find_spec("torch") is None:
             raise WeightsError(
                 f"expected an export of {path} in {export}, found one of other weights; "
@@ -65,7 +74,7 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
 
 
 def read_spec(weights: Path | None) -> Spec:
-    """What a checkpoint (see `default_weights`), `.safetensors` or `.onnx`, says of itself."""
+    """Return the description of a checkpoint, `.safetensors` or `.onnx`; see `default_weights` if None."""
     path = weights or default_weights()
     if path.suffix != ".onnx" and find_spec("safetensors") is not None:
         from aurora.model import checkpoint
@@ -85,7 +94,7 @@ def _default_engine(path: Path, device: str) -> EngineName:
 
 
 def _onnx_of(path: Path) -> Path:
-    """The ONNX export that lies beside a checkpoint."""
+    """Return the path of a checkpoint's ONNX export, in the same folder; raises `WeightsError` if it isn't there."""
     export = path.with_suffix(".onnx")
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; name one with --weights")

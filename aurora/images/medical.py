@@ -1,4 +1,7 @@
-"""Medical formats, through SimpleITK: one slice of a MetaImage, NIfTI or DICOM file."""
+"""Read one slice of a MetaImage, NIfTI or DICOM file with SimpleITK.
+
+Files are validated first, because the C and C++ libraries below SimpleITK trust their headers.
+"""
 
 import gzip
 import math
@@ -20,15 +23,20 @@ if TYPE_CHECKING:
 
 #: An image with more pixels isn't decoded: a file of a few hundred kilobytes can unpack to gigabytes.
 MAX_PIXELS = 100_000_000
+#: A volume with more voxels isn't decoded: to read one slice, a compressed volume is unpacked as a whole.
+MAX_VOXELS = 1 << 30
 
 _READERS = {".mha": "MetaImageIO", ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".dcm": "GDCMImageIO"}
-# Instead of what ITK says, which names its own files and addresses.
+# Replaces ITK's message, which names ITK's own files and addresses.
 _UNREADABLE = "can't be decoded, the file is damaged or of a kind that isn't read"
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """(H, W) or (H, W, 3) pixels of any number type; `window` is the range (low, high) to show, if the file has one."""
+    """A slice of a volume: `pixels` (H, W) or (H, W, 3) of any number type, and `warnings` in plain words.
+
+    `window` is the range (low, high) of values to show; None if the file has none.
+    """
 
     pixels: "np.ndarray"
     window: tuple[float, float] | None
@@ -36,36 +44,37 @@ class Slice:
 
 
 def reader_of(name: str, head: bytes) -> str | None:
-    """SimpleITK's reader for a file by its name and its first 132 bytes; None when it isn't a medical format."""
+    """Return SimpleITK's reader for a file, by its name and first 132 bytes; None if it isn't a medical format."""
     if head[128:132] == b"DICM":
         return "GDCMImageIO"
     return next((reader for end, reader in _READERS.items() if name.lower().endswith(end)), None)
 
 
 def volume_size(path: Path, reader: str) -> tuple[int, int]:
-    """(height, width) of a slice, from the header; `ImageError` when it can't be read."""
+    """Return (height, width) of a slice, from the header; raises `ImageError` if it can't be read."""
     width, height = _open(path, reader).GetSize()[:2]
     return height, width
 
 
 def read_slice(path: Path, reader: str) -> Slice:
-    """The middle slice (of the middle frame) of a volume, with a warning when there are several.
+    """Read the middle slice (of the middle frame) of a volume, with a warning if there are several.
 
-    Raises `ImageError` when the file can't be read or is too large.
+    Raises:
+        ImageError: the file can't be read or is too large.
     """
     import SimpleITK as sitk
 
     source = _open(path, reader)
     size = source.GetSize()
     if size[0] * size[1] > MAX_PIXELS or math.prod(size) > MAX_VOXELS:
-        raise ImageError(f"its size {'x'.join(map(str, size))} is more than is read", path)
+        raise ImageError(f"its size {'x'.join(map(str, size))} is more than is read", path, size[1::-1])
     if len(size) > 2:
         source.SetExtractIndex([0, 0, *(extent // 2 for extent in size[2:])])
         source.SetExtractSize([*size[:2], *(0 for _ in size[2:])])
     try:
         pixels = sitk.GetArrayFromImage(source.Execute())
     except RuntimeError:
-        raise ImageError(_UNREADABLE, path) from None
+        raise ImageError(_UNREADABLE, path, size[1::-1]) from None
     if pixels.ndim == 3:
         pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
     count = math.prod(size[2:])
@@ -74,7 +83,7 @@ def read_slice(path: Path, reader: str) -> Slice:
 
 
 def _open(path: Path, reader: str) -> "sitk.ImageFileReader":
-    """A reader that knows the header and has at least two dimensions."""
+    """Return a reader that has read the header of an image with at least two dimensions."""
     import SimpleITK as sitk
 
     validate_file(path, reader)
@@ -92,7 +101,7 @@ def _open(path: Path, reader: str) -> "sitk.ImageFileReader":
 
 
 def _window(source: "sitk.ImageFileReader") -> tuple[float, float] | None:
-    """The first DICOM window as (low, high) in the pixels' own units (DICOM PS3.3 C.11.2.1.2, LINEAR)."""
+    """Return the first DICOM window as (low, high) in the pixels' units (DICOM PS3.3 C.11.2.1.2, LINEAR), if any."""
     try:
         centre, width = _tag(source, "0028|1050"), _tag(source, "0028|1051")
         if source.GetMetaData("0028|0004").strip() == "MONOCHROME1":
@@ -105,7 +114,7 @@ def _window(source: "sitk.ImageFileReader") -> tuple[float, float] | None:
 
 
 def _mirrored(source: "sitk.ImageFileReader", centre: float) -> float:
-    """ITK hands MONOCHROME1 out inverted (low is dark) without telling the window, which is mirrored here."""
+    """Mirror a window centre, because ITK inverts MONOCHROME1 pixels (so that low is dark) but not the window."""
     stored_ends = -1 if _tag(source, "0028|0103") else 2 ** _tag(source, "0028|0101") - 1
     slope, intercept = 1.0, 0.0
     if source.HasMetaDataKey("0028|1053") and source.HasMetaDataKey("0028|1052"):
@@ -117,16 +126,14 @@ def _tag(source: "sitk.ImageFileReader", key: str) -> float:
     return float(source.GetMetaData(key).split("\\")[0])
 
 
-#: A compressed volume is unpacked as a whole, however little of it is asked for.
-MAX_VOXELS = 1 << 30
 _CUT = "can't be decoded, the file is truncated"
-# The value representations of DICOM whose length takes 32 bits (PS3.5, table 7.1-1).
-_LONG_KINDS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-_SHORT_KINDS = {
+# The value representations of DICOM whose length has 32 bits (PS3.5, table 7.1-1), and the others.
+_LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_SHORT_VRS = {
     *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT"),
     *(b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
 }
-# Other spellings of LOCAL are names of files to MetaIO.
+# MetaIO takes any other spelling of LOCAL as a file name.
 _LOCAL = re.compile(rb"ElementDataFile[ \t]*[=:][ \t]*(LOCAL|Local|local)[ \t\r]*")
 _META_LINES = re.compile(rb"([ \t]*\w+[ \t]*[=:][\t -<>-~]*\r?\n)+[ \t]*")
 _META_SIZES = {
@@ -136,22 +143,22 @@ _META_SIZES = {
 
 
 def validate_file(path: Path, reader: str) -> None:
-    """Raise `ImageError` unless SimpleITK's `reader` may be given this file."""
+    """Raise `ImageError` unless the file is safe for SimpleITK's `reader`: complete, and holding its own pixels."""
     {"MetaImageIO": _require_metaimage, "NiftiImageIO": _require_nifti, "GDCMImageIO": _require_dicom}[reader](path)
 
 
 def _require_metaimage(path: Path) -> None:
-    """A MetaImage header may name another file for its pixels, and that one could lie anywhere.
+    """Refuse a MetaImage whose pixels are in another file, which could be anywhere, or are text.
 
-    The name of that field must stand once in the whole file, so that there is no header to be read in two ways. Pixels
-    as text, which is also what a header without BinaryData means, are refused: MetaIO writes beyond its memory where
-    they are cut short.
+    The field's name must occur once in the whole file, so that the header can't be read in two ways. Pixels as text
+    (also the meaning of a header without BinaryData) are refused because MetaIO writes out of bounds if they are cut
+    short.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        places = re.findall(rb"ElementDataFile[^\n]*", data)
+        references = re.findall(rb"ElementDataFile[^\n]*", data)
         header = data[: max(0, data.find(b"ElementDataFile"))]
         body = len(data) - data.find(b"\n", len(header)) - 1
-    if len(places) != 1 or not _LOCAL.fullmatch(places[0]):
+    if len(references) != 1 or not _LOCAL.fullmatch(references[0]):
         raise ImageError("expected a MetaImage that holds its own pixels (ElementDataFile = LOCAL)", path)
     fields = re.findall(rb"^[ \t]*(\w+)[ \t]*[=:](.*?)\r?$", header, re.MULTILINE)
     if not _META_LINES.fullmatch(header) or [v.strip(b" \t") for k, v in fields if k == b"BinaryData"] != [b"True"]:
@@ -162,7 +169,7 @@ def _require_metaimage(path: Path) -> None:
 
 
 def _meta_bytes(fields: Mapping[bytes, bytes]) -> int:
-    """How many bytes of pixels a MetaImage header announces; 0 where it doesn't say so plainly."""
+    """Return how many bytes of pixels a MetaImage header announces; 0 if it isn't clear."""
     try:
         sides = [int(side) for side in fields[b"DimSize"].split()]
         channels = int(fields.get(b"ElementNumberOfChannels", b"1"))
@@ -172,57 +179,61 @@ def _meta_bytes(fields: Mapping[bytes, bytes]) -> int:
 
 
 def _require_nifti(path: Path) -> None:
-    """The NIfTI library takes what is missing at a file's end for zeros, and looks for another file if told so.
+    """Refuse a NIfTI file that is cut short, which its library would fill with zeros, or whose pixels are elsewhere.
 
+    A volume of more than `MAX_VOXELS`, which isn't decoded, is not unpacked either; its header suffices for its size.
     Layouts: nifti1.h and nifti2.h of the NIfTI Data Format Working Group.
     """
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with opened(path, "rb") as file:
+        with opener(path, "rb") as file:
             head = file.read(540)
             order = next((order for order in "<>" if head[:4] in (pack(order + "i", 348), pack(order + "i", 540))), "<")
-            newer = head[:4] == pack(order + "i", 540)
-            sides = unpack_from(order + ("8q" if newer else "8h"), head, 16 if newer else 40)
-            (bits,) = unpack_from(order + "h", head, 12 if newer else 72)
-            (start,) = unpack_from(order + ("q" if newer else "f"), head, 168 if newer else 108)
-            magic = head[4:7] if newer else head[344:347]
-            end = start + math.prod(sides[1 : 1 + sides[0]]) * bits // 8
+            version_2 = head[:4] == pack(order + "i", 540)
+            dim = unpack_from(order + ("8q" if version_2 else "8h"), head, 16 if version_2 else 40)
+            (bits,) = unpack_from(order + "h", head, 12 if version_2 else 72)
+            (start,) = unpack_from(order + ("q" if version_2 else "f"), head, 168 if version_2 else 108)
+            magic = head[4:7] if version_2 else head[344:347]
+            voxels = math.prod(dim[1 : 1 + dim[0]])
+            end = start + voxels * bits // 8
             if magic not in (b"n+1", b"n+2") or not 0 < end <= MAX_VOXELS * 16:
                 raise ImageError("expected a NIfTI file that holds its own pixels", path)
+            if voxels > MAX_VOXELS:
+                return
             if file.seek(int(end) - 1) != end - 1 or not file.read(1):
                 raise ImageError(_CUT, path)
-            file.read(1 << 20)  # the checksum of a compressed file is looked at when its end is reached
+            file.read(1 << 20)  # gzip verifies its checksum when the end is reached
     except (OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError):
         raise ImageError("can't be decoded, it is no whole NIfTI file", path) from None
 
 
 def _require_dicom(path: Path) -> None:
-    """GDCM makes room for as much as an element says it holds, up to 4 GB, before it finds the file shorter.
+    """Refuse a DICOM file with an element longer than the file, for which GDCM would allocate up to 4 GB.
 
-    Elements are laid out as in DICOM PS3.5, 7.1; those inside a sequence of stated length, compressed pixels
-    and the rare encodings (big-endian, deflated) aren't looked at.
+    The layout of elements is that of DICOM PS3.5, 7.1. Not checked: elements inside a sequence of stated length,
+    compressed pixels, and the rare encodings (big-endian, deflated).
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = 132 if data[128:132] == b"DICM" else 0
+        offset = 132 if data[128:132] == b"DICM" else 0
         if re.search(rb"1\.2\.840\.10008\.1\.2\.(2|1\.99)[\0 ]", data[:1024]):
             return
-        implicit = at == 0 or re.search(rb"1\.2\.840\.10008\.1\.2\0", data[:1024]) is not None
-        while at + 12 <= len(data):
-            tag, kind = data[at : at + 4], data[at + 4 : at + 6]
-            if tag[:2] == b"\xfe\xff":  # an item or the end of one: what it holds comes next
-                start, length = at + 8, 0
-            elif kind in _LONG_KINDS:
-                start, (length,) = at + 12, unpack_from("<I", data, at + 8)
-            elif kind in _SHORT_KINDS:
-                start, (length,) = at + 8, unpack_from("<H", data, at + 6)
+        implicit = offset == 0 or re.search(rb"1\.2\.840\.10008\.1\.2\0", data[:1024]) is not None
+        while offset + 12 <= len(data):
+            tag, vr = data[offset : offset + 4], data[offset + 4 : offset + 6]
+            if tag[:2] == b"\xfe\xff":  # the start or end of an item, whose elements follow
+                start, length = offset + 8, 0
+            elif vr in _LONG_VRS:
+                start, (length,) = offset + 12, unpack_from("<I", data, offset + 8)
+            elif vr in _SHORT_VRS:
+                start, (length,) = offset + 8, unpack_from("<H", data, offset + 6)
             elif implicit:
-                start, (length,) = at + 8, unpack_from("<I", data, at + 4)
+                start, (length,) = offset + 8, unpack_from("<I", data, offset + 4)
             else:
-                raise ImageError(f"expected a DICOM file, found damage at byte {at}", path)
+                raise ImageError(f"expected a DICOM file, found damage at byte {offset}", path)
             if length == 0xFFFFFFFF:
-                if tag == b"\xe0\x7f\x10\0":  # compressed pixels, up to the end
+                if tag == b"\xe0\x7f\x10\0":  # compressed pixels, to the end of the file
                     return
                 length = 0
-            at = start + length
-        if at > len(data):
+            offset = start + length
+        if offset > len(data):
             raise ImageError("is cut short, or an element in it says that it is longer than the file", path)

@@ -1,4 +1,4 @@
-"""An image file as 8-bit RGB pixels in the frame that OpenCV's default `imread` gives, or the reason why not."""
+"""Read image files as 8-bit RGB pixels, in the orientation of OpenCV's default `imread`."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from aurora.images.medical import Slice, read_slice
 from aurora.images.transform import resize_to
 from aurora.rows import Row, image_file
 
-# What goes wrong is raised as an `ImageError`; a line on stderr would only repeat it.
+# Errors are raised as `ImageError`; OpenCV's lines on stderr would only repeat them.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 # Unlike IMREAD_UNCHANGED these keep the depth and still apply the EXIF orientation.
@@ -23,9 +23,9 @@ _PERCENTILE_SAMPLES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """`pixels` (H, W, 3) uint8 RGB, and what was unusual about the file, in plain words.
+    """An image: `pixels` (H, W, 3) uint8 RGB, and `warnings` about the file in plain words.
 
-    Of a grey image `pixels` is a view that shows one channel three times and can't be written to.
+    The pixels of a grey image are a read-only view that repeats one channel three times.
     """
 
     pixels: np.ndarray
@@ -33,14 +33,21 @@ class Image:
 
 
 def read_image(path: Path, root: Path) -> Image:
-    """Read one image inside the input folder `root`.
+    """Read an image file inside the input folder `root`.
 
-    Alpha is dropped; more than 8 bits are scaled from the 1st..99th percentile; of several frames the
-    first is taken, of a volume the middle slice. Raises `ImageError` with the reason.
+    Alpha is dropped; more than 8 bits are scaled from the 1st and 99th percentile to 0..255; of several frames the
+    first is taken, of a volume the middle slice.
+
+    Example:
+        >>> read_image(Path("input/images/1.png"), Path("input")).pixels.shape
+        (512, 640, 3)
+
+    Raises:
+        ImageError: the file can't be opened or decoded, or is too large; `size` is set if the header can be read.
     """
     source = load(path, root)
     if source.volume_reader:
-        return _from_slice(read_slice(path, source.volume_reader), path)
+        return _from_slice(read_slice(path, source.volume_reader))
     header = read_header(source.data, path)
     if not header.deep:
         flags = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR_RGB
@@ -54,9 +61,10 @@ def read_image(path: Path, root: Path) -> Image:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """(H, W) uint8 class ids of a true mask, in the frame of `read_image`.
+    """Read a true mask as (H, W) uint8 class ids, in the orientation of `read_image`.
 
-    Raises `ImageError` when the file can't be read, or holds colours or numbers outside 0..255.
+    Raises:
+        ImageError: the file can't be read, or has colours or values other than whole numbers from 0 to 255.
     """
     source = load(path, Path(path.anchor or "/"))
     if source.volume_reader:
@@ -76,25 +84,26 @@ def read_mask(path: Path) -> np.ndarray:
 def _decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
     require_decodable(header.size, path)
     if header.truncated and data.startswith(b"\x89PNG"):
-        # OpenCV makes room for as much as the cut chunk claims, up to 4 GB, before it finds the end missing.
-        raise ImageError("can't be decoded, the file is truncated", path)
+        # OpenCV allocates as much as the incomplete chunk claims, up to 4 GB, before it finds the end missing.
+        raise ImageError("can't be decoded, the file is truncated", path, header.size)
     if header.truncated:
-        # `imread` goes on reading end-of-image markers where a JPEG is cut off; `imdecode` gives up, so they are
-        # put there: as many as the longest segment of a JPEG that the cut may have fallen in.
+        # Where a JPEG is cut off, `imread` keeps supplying end-of-image markers, but `imdecode` gives up. So append
+        # them: as many bytes as the longest JPEG segment that the cut may have hit.
         data += b"\xff\xd9" * 32768
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise ImageError(f"can't be decoded, the file is {'truncated' if header.truncated else 'damaged'}", path)
+        damage = "truncated" if header.truncated else "damaged"
+        raise ImageError(f"can't be decoded, the file is {damage}", path, header.size)
     return pixels
 
 
-def _from_slice(found: Slice, path: Path) -> Image:
-    pixels, warnings = found.pixels, found.warnings
-    if found.window is not None:
-        pixels = _stretched(pixels, *found.window)
+def _from_slice(volume_slice: Slice) -> Image:
+    pixels, warnings = volume_slice.pixels, volume_slice.warnings
+    if volume_slice.window is not None:
+        pixels = _stretched(pixels, *volume_slice.window)
     elif pixels.dtype != np.uint8:
         warnings = (*warnings, _scaling(pixels))
         pixels = _scaled(pixels)
@@ -106,7 +115,7 @@ def _scaling(pixels: np.ndarray) -> str:
 
 
 def _scaled(pixels: np.ndarray) -> np.ndarray:
-    """Any numbers as uint8: the 1st percentile becomes 0, the 99th 255, and what isn't a number 0."""
+    """Scale pixels of any type to uint8: the 1st percentile becomes 0, the 99th 255, and NaN 0."""
     step = max(1, pixels.size // _PERCENTILE_SAMPLES)
     sample = pixels.reshape(-1)[::step]
     sample = sample[np.isfinite(sample)]
@@ -114,13 +123,13 @@ def _scaled(pixels: np.ndarray) -> np.ndarray:
         return np.zeros(pixels.shape, np.uint8)
     low, high = np.percentile(sample, (1, 99))
     if low == high:
-        # Nearly all pixels are alike, so the few that differ are the picture.
+        # Nearly all pixels are equal, so the few others are the content.
         low, high = sample.min(), sample.max()
     return _stretched(pixels, float(low), float(high))
 
 
 def _stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
-    """`low`..`high` as 0..255, clipped; NaN is 0."""
+    """Map `low`..`high` to 0..255 and clip; NaN becomes 0."""
     scale = 255.0 / (high - low) if high > low else 0.0
     with np.errstate(invalid="ignore", over="ignore"):
         stretched = (pixels.astype(np.result_type(pixels, np.float32)) - low) * scale
@@ -135,10 +144,13 @@ def _rgb(pixels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """What became of an image.
+    """An image as the model sees it, or the reason why there is none.
 
-    `pixels` is (H, W, 3) 8-bit RGB in the model's frame, None if it can't be read or wasn't wanted; `size` the
-    original's height and width, None if unknown; `reason` says why an image that was wanted isn't there.
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB at the model's input size; None if the image can't be read or wasn't requested.
+        size: height and width of the original image in pixels; None if unknown.
+        warnings: what is unusual about the file, in plain words.
+        reason: why a requested image can't be read.
     """
 
     pixels: np.ndarray | None
@@ -147,14 +159,14 @@ class ModelInput:
     reason: str | None = None
 
 
-def load_model_input(root: Path, row: Row, frame: tuple[int, int]) -> ModelInput:
-    """Read a row's image for a `frame` (height, width); what is wrong with it stands in the result."""
+def load_model_input(root: Path, row: Row, input_size: tuple[int, int]) -> ModelInput:
+    """Read a row's image and resize it to `input_size` (height, width); errors are returned, not raised."""
     try:
         image = read_image(image_file(root, row), root)
-        return ModelInput(resize_to(image.pixels, frame), image.pixels.shape[:2], image.warnings)
+        return ModelInput(resize_to(image.pixels, input_size), image.pixels.shape[:2], image.warnings)
     except ImageError as error:
-        return ModelInput(None, read_size(root, row).size, reason=error.reason)
-    except Exception as error:  # whatever one image does to a decoder, the others are still to be answered
+        return ModelInput(None, error.size, reason=error.reason)
+    except Exception as error:  # one image may break a decoder; the other rows still need predictions
         size = None
         with suppress(Exception):
             size = read_size(root, row).size
@@ -162,7 +174,7 @@ def load_model_input(root: Path, row: Row, frame: tuple[int, int]) -> ModelInput
 
 
 def read_size(root: Path, row: Row) -> ModelInput:
-    """Read no more than the size, from the header."""
+    """Read only the size of a row's image, from its header; errors are returned, not raised."""
     try:
         return ModelInput(None, image_size(image_file(root, row), root))
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""The whole network: images in, the raw answers of every task type out, in one pass."""
+"""The whole network: from images to the raw outputs of every task type in one pass."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,16 +15,16 @@ from aurora.tasks import Registry, TaskType, of_type
 
 
 def normalise(images: Tensor) -> Tensor:
-    """8-bit RGB (B, H, W, 3) to float (B, 3, H, W) in [-1, 1], Qwen3-VL's mean and deviation of 0.5."""
+    """Convert 8-bit RGB (B, H, W, 3) to float (B, 3, H, W) in [-1, 1], as Qwen3-VL does (mean and deviation 0.5)."""
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 class Aurora(nn.Module):
-    """Stem, encoder, pyramid and the heads of the types that the registry holds.
+    """Stem, encoder, pyramid, and one head for each task type in the registry.
 
     Example:
         >>> model = Aurora(PRESETS["tiny"], OFFICIAL)
-        >>> model(images, {TaskType.DETECTION: torch.tensor([0, 2])})   # images 0 and 2 want boxes
+        >>> model(images, {TaskType.DETECTION: torch.tensor([0, 2])})  # boxes in images 0 and 2
     """
 
     def __init__(self, config: ModelConfig, tasks: Registry) -> None:
@@ -35,35 +35,35 @@ class Aurora(nn.Module):
         self.pyramid = Pyramid(config)
         self.stem = Stem(config) if config.stem_width else None
         self.heads = nn.ModuleDict()
-        for kind in TaskType:
-            channels = sum(task.channels for task in of_type(tasks, kind))
+        for task_type in TaskType:
+            channels = sum(task.channels for task in of_type(tasks, task_type))
             if channels:
-                self.heads[kind.value] = HEADS[kind](config.pyramid_width, channels)
+                self.heads[task_type.value] = HEADS[task_type](config.pyramid_width, channels)
 
     def forward(self, images: Tensor, rows: Mapping[TaskType, Tensor]) -> dict[TaskType, Tensor]:
-        """The raw answers of a batch in which every image may serve any number of rows.
+        """Compute the raw outputs of a batch in which each image may have any number of rows.
 
         Args:
             images: (B, H, W, 3) 8-bit RGB; each is encoded once.
-            rows: for each type wanted, the image of every row: (R,) int64 in 0..B-1.
+            rows: for each task type to compute, the image index of every row: (R,) int64 in 0..B-1.
 
         Returns:
-            For each type in `rows`, (R, channels, ...) with the channels of all of the type's tasks.
+            For each type in `rows`, (R, channels, ...) with the channels of all tasks of that type.
         """
         levels = self.levels(normalise(images))
         return {
-            kind: self.heads[kind.value]([level.index_select(0, index) for level in levels])
-            for kind, index in rows.items()
+            task_type: self.heads[task_type.value]([level.index_select(0, index) for level in levels])
+            for task_type, index in rows.items()
         }
 
     def levels(self, pixels: Tensor) -> list[Tensor]:
-        """Of normalised pixels (B, 3, H, W) the pyramid's levels (B, width, H/stride, W/stride), fine to coarse."""
-        details, extra = self.stem(pixels) if self.stem else ([], None)
-        return self.pyramid(self.encoder(pixels, extra), details)
+        """Return the pyramid's levels (B, width, H/stride, W/stride), fine to coarse, of pixels (B, 3, H, W)."""
+        lateral_features, token_bias = self.stem(pixels) if self.stem else ([], None)
+        return self.pyramid(self.encoder(pixels, token_bias), lateral_features)
 
 
 class _NoInit(TorchFunctionMode):
-    """Inside this context what `torch.nn.init` is asked to fill stays as it is."""
+    """Skip the functions of `torch.nn.init` inside this context."""
 
     def __torch_function__(
         self,
@@ -78,9 +78,9 @@ class _NoInit(TorchFunctionMode):
 
 
 def build_uninitialized(config: ModelConfig, tasks: Registry) -> Aurora:
-    """A model on the CPU, in evaluation mode, whose weights are whatever the memory holds.
+    """Build a model on the CPU, in evaluation mode, with uninitialized weights, to be loaded from a file.
 
-    Random ones would be replaced at once. PyTorch's device "meta" would draw none either, but takes a second to start.
+    PyTorch's device "meta" would skip initialization too, but takes a second to start.
     """
     with _NoInit():
         return Aurora(config, tasks).eval()

@@ -1,8 +1,8 @@
-"""A checkpoint is one safetensors file that describes itself.
+"""Save and load checkpoints: safetensors files that describe themselves.
 
-Its metadata hold one JSON text with the model's configuration, the task registry and the provenance; an
-ONNX export bears the same. Reading the description needs no torch. A file named in a `SHA256SUMS` beside
-it is verified before use. Nothing is ever unpickled.
+The metadata contain one JSON text with the model's configuration, the task registry and the provenance; an ONNX export
+has the same. Reading the description needs no PyTorch. A file listed in the `SHA256SUMS` of its folder is verified
+before use. Nothing is ever unpickled.
 """
 
 import json
@@ -23,24 +23,30 @@ if TYPE_CHECKING:
 
 KEY = "aurora"
 FORMAT = 1
-#: The version of an ONNX export's inputs and outputs; 2: a type without rows may be given none.
+#: The version of an ONNX export's inputs and outputs; since 2, a task type may have no rows.
 ONNX_VERSION = 2
-#: No safetensors file has a head of more bytes.
-LONGEST_HEADER = 100_000_000
+#: The longest header that safetensors allows, in bytes.
+MAX_HEADER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a checkpoint says of itself."""
+    """A checkpoint's description of itself.
+
+    Attributes:
+        config: the model's dimensions.
+        tasks: the tasks it predicts.
+        provenance: how it was trained, such as its data, step and scores; JSON-ready.
+    """
 
     config: ModelConfig
     tasks: Registry
     provenance: Mapping[str, Any]
 
     def to_metadata(self) -> dict[str, str]:
-        """The description as the text entry that safetensors and ONNX store.
+        """Return the description as the metadata of a safetensors or ONNX file.
 
-        It is one entry, since safetensors writes several in an order that changes from run to run.
+        It is a single entry, because safetensors writes several entries in an order that changes from run to run.
         """
         record = {
             "format": FORMAT,
@@ -52,7 +58,7 @@ class Spec:
 
 
 def spec_from_metadata(metadata: Mapping[str, str], path: Path) -> Spec:
-    """The inverse of `Spec.to_metadata`; raises `WeightsError` for another or an unreadable format."""
+    """Parse the metadata that `Spec.to_metadata` made; raises `WeightsError`, naming `path`, if it can't."""
     if KEY not in metadata:
         raise WeightsError(
             f"{path} is not an AURORA checkpoint: expected an entry {KEY!r} in its metadata, "
@@ -65,24 +71,34 @@ def spec_from_metadata(metadata: Mapping[str, str], path: Path) -> Spec:
         return Spec(ModelConfig.from_record(record["config"]), from_records(record["tasks"]), record["provenance"])
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path} describes a model that this version can't build ({error}); export it anew, or install its version"
+            f"{path} describes a model that this version can't build ({error}); export it again, or install its version"
         ) from error
 
 
 def save(path: Path, model: "Aurora", provenance: Mapping[str, Any], *, half: bool = False) -> None:
-    """Write `model` atomically and enter its checksum; `half` stores the weights as float16, half the size."""
+    """Write a checkpoint atomically and record its checksum.
+
+    Args:
+        path: the `.safetensors` file.
+        model: its weights, configuration and tasks are saved.
+        provenance: see `Spec`.
+        half: store the weights as float16, at half the size.
+
+    Raises:
+        OutputError: the file can't be written.
+    """
     import torch
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if half:
         tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
-    with checksummed(path) as beside:
-        save_file(tensors, beside, Spec(model.config, model.tasks, provenance).to_metadata())
+    with checksummed(path) as tmp:
+        save_file(tensors, tmp, Spec(model.config, model.tasks, provenance).to_metadata())
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The text entries in a safetensors file whose checksum is right; raises `WeightsError` if it isn't one."""
+    """Verify a safetensors file and return its metadata; raises `WeightsError` if it is damaged or of another type."""
     from safetensors import SafetensorError, safe_open
 
     verify(path)
@@ -90,36 +106,62 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path} is not a whole safetensors file ({error}); fetch it again, or name another"
-        ) from error
+        raise _not_safetensors(path, error) from error
 
 
-def is_export_of(spec: Spec, path: Path) -> bool:
-    """Whether an ONNX export that describes itself as `spec` is one of the checkpoint at `path`.
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Read a safetensors file's header, without the library.
 
-    It is if both say the same of themselves: an export takes over configuration, tasks and provenance, with the step
-    and the scores of the weights. Only the head of the file is read, without the library for it.
+    Returns:
+        The entries by tensor name, with the metadata under `__metadata__`; and the offset of the tensors' data in the
+        file, in bytes.
+
+    Raises:
+        WeightsError: it isn't a safetensors file or can't be read.
     """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length < LONGEST_HEADER else {}
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"its header would have {length} bytes")
+            header = json.loads(file.read(length))
+        if not isinstance(header, dict):
+            raise ValueError("its header is no JSON object")
+    except (OSError, ValueError) as error:
+        raise _not_safetensors(path, error) from error
+    return header, 8 + length
+
+
+def _not_safetensors(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} is not a whole safetensors file ({error}); fetch it again, or name another")
+
+
+def is_export_of(spec: Spec, path: Path) -> bool:
+    """Return whether an ONNX export with the description `spec` was made from the checkpoint at `path`.
+
+    It was if both have the same description, since an export copies the provenance, with the step and the scores of
+    the weights. The checksum isn't verified.
+    """
+    try:
+        header, _ = read_header(path)
         return spec_from_metadata(header["__metadata__"], path) == spec
-    except (OSError, ValueError, KeyError, TypeError, WeightsError):
+    except (KeyError, TypeError, WeightsError):
         return False
 
 
 def read_spec(path: Path) -> Spec:
-    """The description inside a checkpoint; raises `WeightsError` if there is none."""
+    """Verify a checkpoint and return its description; raises `WeightsError` if it has none."""
     return spec_from_metadata(read_metadata(path), path)
 
 
 def load(path: Path) -> "tuple[Aurora, Spec]":
-    """The model in float32 on the CPU, in evaluation mode, and its description.
+    """Load a checkpoint: the model in float32 on the CPU, in evaluation mode, and its description.
+
+    Example:
+        >>> model, spec = load(Path("weights/aurora-tiny.safetensors"))
 
     Raises:
-        WeightsError: missing, damaged, of another format, or tensors that don't fit the description.
+        WeightsError: the file is missing, damaged or of another format, or its tensors don't fit its description.
     """
     from aurora.model.aurora import build_uninitialized
 
@@ -130,9 +172,10 @@ def load(path: Path) -> "tuple[Aurora, Spec]":
 
 
 def load_into(module: "Module", path: Path) -> None:
-    """Copy a safetensors file's tensors into the module's, in the module's own precision.
+    """Copy a safetensors file's tensors into a module, converted to the module's data types.
 
-    Raises `WeightsError`, before anything is changed, unless names and shapes agree exactly.
+    Raises:
+        WeightsError: a name or shape differs; the module is unchanged.
     """
     import torch
     from safetensors import safe_open
@@ -141,12 +184,12 @@ def load_into(module: "Module", path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
         names = file.keys()
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-        for name in sorted(expected.keys() | found.keys()):
-            if expected.get(name) != found.get(name):
-                wanted, seen = (shapes.get(name, "none") for shapes in (expected, found))
+        actual = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        for name in sorted(expected.keys() | actual.keys()):
+            if expected.get(name) != actual.get(name):
+                wanted, found = (shapes.get(name, "none") for shapes in (expected, actual))
                 raise WeightsError(
-                    f"{path} doesn't fit its description: tensor {name} should have shape {wanted}, found {seen}; "
+                    f"{path} doesn't fit its description: tensor {name} should have shape {wanted}, found {found}; "
                     "fetch it again, or export it with this version"
                 )
         with torch.no_grad():

@@ -1,13 +1,13 @@
-"""The model's dimensions; plain data, so that a checkpoint is described without torch."""
+"""The model's dimensions; plain data, so that reading a checkpoint's description needs no PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 STRIDES = (4, 8, 16, 32)
-#: The coarsest stride of the stem, which is that of the tokens.
+#: The coarsest stride of the stem, which must be the encoder's patch size.
 STEM_PATCH = 16
-#: Groups of channels that the convolutions' norms take together.
+#: Groups of the convolutions' GroupNorm.
 NORM_GROUPS = 8
 #: Base of the rotary embedding's frequencies.
 ROPE_THETA = 10_000.0
@@ -33,16 +33,22 @@ class EncoderConfig:
 
     @property
     def taps(self) -> tuple[int, ...]:
-        """The four blocks whose outputs feed the pyramid, evenly spaced from the first to the last."""
+        """The indices of the four blocks that feed the pyramid, evenly spaced from the first to the last."""
         return tuple(round(i * (self.depth - 1) / 3) for i in range(4))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Everything that fixes the network's shape, apart from the task registry.
+    """Everything that determines the network's shape, apart from the task registry.
 
-    `image_size` is height and width in pixels of the image that the model sees, each a multiple of twice the
-    patch size. `stem_width` is the number of channels with which the convolutional stem begins; 0 is no stem.
+    Attributes:
+        encoder: the vision tower.
+        pyramid_width: channels of every pyramid level.
+        image_size: height and width of the model's input in pixels, each a multiple of twice the patch size.
+        stem_width: channels of the convolutional stem's first layer; 0 for no stem.
+
+    Raises:
+        ValueError: the dimensions don't fit together.
     """
 
     encoder: EncoderConfig
@@ -60,14 +66,15 @@ class ModelConfig:
             raise ValueError(f"stem_width must be a multiple of {NORM_GROUPS}, found {self.stem_width}")
 
     def to_record(self) -> dict[str, Any]:
-        """The configuration as a JSON-ready record."""
+        """Return the configuration as a JSON-ready record."""
         return asdict(self)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of `to_record`; raises `KeyError` or `TypeError` on other content.
+        """Parse a record made by `to_record`; a single number for `image_size` is the side of a square.
 
-        A single number for `image_size` is the side of a square.
+        Raises:
+            KeyError, TypeError, ValueError: the record has other content.
         """
         size = record["image_size"]
         height, width = (size, size) if isinstance(size, int) else size
@@ -77,7 +84,7 @@ class ModelConfig:
 _2B = EncoderConfig(24, 1024, 4096, 16)
 _8B = EncoderConfig(27, 1152, 4304, 16)
 
-#: Shapes by name. Those of Qwen3-VL are what the published config.json files say; `import-encoder` reads them anew.
+#: Configurations by name. Those of Qwen3-VL are from the published config.json files, which `import-encoder` reads.
 PRESETS = {
     "tiny": ModelConfig(EncoderConfig(6, 192, 768, 3), pyramid_width=64, image_size=(256, 256), stem_width=16),
     "small": ModelConfig(EncoderConfig(12, 256, 1024, 4), pyramid_width=96, image_size=(256, 256), stem_width=16),

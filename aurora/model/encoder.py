@@ -1,9 +1,9 @@
 """Qwen3-VL's vision tower without the language model: batched, in raster order, tapped at four blocks.
 
-The parameters bear the names of the published checkpoints (`patch_embed.proj`, `pos_embed`,
-`blocks.N.attn.qkv`, ...). Two things differ from the library's tower, neither in value: tokens stand in
-raster order instead of 2x2 merge blocks, so that a reshape to a map is spatially exact, and the two
-temporal kernels of the patch embedding, which see the same still image, are folded into one `Conv2d`.
+The parameters have the names of the published checkpoints (`patch_embed.proj`, `pos_embed`, `blocks.N.attn.qkv`, ...).
+Two things differ from the library's tower, without changing values: tokens are in raster order instead of 2x2 merge
+blocks, so that reshaping them to a map is spatially exact; and the two temporal kernels of the patch embedding, which
+see the same still image, are summed into one `Conv2d`.
 """
 
 import torch
@@ -14,15 +14,15 @@ from torch.utils.checkpoint import checkpoint
 from aurora.model.config import ROPE_THETA, EncoderConfig
 
 NORM_EPS = 1e-6
-# From so many tokens on, plain attention's maps of tokens x tokens are too much to keep for the way back.
+# From this many tokens, storing the attention matrix for the backward pass costs too much memory.
 FUSED_TOKENS = 256
 
 
 def rotary_tables(grid: tuple[int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the 2-D rotary embedding, each (rows x columns, head_dim), in raster order.
+    """Return cosine and sine of the 2-D rotary embedding, each (rows x columns, head_dim), in raster order.
 
-    A quarter of the channels turns with the row, a quarter with the column, and the second half
-    repeats the first, as in Qwen3-VL.
+    A quarter of the channels rotates with the row, a quarter with the column, and the second half repeats the first,
+    as in Qwen3-VL.
     """
     frequency = 1.0 / ROPE_THETA ** (torch.arange(0, head_dim // 2, 2, device=device).float() / (head_dim // 2))
     rows = torch.arange(grid[0], device=device).float()[:, None, None] * frequency
@@ -32,17 +32,17 @@ def rotary_tables(grid: tuple[int, int], head_dim: int, device: torch.device) ->
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn queries or keys (..., tokens, head_dim) by their position, in float32."""
+    """Rotate queries or keys (..., tokens, head_dim) by their position, in float32."""
     first, second = x.float().chunk(2, dim=-1)
-    turned = torch.cat([-second, first], dim=-1)
-    return (x.float() * cos + turned * sin).to(x.dtype)
+    quarter_turn = torch.cat([-second, first], dim=-1)
+    return (x.float() * cos + quarter_turn * sin).to(x.dtype)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax attention: (..., tokens, head_dim) three times to the same."""
+    """Softmax attention; query, key, value and result are (..., tokens, head_dim)."""
     few_on_cpu = value.device.type == "cpu" and value.dtype is torch.bfloat16 and value.shape[-2] < FUSED_TOKENS
-    # PyTorch's fused kernel takes twice the time of plain products there, backward included, and in a graph it becomes
-    # plain products with more transpositions than these need.
+    # There PyTorch's fused kernel takes twice as long as plain products, forward and backward; and in an exported graph
+    # it becomes plain products with more transpositions than these.
     if few_on_cpu or torch.compiler.is_exporting():
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         return scores.softmax(-1) @ value
@@ -50,7 +50,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class PatchEmbed(nn.Module):
-    """Pixels (B, 3, H, W) to patch vectors (B, C, H/patch, W/patch)."""
+    """Embed pixels (B, 3, H, W) as patch vectors (B, C, H/patch, W/patch)."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """The block's feed-forward part, with the tanh form of GELU."""
+    """A block's feed-forward network, with the tanh approximation of GELU."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -121,24 +121,25 @@ class Encoder(nn.Module):
         self.apply(_initialise)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """The learned positions on a grid of (rows, columns): (1, C, rows, columns).
+        """Return the learned position embeddings (1, C, rows, columns) on a grid of (rows, columns).
 
-        The square table is resampled bilinearly with aligned corners, as Qwen3-VL does.
+        The square table is resampled bilinearly with aligned corners, as in Qwen3-VL.
         """
         side = round(self.config.num_position_embeddings**0.5)
         table = self.pos_embed.weight.T.view(1, -1, side, side)
         return F.interpolate(table.float(), grid, mode="bilinear", align_corners=True).to(table.dtype)
 
-    def forward(self, pixels: Tensor, extra: Tensor | None = None) -> list[Tensor]:
-        """Four token maps (B, C, rows, columns) from normalised pixels (B, 3, H, W) in [-1, 1].
+    def forward(self, pixels: Tensor, token_bias: Tensor | None = None) -> list[Tensor]:
+        """Encode pixels as four token maps (B, C, rows, columns), the outputs of the blocks `config.taps`.
 
-        H and W are multiples of the patch size. The maps come from the blocks `config.taps`; map
-        position (i, j) is the patch at rows i*patch and columns j*patch of the image. `extra`
-        (B, C, rows, columns) is added to the embedded patches.
+        Args:
+            pixels: (B, 3, H, W) in [-1, 1]; H and W are multiples of the patch size. The patch at rows i*patch and
+                columns j*patch becomes position (i, j) of the maps.
+            token_bias: (B, C, rows, columns), added to the embedded patches.
         """
         x = self.patch_embed(pixels)
-        if extra is not None:
-            x = x + extra
+        if token_bias is not None:
+            x = x + token_bias
         grid = (x.shape[2], x.shape[3])
         x = (x + self.positions(grid)).flatten(2).transpose(1, 2)
         cos, sin = rotary_tables(grid, self.config.hidden_size // self.config.num_heads, x.device)

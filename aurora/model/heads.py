@@ -1,8 +1,7 @@
-"""One head per task type: a shared trunk, and a last layer in which every task owns its channels.
+"""One head per task type: a shared trunk, and a last layer with separate channels for every task.
 
-`aurora.tasks.channel_slices` says which channels are whose. Keeping one type's last layers side by side
-in one matrix is the same function as one small layer per task, and one product answers a batch of mixed
-tasks.
+`aurora.tasks.channel_slices` maps tasks to channels. One matrix with the last layers of all tasks of a type computes
+the same as one small layer per task, and a single product serves a batch of mixed tasks.
 """
 
 import torch
@@ -14,7 +13,7 @@ from aurora.tasks import DETECTION_CHANNELS, TaskType
 
 # A prior of 1 % objects keeps the first steps of the objectness loss calm (Lin et al., Focal Loss, 2017).
 OBJECTNESS_PRIOR_LOGIT = -4.6
-# softplus(-2) puts the sides of a first box an eighth of the image from the cell.
+# softplus(-2) = 1/8: initially, each side of a box is an eighth of the image away from the cell.
 DISTANCE_PRIOR = -2.0
 
 
@@ -31,7 +30,7 @@ class DenseHead(nn.Module):
 
 
 class ClassificationHead(nn.Module):
-    """Class logits (B, channels) from pooled features of all levels through a gated MLP."""
+    """Class logits (B, channels) from the pooled features of all levels, by a gated MLP."""
 
     def __init__(self, width: int, channels: int, levels: int = 4, dropout: float = 0.2) -> None:
         super().__init__()
@@ -46,11 +45,10 @@ class ClassificationHead(nn.Module):
 
 
 class DetectionHead(nn.Module):
-    """Per task five maps (B, 5 x tasks, H/8, W/8).
+    """Five maps per task: (B, 5 x tasks, H/8, W/8).
 
-    The first is the logit that the cell's centre lies in the object, the others the distances from the
-    cell's centre to the box's left, top, right and bottom side, as fractions of the image's width and
-    height, never negative.
+    The first is the logit that the cell's centre is inside the object; the others are the distances from the cell's
+    centre to the box's left, top, right and bottom side, as fractions of the image's width and height, never negative.
     """
 
     def __init__(self, width: int, channels: int) -> None:

@@ -1,4 +1,4 @@
-"""From four token maps of one resolution to a feature pyramid of four."""
+"""Build a feature pyramid of four levels from four token maps of one resolution."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from aurora.model.encoder import NORM_EPS
 
 
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
-    """Bilinear upsampling of (B, C, H, W) by a whole factor, cell areas aligned."""
+    """Upsample (B, C, H, W) bilinearly by an integer factor, with cell areas aligned (not corners)."""
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
 class ConvBlock(nn.Sequential):
-    """3x3 convolution, GroupNorm, SiLU: (B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
+    """3x3 convolution, GroupNorm and SiLU, from (B, inputs, H, W) to (B, outputs, H/stride, W/stride)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(
@@ -25,36 +25,37 @@ class ConvBlock(nn.Sequential):
 
 
 class Lateral(nn.Module):
-    """One tap to one level: LayerNorm over the channels, 1x1 projection, change of resolution.
+    """Turn one tap into one level: LayerNorm over the channels, 1x1 projection, change of resolution.
 
-    A finer level is reached by depth-to-space, so that every token writes each of its cells itself, a
-    coarser one by averaging.
+    A finer level is reached by depth-to-space, so that every token computes each of its cells, a coarser one by
+    averaging.
     """
 
     def __init__(self, channels: int, width: int, patch_size: int, stride: int) -> None:
         super().__init__()
         self.finer, self.coarser = max(patch_size // stride, 1), max(stride // patch_size, 1)
         self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
-        # Of the outputs the cells of one channel stand together, as `nn.PixelShuffle` has them.
+        # The outputs are ordered by channel, then by cell, as in `nn.PixelShuffle`.
         self.project = nn.Linear(channels, width * self.finer**2)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        # Put channels last first: whole pixels are moved instead of single numbers, several times faster on a CPU.
+        # Reorder the outputs by cell, then by channel: this moves whole pixels instead of single numbers, which is
+        # several times faster on a CPU.
         cells = self.finer**2
         weight = self.project.weight.unflatten(0, (-1, cells)).transpose(0, 1).flatten(0, 1)
         bias = self.project.bias.unflatten(0, (-1, cells)).T.flatten()
         x = F.linear(self.norm(tokens.permute(0, 2, 3, 1)), weight, bias)
         x = x.unflatten(3, (self.finer, self.finer, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-        # Left in channels-last order, in which convolutions and above all upsampling are faster on a CPU.
+        # Keep the channels-last memory order, in which convolutions and especially upsampling are faster on a CPU.
         x = x.permute(0, 3, 1, 2)
         return F.avg_pool2d(x, self.coarser) if self.coarser > 1 else x
 
 
 class Pyramid(nn.Module):
-    """Four maps (B, C, rows, columns) to four levels (B, width, H/stride, W/stride), fine to coarse.
+    """Turn four taps (B, C, rows, columns) into four levels (B, width, H/stride, W/stride), fine to coarse.
 
-    The shallow taps feed the fine levels, to which `details`, fine to coarse, are added. Each level takes the sum of
-    all coarser ones.
+    The shallow taps feed the fine levels. `lateral_features`, fine to coarse, are added to the finest levels. Each
+    level also receives the sum of all coarser ones.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -63,17 +64,17 @@ class Pyramid(nn.Module):
         self.laterals = nn.ModuleList(Lateral(encoder.hidden_size, width, encoder.patch_size, s) for s in STRIDES)
         self.smooth = nn.ModuleList(ConvBlock(width, width) for _ in STRIDES)
 
-    def forward(self, taps: list[Tensor], details: Sequence[Tensor] = ()) -> list[Tensor]:
+    def forward(self, taps: list[Tensor], lateral_features: Sequence[Tensor] = ()) -> list[Tensor]:
         levels = [lateral(tap) for lateral, tap in zip(self.laterals, taps, strict=True)]
-        for fine, detail in enumerate(details):
-            levels[fine] = levels[fine] + detail
+        for fine, features in enumerate(lateral_features):
+            levels[fine] = levels[fine] + features
         for fine in reversed(range(len(levels) - 1)):
             levels[fine] = levels[fine] + upsample(levels[fine + 1])
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
 
 
 def fuse(levels: list[Tensor]) -> Tensor:
-    """The sum of levels (fine to coarse, each half the size of the one before) at the finest one's size."""
+    """Return the sum of levels (fine to coarse, each half the size of the previous one) at the finest one's size."""
     fused = levels[-1]
     for level in reversed(levels[:-1]):
         fused = level + upsample(fused)
@@ -81,5 +82,5 @@ def fuse(levels: list[Tensor]) -> Tensor:
 
 
 def pool(levels: list[Tensor]) -> Tensor:
-    """Mean and maximum of every channel of every level: (B, 2 x levels x width)."""
+    """Return the mean and maximum of every channel of every level: (B, 2 x levels x width)."""
     return torch.cat([pooled for level in levels for pooled in (level.mean((2, 3)), level.amax((2, 3)))], dim=1)

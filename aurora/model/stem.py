@@ -1,4 +1,4 @@
-"""Convolutions on the image itself: the fine borders and the texture that patches of 16 pixels blur."""
+"""Convolutions on the image itself, for the fine borders and texture that patches of 16 pixels blur."""
 
 from itertools import pairwise
 
@@ -11,29 +11,29 @@ from aurora.model.pyramid import ConvBlock
 class Stem(nn.Module):
     """Four convolutions, each halving the image and doubling the channels, the first to `config.stem_width`.
 
-    Its maps are added to what the patches give: a tower trained from scratch on few images finds local
-    structure late or never, a convolution has it from the first step (Xiao et al., "Early Convolutions Help
-    Transformers See Better", NeurIPS 2021).
+    Its maps are added to the encoder's: trained from scratch on few images, a transformer learns local structure late
+    or never, whereas a convolution has it from the first step (Xiao et al., "Early Convolutions Help Transformers See
+    Better", NeurIPS 2021).
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths = [config.stem_width * 2**i for i in range(4)]
-        # The first has no norm, which at half the image's size would cost more than the convolution.
+        # The first has no norm, which at half the image size would cost more than the convolution.
         first = nn.Sequential(nn.Conv2d(3, widths[0], 3, 2, padding=1), nn.SiLU())
         self.halves = nn.ModuleList([first, *(ConvBlock(a, b, stride=2) for a, b in pairwise(widths))])
         outputs = (config.pyramid_width, config.pyramid_width, config.encoder.hidden_size)
         self.project = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(widths[1:], outputs, strict=True))
 
     def forward(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
-        """From normalised pixels (B, 3, H, W) what is added to the pyramid's levels and to the tokens.
+        """Return the lateral features and the token bias of pixels (B, 3, H, W) in [-1, 1].
 
-        The levels are those of strides 4 and 8, (B, pyramid_width, H/stride, W/stride); the tokens are
-        (B, hidden_size, H/16, W/16).
+        The lateral features are (B, pyramid_width, H/stride, W/stride) for the levels of strides 4 and 8; the token
+        bias is (B, hidden_size, H/16, W/16).
         """
         maps = []
         for half in self.halves:
             pixels = half(pixels)
             maps.append(pixels)
-        *levels, tokens = (project(x) for project, x in zip(self.project, maps[1:], strict=True))
-        return levels, tokens
+        *lateral_features, token_bias = (project(x) for project, x in zip(self.project, maps[1:], strict=True))
+        return lateral_features, token_bias

@@ -1,4 +1,4 @@
-"""The rows of the input's CSV files: the cases to predict."""
+"""Read the rows of the input's CSV files: the cases to predict."""
 
 from aurora.rows.reader import Problem, Rows, read_rows
 from aurora.rows.row import (

@@ -1,4 +1,4 @@
-"""The cases to answer: every usable row of the input's CSV files, and what was wrong with the others."""
+"""Read the cases to predict: every usable row of the input's CSV files, and the problems of the others."""
 
 import hashlib
 import os
@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aurora.errors import InputError
+from aurora.rows.row import Row
 from aurora.rows.row_list import RowIndex
-from aurora.rows.table import Layout, read_table
+from aurora.rows.table import CsvLine, RowParser, read_table
+from aurora.runtime.seen_hashes import SeenHashes
 
 #: How many line numbers a problem names before it only counts.
 LINES_NAMED = 10
-#: How many different problems of one file are told apart.
+#: How many different problems of one file are named.
 PROBLEMS_NAMED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What was wrong at `source` ("file.csv" or "file.csv:line")."""
+    """A problem at `source`: "file.csv" or "file.csv:line"."""
 
     source: str
     message: str
@@ -25,10 +27,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows in file order, what was wrong with them, and how many exact duplicates were left out.
+    """The rows of an input folder.
 
-    `complete` tells that no row was left out for another reason, nor a file that may hold some; `digest` changes with
-    the name or the content of any CSV file.
+    Attributes:
+        rows: the usable rows, in the order of the files.
+        problems: what is wrong with rows and files, used or not.
+        duplicates: how many rows were left out because they repeat another one.
+        complete: whether no row or file was left out for another reason.
+        digest: a hash that changes with the name or content of any CSV file, as hexadecimal text.
     """
 
     rows: RowIndex
@@ -38,76 +44,137 @@ class Rows:
     digest: str
 
 
-class _Notes:
-    """The problems of one file: the same message on many lines is one problem that counts them."""
+class _ProblemLog:
+    """The problems of one file; the same message on several lines is one problem."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.lines: dict[str, list[int]] = {}
         self.counts: dict[str, int] = {}
-        #: Whether any row got no place in the list.
-        self.lost = False
+        #: Whether any row was left out because it can't be used.
+        self.incomplete = False
 
     def add(self, message: str, line: int | None = None) -> None:
         if message not in self.counts and len(self.counts) >= PROBLEMS_NAMED:
-            message = f"has yet another problem than the {PROBLEMS_NAMED} that are named"
+            message = f"has another problem than the {PROBLEMS_NAMED} that are named"
         self.counts[message] = self.counts.get(message, 0) + 1
         lines = self.lines.setdefault(message, [])
         if line is not None and len(lines) < LINES_NAMED:
             lines.append(line)
 
-    def lose(self, message: str) -> None:
+    def add_fatal(self, message: str) -> None:
         """Note why the rest of the file is left out."""
-        self.lost = True
+        self.incomplete = True
         self.add(message)
 
     def problems(self) -> list[Problem]:
-        found = []
+        problems = []
         for message, lines in self.lines.items():
             more = ", ".join(map(str, lines[1:]))
-            uncounted = self.counts[message] - len(lines) if lines else 0
-            more += f" and {uncounted} more" if uncounted else ""
+            unnamed = self.counts[message] - len(lines) if lines else 0
+            more += f" and {unnamed} more" if unnamed else ""
             source = f"{self.file}:{lines[0]}" if lines else self.file
-            found.append(Problem(source, f"{message} (also on lines {more})" if more else message))
-        return found
+            problems.append(Problem(source, f"{message} (also on lines {more})" if more else message))
+        return problems
 
 
-def read_rows(root: Path) -> Rows:
+class _RowCollector:
+    """The rows of all files, without duplicates."""
+
+    def __init__(self, labelled: bool) -> None:
+        self.labelled = labelled
+        self.rows = RowIndex()
+        self.duplicates = 0
+        self._cases, self._labelled_cases = SeenHashes(), SeenHashes()
+
+    def read(self, parser: RowParser, log: _ProblemLog) -> None:
+        """Append the rows of one file that are new."""
+        for warning in parser.table.warnings:
+            log.add(warning)
+        line = None
+        try:
+            for line in parser.table.lines():
+                self._add(line, parser, log)
+        except OSError as error:
+            log.add_fatal(f"skipped after some lines: can't be read ({error.strerror})")
+            return
+        if line is None:
+            log.add("skipped: it has a header and no rows")
+
+    def _add(self, line: CsvLine, parser: RowParser, log: _ProblemLog) -> None:
+        for problem in parser.problems(line.cells):
+            log.add(problem, line.number)
+        row = parser.parse(line.cells, line.number)
+        if row is None:
+            log.incomplete = True
+        elif self._is_new(row):
+            self.rows.append(parser, line, row)
+        else:
+            self.duplicates += 1
+            log.add("repeats an earlier row's task_id, image_path and mask_path and is left out", line.number)
+
+    def _is_new(self, row: Row) -> bool:
+        case = _case(row)
+        new = self._cases.add(case)
+        if self.labelled and self._labelled_cases.add((case, frozenset(row.labels.items()))) and not new:
+            earlier = next(other.source for other in self.rows if _case(other) == case)
+            raise InputError(
+                f"{row.source}: expected the label of {earlier}, which has the same task_id, image_path and mask_path, "
+                "found another one; correct or remove one of the two rows"
+            )
+        return new
+
+
+def _case(row: Row) -> tuple[str, str, str | None]:
+    return row.task_id, row.image_path, row.mask_path
+
+
+def read_rows(root: Path, *, labelled: bool = False) -> Rows:
     """Read all `root/csv_files/*.csv`, in the order of their names.
 
-    A file or row that can't be used becomes a `Problem`; a row is kept whenever its task type is
-    known, since it then gets an answer. Rows equal in task_id, image_path and mask_path are kept once.
-    Raises `InputError` when no row is left, saying what was found.
+    A file or row that can't be used becomes a `Problem`. A row is kept whenever its task type is known, since it then
+    gets a prediction. Of rows equal in task_id, image_path and mask_path the first is kept. With `labelled`, for
+    training, such rows must have the same label too.
+
+    Example:
+        >>> len(read_rows(Path("test/cases")).rows)
+        55
+
+    Raises:
+        InputError: no row is usable, or, with `labelled`, the labels of two rows contradict each other.
     """
-    rows = RowIndex()
+    collector = _RowCollector(labelled)
     problems: list[Problem] = []
-    # Hashes instead of the texts, which would be most of the memory that many rows take: of ten million different
-    # rows, two have the same 64 bits with a chance of 3 in a million.
-    seen: set[int] = set()
     digest = hashlib.sha256()
-    duplicates = 0
     complete = True
     for path in _csv_files(root):
-        notes = _Notes(path.name)
+        log = _ProblemLog(path.name)
         try:
-            if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
-                raise InputError(f"is a link that leads out of the input folder {root}")
-            layout = Layout(read_table(path))
-            digest.update(f"{path.name}\0{layout.table.digest}\0".encode("utf-8", "surrogateescape"))
-            duplicates += _read_file(layout, notes, seen, rows)
+            parser = _open(path, root)
         except InputError as error:
-            notes.lose(f"skipped: {error}")
-        except OSError as error:
-            notes.lose(f"skipped from some line on: can't be read ({error.strerror})")
-        problems += notes.problems()
-        complete = complete and not notes.lost
-    if not rows:
-        found = "; ".join(f"{p.source} {p.message}" for p in problems[:5])
-        more = f"; and {len(problems) - 5} problems more" if len(problems) > 5 else ""
-        raise InputError(
-            f"expected at least one usable row in {root}/csv_files/*.csv, found: {found}{more}; mend them as it says"
-        )
-    return Rows(rows, problems, duplicates, complete, digest.hexdigest())
+            log.add_fatal(f"skipped: {error}")
+        else:
+            digest.update(f"{path.name}\0{parser.table.digest}\0".encode("utf-8", "surrogateescape"))
+            collector.read(parser, log)
+        problems += log.problems()
+        complete = complete and not log.incomplete
+    if not collector.rows:
+        raise _no_rows(root, problems)
+    return Rows(collector.rows, problems, collector.duplicates, complete, digest.hexdigest())
+
+
+def _open(path: Path, root: Path) -> RowParser:
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise InputError(f"is a link that leads out of the input folder {root}")
+    return RowParser(read_table(path))
+
+
+def _no_rows(root: Path, problems: list[Problem]) -> InputError:
+    shown = "; ".join(f"{problem.source} {problem.message}" for problem in problems[:5])
+    more = f"; and {len(problems) - 5} more problems" if len(problems) > 5 else ""
+    return InputError(
+        f"expected at least one usable row in {root}/csv_files/*.csv, found: {shown}{more}; correct these files"
+    )
 
 
 def _csv_files(root: Path) -> list[Path]:
@@ -119,36 +186,11 @@ def _csv_files(root: Path) -> list[Path]:
     files = [folder / name for name in names if name.lower().endswith(".csv")]
     if files:
         return files
-    place = folder if os.path.isdir(folder) else root
+    listed = folder if os.path.isdir(folder) else root
     try:
-        names = sorted(os.listdir(place))
+        names = sorted(os.listdir(listed))
     except OSError as error:
-        found = f"{place} can't be listed ({error.strerror})"
+        content = f"{listed} can't be listed ({error.strerror})"
     else:
-        found = (", ".join(names[:10]) + (", ..." if len(names) > 10 else "") or "nothing") + f" in {place}"
-    raise InputError(f"expected {root}/csv_files/*.csv, found: {found}; give the folder that holds csv_files")
-
-
-def _read_file(layout: Layout, notes: _Notes, seen: set[int], rows: RowIndex) -> int:
-    """Append the rows of one file that aren't in `seen` yet; returns how many duplicates were left out."""
-    for warning in layout.table.warnings:
-        notes.add(warning)
-    line = None
-    duplicates = 0
-    for line in layout.table.lines():
-        for problem in layout.problems(line.cells):
-            notes.add(problem, line.number)
-        row = layout.row(line.cells, line.number)
-        if row is None:
-            notes.lost = True
-            continue
-        key = hash((row.task_id, row.image_path, row.mask_path))
-        if key in seen:
-            duplicates += 1
-            notes.add("repeats an earlier row's task_id, image_path and mask_path and is answered once", line.number)
-            continue
-        seen.add(key)
-        rows.append(layout, line, row)
-    if line is None:
-        notes.add("skipped: it has a header and no rows")
-    return duplicates
+        content = (", ".join(names[:10]) + (", ..." if len(names) > 10 else "") or "nothing") + f" in {listed}"
+    raise InputError(f"expected {root}/csv_files/*.csv, found: {content}; give the folder that holds csv_files")

@@ -1,4 +1,4 @@
-"""One case of the input: its labels, the paths it names, and where its mask must be written."""
+"""One case of the input: its labels, the files it names, and where its predicted mask is written."""
 
 import json
 import math
@@ -19,11 +19,17 @@ _BLANK = {"", "nan", "none", "null", "na", "n/a", "<na>"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case. `task_id`, `image_path` and `mask_path` stand as in the CSV, byte for byte.
+    """One case.
 
-    `num_classes` is None where the cell can't be used, `mask_path` where it is blank; `source` is
-    "file.csv:line"; `labels` holds the cells of the label columns that aren't blank, `patient` that of the
-    optional column patient_id.
+    Attributes:
+        task_id: the cell as it is, byte for byte.
+        type: the task type.
+        num_classes: the number of classes or points; None if the cell can't be used.
+        image_path: the cell as it is, byte for byte.
+        mask_path: the cell as it is, byte for byte; None if blank.
+        source: "file.csv:line".
+        labels: the cells of the label columns that aren't blank, by column.
+        patient: the cell of the optional column patient_id; None if blank.
     """
 
     task_id: str
@@ -37,22 +43,22 @@ class Row:
 
 
 def is_blank(cell: str) -> bool:
-    """Whether a cell is empty or holds one of the usual spellings of "not a value"."""
+    """Return whether a cell is empty or one of the usual spellings of a missing value."""
     return cell.strip().lower() in _BLANK
 
 
 def short(text: str) -> str:
-    """At most 80 characters of a cell, for a message that quotes it with `repr`."""
+    """Cut a cell to at most 80 characters, for a message that quotes it with `repr`."""
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def plain(text: str) -> str:
-    """The same for a message that doesn't quote it: what would move the cursor or hide itself is spelt out."""
+    """Cut a cell like `short` and escape control characters, for a message that doesn't quote it."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in short(text))
 
 
 def class_label(row: Row) -> int | None:
-    """The true class, None where there is no label; `InputError` when it isn't a whole number >= 0."""
+    """Return the true class, None if there is no label; raises `InputError` if it isn't a whole number >= 0."""
     if "mask" not in row.labels:
         return None
     value = _number(row, "mask", row.labels["mask"])
@@ -62,7 +68,11 @@ def class_label(row: Row) -> int | None:
 
 
 def box_label(row: Row) -> tuple[float, float, float, float] | None:
-    """The true box (x1, y1, x2, y2) in pixels, None where there is no label; `InputError` when it is incomplete."""
+    """Return the true box (x1, y1, x2, y2) in pixels, None if there is no label.
+
+    Raises:
+        InputError: a side is missing or isn't a number.
+    """
     if not any(name in row.labels for name in BOX):
         return None
     x1, y1, x2, y2 = (_number(row, name, row.labels.get(name, "")) for name in BOX)
@@ -70,9 +80,10 @@ def box_label(row: Row) -> tuple[float, float, float, float] | None:
 
 
 def points_label(row: Row) -> list[tuple[float, float]] | None:
-    """The true points (x, y) in pixels, in the order of their numbers, None where there is no label.
+    """Return the true points (x, y) in pixels, in the order of their numbers; None if there is no label.
 
-    Raises `InputError` when a point isn't a JSON list [x, y], or when one before the last is blank.
+    Raises:
+        InputError: a point isn't a JSON list [x, y], or one before the last is blank.
     """
     numbers = [int(match[1]) for name in row.labels if (match := POINT.fullmatch(name))]
     if not numbers:
@@ -102,33 +113,41 @@ def _number(row: Row, column: str, cell: str) -> float:
 
 
 def image_file(root: Path, row: Row) -> Path:
-    """Where the row's image lies: `image_path` is relative to `root/csv_files`.
+    """Return the path of the row's image; `image_path` is relative to `root/csv_files`.
 
-    The path is normalised as text, nothing is looked up; raises `ImageError` when it leaves `root`.
+    The path is normalised as text; the file system isn't accessed.
+
+    Raises:
+        ImageError: the path is blank or leads out of `root`.
     """
     return _inside(root, row.image_path, "image_path", row)
 
 
 def mask_file(root: Path, row: Row) -> Path:
-    """Where the row's true mask lies in labelled data; the same rule as `image_file`."""
+    """Return the path of the row's true mask in labelled data, by the rules of `image_file`."""
     return _inside(root, row.mask_path or "", "mask_path", row)
 
 
-def _inside(root: Path, stated: str, column: str, row: Row) -> Path:
-    if is_blank(stated) or "\0" in stated:
-        reason = "is blank" if is_blank(stated) else "is no path, for it holds a NUL byte"
+def _inside(root: Path, cell: str, column: str, row: Row) -> Path:
+    if is_blank(cell) or "\0" in cell:
+        reason = "is blank" if is_blank(cell) else "is no path, for it holds a NUL byte"
         raise ImageError(f"{column} {reason}", row.source)
     base = os.path.abspath(root)
-    path = os.path.normpath(os.path.join(base, "csv_files", stated.strip()))
+    path = os.path.normpath(os.path.join(base, "csv_files", cell.strip()))
     if not path.startswith(os.path.join(base, "")):
         raise ImageError(f"{column} leads out of the input folder {base}", row.source)
     return Path(path)
 
 
 def predicted_mask_path(row: Row) -> str:
-    """Where the mask must be written: `mask_path` without ONE leading `../`, relative to the output folder.
+    """Return where to write the mask, relative to the output folder: `mask_path` without ONE leading `../`.
 
-    Raises `ValueError` with the reason when the path could lead out of that folder or names no file.
+    Example:
+        >>> predicted_mask_path(row)  # its mask_path is "../Segmentation/Two/masks/1.png"
+        'Segmentation/Two/masks/1.png'
+
+    Raises:
+        ValueError: the path could lead out of that folder or names no file; the message is the reason.
     """
     path = row.mask_path or ""
     if is_blank(path):
@@ -136,21 +155,21 @@ def predicted_mask_path(row: Row) -> str:
     reason = _unsafe(path.removeprefix("../"))
     if reason:
         raise ValueError(f"mask_path {short(path)!r} {reason}")
-    return "/".join(part for part in path.removeprefix("../").split("/") if part not in ("", "."))
+    return "/".join(name for name in path.removeprefix("../").split("/") if name not in ("", "."))
 
 
 def _unsafe(path: str) -> str | None:
-    parts = path.split("/")
+    names = path.split("/")
     if "\0" in path:
         return "holds a NUL byte"
     if "\\" in path:
         return "holds a backslash"
     if path.startswith("/") or re.match(r"[A-Za-z]:", path):
         return "is absolute"
-    if parts[-1] in ("", "."):
+    if names[-1] in ("", "."):
         return "names a folder"
-    if any(part not in ("", ".") and not part.strip(" .") for part in parts):
+    if any(name not in ("", ".") and not name.strip(" .") for name in names):
         return "leads upwards beyond its first ../"
-    if any(len(part.encode()) > 255 for part in parts):
+    if any(len(name.encode()) > 255 for name in names):
         return "holds a name longer than 255 bytes"
     return None

@@ -1,4 +1,4 @@
-"""Any number of rows in little memory: where each lies in its CSV file, from where it is read again when wanted."""
+"""A compact index of rows, which stores file offsets and re-reads rows on demand."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -7,18 +7,17 @@ from typing import BinaryIO
 
 from aurora.errors import InputError
 from aurora.rows.row import Row
-from aurora.rows.table import CsvLine, Layout
+from aurora.rows.table import CsvLine, RowParser
 
 
 class RowIndex:
-    """Rows in the order they were appended; 32 bytes each, whatever their length.
+    """Rows in the order in which they were appended, at 32 bytes each.
 
-    `images` holds a number per row that is the same where, and only where, the `image_path` is (but for a chance of
-    2^-64 per pair).
+    `images` holds a 64-bit hash of each row's `image_path`.
     """
 
     def __init__(self) -> None:
-        self._layouts: list[Layout] = []
+        self._parsers: list[RowParser] = []
         self._files, self._lines = array("I"), array("I")
         self._starts, self._lengths = array("Q"), array("Q")
         self.images = array("q")
@@ -27,49 +26,49 @@ class RowIndex:
         return len(self.images)
 
     def __iter__(self) -> Iterator[Row]:
-        return self.take(range(len(self)))
+        return self.read(range(len(self)))
 
     def __getitem__(self, number: int) -> Row:
-        return next(self.take([range(len(self))[number]]))
+        return next(self.read([range(len(self))[number]]))
 
-    def append(self, layout: Layout, line: CsvLine, row: Row) -> None:
-        """Add the row that `layout` made of `line`."""
-        if not self._layouts or self._layouts[-1] is not layout:
-            self._layouts.append(layout)
-        self._files.append(len(self._layouts) - 1)
+    def append(self, parser: RowParser, line: CsvLine, row: Row) -> None:
+        """Add the `row` that `parser` made of `line`."""
+        if not self._parsers or self._parsers[-1] is not parser:
+            self._parsers.append(parser)
+        self._files.append(len(self._parsers) - 1)
         self._lines.append(line.number)
         self._starts.append(line.start)
         self._lengths.append(line.length)
         self.images.append(hash(row.image_path))
 
-    def take(self, numbers: Iterable[int]) -> Iterator[Row]:
-        """The rows with these numbers, in this order.
+    def read(self, numbers: Iterable[int]) -> Iterator[Row]:
+        """Yield the rows with these numbers, in this order.
 
         Raises:
-            InputError: a CSV file isn't what it was when it was first read.
+            InputError: a CSV file has changed since it was first read.
         """
-        opened, file = -1, None
+        file_number, file = -1, None
         try:
             for number in numbers:
-                if self._files[number] != opened:
-                    opened = self._files[number]
-                    file = _reopened(self._layouts[opened].table.path, file)
+                if self._files[number] != file_number:
+                    file_number = self._files[number]
+                    file = _reopened(self._parsers[file_number].table.path, file)
                 assert file is not None
-                yield self._read(number, file)
+                yield self._read_one(number, file)
         finally:
             if file:
                 file.close()
 
-    def _read(self, number: int, file: BinaryIO) -> Row:
-        layout = self._layouts[self._files[number]]
+    def _read_one(self, number: int, file: BinaryIO) -> Row:
+        parser = self._parsers[self._files[number]]
         try:
             file.seek(self._starts[number])
-            cells = layout.table.cells(file.read(self._lengths[number]))
-            row = layout.row(cells, self._lines[number])
+            cells = parser.table.cells(file.read(self._lengths[number]))
+            row = parser.parse(cells, self._lines[number])
         except (OSError, ValueError):
             row = None
         if row is None or hash(row.image_path) != self.images[number]:
-            raise _changed(layout.table.path)
+            raise _changed(parser.table.path)
         return row
 
 

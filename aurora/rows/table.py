@@ -1,4 +1,4 @@
-"""A CSV file as numbered rows of cells, whatever encoding and delimiter it came in, one line in memory at a time."""
+"""Read CSV files of any common encoding and delimiter, one line in memory at a time, and parse their rows."""
 
 import codecs
 import csv
@@ -13,16 +13,16 @@ from aurora.errors import InputError
 from aurora.rows.row import BOX, POINT, Row, is_blank, plain, short
 from aurora.tasks import OFFICIAL, TaskType
 
-# The default limit would lose a row with a long cell.
+# The default limit would reject a row with a long cell.
 csv.field_size_limit(2**31 - 1)
 
 _CHUNK = 1 << 20
-# Byte order marks, and the encoding of what comes after them.
+# Byte order marks, and the encoding of the text after them.
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
 class CsvLine(NamedTuple):
-    """A row of cells, its line number in the file (the first is 1), and where its bytes lie there."""
+    """A line of cells, its number in the file (from 1), and the offset and length of its bytes."""
 
     number: int
     cells: list[str]
@@ -32,9 +32,16 @@ class CsvLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """What is known of a CSV file: its column names, how its lines are read, and what had to be guessed.
+    """How to read a CSV file.
 
-    Its text begins after `start` bytes; `digest` is the SHA-256 of the whole file.
+    Attributes:
+        path: the file.
+        header: the column names, stripped.
+        warnings: what had to be guessed, in plain words.
+        encoding: Python's name of the encoding.
+        delimiter: a comma, semicolon or tab.
+        start: the offset of the text in bytes, after a byte order mark.
+        digest: the SHA-256 of the whole file, as hexadecimal text.
     """
 
     path: Path
@@ -46,19 +53,19 @@ class CsvTable:
     digest: str
 
     def lines(self) -> Iterator[CsvLine]:
-        """The rows under the header, blank lines left out; raises `OSError` when reading fails."""
+        """Yield the lines below the header, without blank ones; raises `OSError` if reading fails."""
         start = self.start
-        headed = False
+        past_header = False
         for number, text in enumerate(_text(self.path, self.encoding, self.start), start=1):
             length = len(text.encode(self.encoding))
             if text.strip():
-                if headed:
+                if past_header:
                     yield CsvLine(number, _split(text, self.delimiter), start, length)
-                headed = True
+                past_header = True
             start += length
 
     def cells(self, data: bytes) -> list[str]:
-        """The cells of one line's bytes; raises `ValueError` when they are no line of this encoding."""
+        """Split the bytes of one line into cells; raises `ValueError` if they don't decode to a line."""
         try:
             return _split(data.decode(self.encoding), self.delimiter)
         except csv.Error as error:
@@ -66,10 +73,13 @@ class CsvTable:
 
 
 def read_table(path: Path) -> CsvTable:
-    """Look at a CSV file; one line is one row.
+    """Find out how to read a CSV file in which one line is one row.
 
-    UTF-8 and UTF-16 (by its byte order mark) are known for certain; another encoding, semicolons and
-    tabs are guessed, with a warning. Raises `InputError` when the file can't be read or is empty.
+    UTF-8 and UTF-16 (by its byte order mark) are certain; another encoding, semicolons and tabs are guessed, with a
+    warning.
+
+    Raises:
+        InputError: the file can't be read or is empty.
     """
     if not path.is_file():
         raise InputError("isn't a regular file")
@@ -91,11 +101,12 @@ def read_table(path: Path) -> CsvTable:
 
 
 def _encoding(path: Path) -> tuple[str, int]:
-    """The encoding that all of a file is in, and where its text begins; latin-1 comes last because it accepts all."""
+    """Return the encoding that decodes the whole file, and the offset of its text."""
     with path.open("rb") as file:
         head = file.read(3)
     start, marked = next(((len(mark), name) for mark, name in _MARKS if head.startswith(mark)), (0, "utf-8"))
     likely = [marked] if marked.startswith("utf-16") else [marked, "cp1252"]
+    # latin-1 comes last because it decodes anything.
     return next((name for name in likely if _decodes(path, name, start)), "latin-1"), start
 
 
@@ -111,7 +122,7 @@ def _decodes(path: Path, encoding: str, start: int) -> bool:
 
 
 def _text(path: Path, encoding: str, start: int) -> Iterator[str]:
-    """The lines with their ends."""
+    """Yield the lines with their line ends."""
     with path.open("rb") as file:
         file.seek(start)
         with TextIOWrapper(file, encoding, newline="") as text:
@@ -119,46 +130,46 @@ def _text(path: Path, encoding: str, start: int) -> Iterator[str]:
 
 
 def _split(text: str, delimiter: str) -> list[str]:
-    """The cells of one line; read by itself, so that an unclosed quote ends with it."""
+    """Split one line into cells; each line is parsed alone, so that an unclosed quote ends with it."""
     return next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])
 
 
 REQUIRED = ("task_id", "task_name", "image_path")
-#: A mask's pixel is 8 bits wide, so no task has more classes.
+#: The most classes of a task, because a mask's pixel has 8 bits.
 MAX_CLASSES = 256
 
-_TYPES = {kind.value.lower(): kind for kind in TaskType}
+_TYPES = {task_type.value.lower(): task_type for task_type in TaskType}
 _NO_LABELS: Mapping[str, str] = {}
 
 
-class Layout:
-    """The columns of a table.
+class RowParser:
+    """Turn the lines of a table into rows.
 
     Raises:
-        InputError: a column that every row needs is missing.
+        InputError: a required column is missing.
     """
 
     def __init__(self, table: CsvTable) -> None:
         self.table = table
-        # Of a name that stands twice the first column counts.
-        self.columns = {name: at for at, name in reversed(list(enumerate(table.header)))}
+        # Of several columns with the same name the first one counts.
+        self.columns = {name: index for index, name in reversed(list(enumerate(table.header)))}
         missing = [name for name in REQUIRED if name not in self.columns]
         if missing:
             shown = plain(", ".join(table.header))
             raise InputError(f"it has no column {', '.join(missing)}; the columns found are: {shown}")
         self.labels = [name for name in self.columns if name == "mask" or name in BOX or POINT.fullmatch(name)]
 
-    def row(self, cells: Sequence[str], line: int) -> Row | None:
-        """The row that these cells are, on this line; None when nothing says which type of answer it wants."""
-        kind = self._type(cells)
-        if kind is None:
+    def parse(self, cells: Sequence[str], line: int) -> Row | None:
+        """Return the row of these cells on this line; None if its task type is unknown."""
+        task_type = self._task_type(cells)
+        if task_type is None:
             return None
         mask_path, patient = self._cell(cells, "mask_path"), self._cell(cells, "patient_id")
         labels = {name: cell for name in self.labels if not is_blank(cell := self._cell(cells, name))}
         return Row(
             self._cell(cells, "task_id"),
-            kind,
-            _count(self._cell(cells, "num_classes")),
+            task_type,
+            _class_count(self._cell(cells, "num_classes")),
             self._cell(cells, "image_path"),
             None if is_blank(mask_path) else mask_path,
             f"{self.table.path.name}:{line}",
@@ -167,38 +178,38 @@ class Layout:
         )
 
     def problems(self, cells: Sequence[str]) -> Iterator[str]:
-        """What is wrong with these cells, whether or not they make a row."""
+        """Yield the problems of these cells, whether or not they make a row."""
         if len(cells) != len(self.table.header):
             yield f"has {len(cells)} cells where the header has {len(self.table.header)}"
         if any("\0" in cell for cell in cells):
             yield "holds a NUL byte"
         name = self._cell(cells, "task_name")
         if name.strip().lower() not in _TYPES:
-            wrong = f"has the task_name {short(name)!r} instead of one of {', '.join(TaskType)}"
-            kind = self._type(cells)
-            if kind is None:
-                yield f"{wrong}, and its task_id isn't a known one, so it can't be answered"
+            problem = f"has the task_name {short(name)!r} instead of one of {', '.join(TaskType)}"
+            task_type = self._task_type(cells)
+            if task_type is None:
+                yield f"{problem}, and its task_id isn't a known one, so it is left out"
                 return
-            yield f"{wrong}; it is taken as {kind} from its task_id"
+            yield f"{problem}; it is taken as {task_type} from its task_id"
         for column in ("task_id", "image_path"):
             if is_blank(self._cell(cells, column)):
                 yield f"has a blank {column}"
         stated = self._cell(cells, "num_classes")
-        if _count(stated) is None:
+        if _class_count(stated) is None:
             yield f"has the num_classes {short(stated)!r} instead of a whole number from 1 to {MAX_CLASSES}"
 
-    def _type(self, cells: Sequence[str]) -> TaskType | None:
+    def _task_type(self, cells: Sequence[str]) -> TaskType | None:
         stated = _TYPES.get(self._cell(cells, "task_name").strip().lower())
         official = OFFICIAL.get(self._cell(cells, "task_id").strip())
         return stated or (official.type if official else None)
 
     def _cell(self, cells: Sequence[str], column: str) -> str:
-        """The cell of a column; empty where there is no such column, or where the line ends before it."""
-        at = self.columns.get(column, len(cells))
-        return cells[at] if at < len(cells) else ""
+        """Return the cell of a column; empty if there is no such column, or if the line is too short."""
+        index = self.columns.get(column, len(cells))
+        return cells[index] if index < len(cells) else ""
 
 
-def _count(cell: str) -> int | None:
+def _class_count(cell: str) -> int | None:
     try:
         value = float(cell)
     except ValueError:

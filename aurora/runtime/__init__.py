@@ -1,1 +1,1 @@
-"""What every command stands on: the command line, files, hardware and prefetching."""
+"""What every command uses: command line, files, hardware and prefetching."""

@@ -171,10 +171,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield tmp
-        _flush(tmp)
+        _flush(tmp)  # before the rename, which could otherwise reach the disk first
         os.replace(tmp, path)
-        with suppress(OSError):  # some file systems can't flush a folder
-            _flush(path.parent)
+        sync([path])
     except OSError as error:
         raise _write_error(path, error) from error
     finally:

@@ -1,10 +1,12 @@
-"""What the machine offers this process: processors, memory and the device that computes."""
+"""What the machine gives this process: processors, memory, and the device that computes."""
 
 import os
 import re
 import resource
 import sys
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from aurora.errors import DeviceError, UsageError
@@ -12,85 +14,132 @@ from aurora.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
-CGROUPS = Path("/sys/fs/cgroup")
-#: Memory that a default batch leaves for each of its images.
+_FILE_SYSTEM = Path("/")
+#: The memory that `fitting_batch` allows for each image, in bytes.
 BYTES_PER_IMAGE = 64 << 20
 
 
-def processors() -> int:
-    """The processors that the scheduler and the container's quota leave to this process, at least 1.
+def processors(file_system: Path = _FILE_SYSTEM) -> int:
+    """Return how many processors this process may use, at least 1.
 
-    Threads beyond them only wait for each other. macOS can't say more than how many processors there are.
+    Counts the scheduler's affinity and the CPU quota of the control groups (containers, Slurm, systemd), which are
+    read below `file_system`. More threads than that would only wait for each other.
     """
+    # macOS has no affinity.
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, int(_quota() or allowed)))
+    quota = _smallest_limit(_cpu_quota, "cpu", file_system)
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
 
 
-def fitting_batch(images: int) -> int:
-    """How many of `images` fit into the container's memory: all, or halved until they do; at least 1."""
-    limit = memory()
+def memory(file_system: Path = _FILE_SYSTEM) -> int | None:
+    """Return the memory limit of the control groups in bytes; None if there is none."""
+    limit = _smallest_limit(_memory_limit, "memory", file_system)
+    return None if limit is None else int(limit)
+
+
+def fitting_batch(images: int, file_system: Path = _FILE_SYSTEM) -> int:
+    """Return `images`, halved until that many fit into the memory limit; at least 1."""
+    limit = memory(file_system)
     while limit is not None and images > 1 and images * BYTES_PER_IMAGE > limit:
         images //= 2
     return images
 
 
-def _quota() -> float | None:
-    """The processors' worth of time that control groups allow, by version 2 or 1; None if they say nothing."""
-    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
-        try:
-            quota, period = " ".join((CGROUPS / file).read_text() for file in files).split()
-            return int(quota) / int(period) if int(quota) > 0 else None
-        except (OSError, ValueError):  # another version or system, or no quota: "max 100000"
-            continue
-    return None
+def _smallest_limit(read: Callable[[Path], float], controller: str, file_system: Path) -> float | None:
+    """Return the smallest limit of this process's control groups: each one is also bound by its parents."""
+    limits = []
+    for group in _control_groups(controller, file_system):
+        with suppress(OSError, ValueError, ZeroDivisionError):  # another system or version, or no limit ("max")
+            limits.append(read(group))
+    return min(limits, default=None)
 
 
-def memory() -> int | None:
-    """The bytes that control groups allow, by version 2 or 1; None if they say nothing."""
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            return int((CGROUPS / file).read_text())  # version 1 says "no limit" by a number beyond all machines
-        except (OSError, ValueError):  # another version or system, or no limit: "max"
-            continue
-    return None
+def _control_groups(controller: str, file_system: Path) -> Iterator[Path]:
+    """Yield the folders of this process's control groups, in versions 1 and 2, and those of all their parents."""
+    mounts = {"": file_system / "sys/fs/cgroup", controller: file_system / "sys/fs/cgroup" / controller}
+    yield from mounts.values()  # all that a container sees, whatever its group is called outside
+    with suppress(OSError, ValueError):
+        for line in (file_system / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, name = line.split(":", 2)  # version 2 names no controllers
+            mount = next((mounts[key] for key in controllers.split(",") if key in mounts), None)
+            if mount:
+                group = PurePosixPath(name.lstrip("/"))
+                yield from (mount / parent for parent in (group, *group.parents))
 
 
-# Either is there when a container or host shows an NVIDIA driver; asking PyTorch would mean importing it.
+def _cpu_quota(group: Path) -> float:
+    """Read the processors that a control group allows; raises `ValueError` if it sets no quota."""
+    if (group / "cpu.max").is_file():
+        quota, period = (group / "cpu.max").read_text().split()
+    else:
+        quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+    if int(quota) <= 0:
+        raise ValueError("no quota")
+    return int(quota) / int(period)
+
+
+def _memory_limit(group: Path) -> float:
+    """Read the bytes that a control group allows; raises `ValueError` if it sets no limit."""
+    version_2 = group / "memory.max"
+    # Version 1 says "no limit" with a number larger than any machine.
+    return int((version_2 if version_2.is_file() else group / "memory.limit_in_bytes").read_text())
+
+
+# Either exists where a container or host has an NVIDIA driver; asking PyTorch would mean importing it.
 _NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
 def nvidia_driver() -> bool:
-    """Whether the container or host shows an NVIDIA driver."""
+    """Return whether this container or host has an NVIDIA driver."""
     return any(device.exists() for device in _NVIDIA_DEVICES)
 
 
-def open_device(name: str) -> "torch.device":
-    """The device called `auto` (a CUDA device if there is one, or else the CPU), `cpu`, `cuda` or `cuda:N`.
+def parse_device(name: str) -> tuple[str, int]:
+    """Split a device name into its type and index, without looking for the device.
+
+    Example:
+        >>> parse_device("cuda:1"), parse_device("auto")
+        (('cuda', 1), ('auto', 0))
 
     Raises:
-        UsageError: another name.
-        DeviceError: PyTorch doesn't find it.
+        UsageError: the name isn't `auto`, `cpu`, `cuda` or `cuda:N`.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
         raise UsageError(f"expected the device auto, cpu, cuda or cuda:N, found {name!r}")
-    import torch  # seconds, which `--help` and `check` need not wait for
+    device_type, _, index = name.partition(":")
+    return device_type, int(index or 0)
 
-    if name == "auto":
+
+def open_device(name: str) -> "torch.device":
+    """Return PyTorch's device for a name; `auto` is a CUDA device if there is one, otherwise the CPU.
+
+    Raises:
+        UsageError: the name isn't `auto`, `cpu`, `cuda` or `cuda:N`.
+        DeviceError: PyTorch doesn't find the device.
+    """
+    device_type, index = parse_device(name)
+    import torch  # takes seconds, which `--help` and `check` should not cost
+
+    if device_type == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    found = torch.cuda.device_count()
-    if name != "cpu" and int(name.partition(":")[2] or 0) >= found:
-        raise DeviceError(f"device {name!r} was asked for, but PyTorch finds {found} CUDA devices; use cpu or auto")
+    count = torch.cuda.device_count()
+    if device_type == "cuda" and index >= count:
+        raise DeviceError(f"device {name!r} was asked for, but PyTorch finds {count} CUDA devices; use cpu or auto")
     return torch.device(name)
 
 
 def peak_memory(device: "torch.device") -> int:
-    """The most bytes held so far: by PyTorch on a CUDA device, by the whole process on a CPU."""
+    """Return the peak memory so far in bytes: PyTorch's on a CUDA device, the whole process's on a CPU."""
     if device.type == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated(device)
-    # Kilobytes, except on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_resident(resource.getrusage(resource.RUSAGE_SELF))
+
+
+def peak_resident(usage: resource.struct_rusage) -> int:
+    """Return a process's peak resident memory in bytes."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # Linux counts in kilobytes
 
 
 LIBRARIES = (
@@ -106,13 +155,13 @@ LIBRARIES = (
 
 
 def library_versions() -> dict[str, str]:
-    """The version of each of `LIBRARIES`, or "absent"."""
+    """Return the version of each of `LIBRARIES`, or "absent"."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            versions[name] = "absent"
+    return versions

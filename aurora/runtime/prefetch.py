@@ -1,4 +1,4 @@
-"""Work done in threads ahead of whoever takes the results, in order and with a bound."""
+"""Run a function over an iterable in background threads; ordered, bounded prefetching."""
 
 import os
 import sys
@@ -13,21 +13,31 @@ from aurora.errors import DeviceError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-
-#: How much the threads that give way are behind the others, in steps of the scheduler.
+#: How much the nice value of low-priority threads is raised.
 NICE_INCREMENT = 10
 
 
 def prefetch(
     function: Callable[[Item], Result], items: Iterable[Item], limit: int, threads: int, *, low_priority: bool = False
 ) -> Iterator[Result]:
-    """`function` of each item, in order, computed in threads; at most `limit` are held beyond the one that is given.
+    """Yield `function(item)` of each item, in order, computed in background threads.
 
-    With `low_priority` the threads take, on Linux, what the others leave of the processors, as far as they are short.
-    Raises `DeviceError` where no thread can be started.
+    Args:
+        function: its exceptions are raised where its result would be yielded.
+        items: read by the thread that takes the results.
+        limit: how many results, finished or not, may wait beyond the one being yielded.
+        threads: how many threads compute.
+        low_priority: run the threads at a lower scheduling priority (Linux only).
+
+    Example:
+        >>> list(prefetch(abs, [-1, -2, -3], limit=2, threads=2))
+        [1, 2, 3]
+
+    Raises:
+        DeviceError: no thread can be started.
     """
     start = _lower_priority if low_priority and sys.platform == "linux" else None
-    with ThreadPoolExecutor(threads, thread_name_prefix="ahead", initializer=start) as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="prefetch", initializer=start) as pool:
         _start_all(pool, threads)
         waiting: deque[Future[Result]] = deque()
         try:
@@ -47,7 +57,7 @@ def _lower_priority() -> None:
 
 
 def _start_all(pool: ThreadPoolExecutor, threads: int) -> None:
-    """Start the pool's threads now: later the memory may be too full for them."""
+    """Start the pool's threads now, because later there may not be enough memory for them."""
     begin = Event()
     try:
         for _ in range(threads):

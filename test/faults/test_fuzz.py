@@ -1,4 +1,4 @@
-"""Arbitrary cells, tables, paths and coordinates: an answer or the one error that is promised."""
+"""Arbitrary cells, tables, paths and coordinates give a result or the documented error."""
 
 import io
 from pathlib import Path
@@ -34,7 +34,7 @@ def written(folder: str, text: bytes) -> Path:
 
 
 def each_row_reads_or_refuses(root: Path) -> int:
-    """How many rows there are, after each of their readers has been called."""
+    """Call each reader on every row; return the number of rows."""
     try:
         found = read_rows(root)
     except InputError:

@@ -1,7 +1,8 @@
-"""Image files that are damaged, dangerous or of another kind."""
+"""Image files that are damaged, dangerous or of another format."""
 
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,9 @@ from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header
 from aurora.errors import ImageError
 from aurora.images import image_size, read_image, read_mask
 from aurora.images.headers import MAX_BYTES
+from aurora.images.reader import load_model_input
+from aurora.rows import Row
+from aurora.tasks import TaskType
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -158,6 +162,29 @@ def test_only_regular_files_inside_the_input_folder_are_opened(tmp_path: Path) -
             read_image(root / name, root)
         with pytest.raises(ImageError, match=reason):
             image_size(root / name, root)
+
+
+def test_the_size_costs_no_memory_for_the_rest_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "i.jpg", JPEG)
+    with path.open("ab") as file:
+        file.truncate(200 << 20)
+        file.seek(0, 2)
+        file.write(b"\xff\xd9")
+    tracemalloc.start()
+    try:
+        assert image_size(path, tmp_path) == (24, 40)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("data", [PNG[: len(PNG) // 2], patched(PNG, PNG.index(b"IDAT") + 20)])
+def test_an_image_that_cannot_be_decoded_has_the_size_of_its_header(tmp_path: Path, data: bytes) -> None:
+    write(tmp_path / "i.png", data)
+    row = Row("lung", TaskType.SEGMENTATION, 2, "../i.png", None, "a.csv:2", {})
+    model_input = load_model_input(tmp_path, row, (8, 8))
+    assert (model_input.pixels, model_input.size) == (None, (24, 40))
+    assert "can't be decoded" in str(model_input.reason)
 
 
 def test_a_link_inside_the_input_folder_and_a_linked_input_folder_are_fine(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""CSV files and rows as they come from other people."""
+"""CSV files and rows with the faults of real data."""
 
 import os
 from pathlib import Path
@@ -114,7 +114,7 @@ def test_a_row_of_unknown_type_is_reported_and_left_out(tmp_path: Path) -> None:
     rows = read(tmp_path, HEAD + "mystery,guess,3,../1.png,\n" + GOOD)
     assert [row.task_id for row in rows.rows] == ["lung"]
     assert "a.csv:2" in said(rows)
-    assert "can't be answered" in said(rows)
+    assert "is left out" in said(rows)
 
 
 @pytest.mark.parametrize("cells", [",segmentation,2,../1.png,../m.png", "lung,segmentation,2,,../m.png"])
@@ -135,6 +135,29 @@ def test_exact_duplicates_are_kept_once_and_counted_in_one_problem(tmp_path: Pat
     assert rows.duplicates == 39
     assert len(rows.problems) == 1
     assert "and 29 more" in said(rows)
+
+
+LABELLED = "task_id,task_name,num_classes,image_path,mask,x_min\n"
+ONE = "t,classification,2,../1.png,1,\n"
+
+
+@pytest.mark.parametrize("other", [ONE.replace(",1,", ",0,"), ONE.replace(",1,", ",,"), ONE.replace("1,\n", "1,5\n")])
+def test_labels_that_contradict_each_other_are_an_error_for_training_alone(tmp_path: Path, other: str) -> None:
+    read(tmp_path, LABELLED + ONE.replace("1.png", "2.png") + ONE)
+    rows = read(tmp_path, LABELLED + other, "b.csv")
+    assert [row.source for row in rows.rows] == ["a.csv:2", "a.csv:3"]
+    assert rows.duplicates == 1
+    message = r"b\.csv:2: expected the label of a\.csv:3, .* found another one; correct or remove one of the two rows"
+    with pytest.raises(InputError, match=message):
+        read_rows(tmp_path, labelled=True)
+
+
+def test_rows_that_repeat_their_label_too_are_kept_once_for_training(tmp_path: Path) -> None:
+    read(tmp_path, LABELLED + ONE + ONE.replace("1.png", "2.png"))
+    read(tmp_path, "mask,task_id,task_name,num_classes,image_path\n1,t,classification,2,../1.png\n", "b.csv")
+    rows = read_rows(tmp_path, labelled=True)
+    assert [row.source for row in rows.rows] == ["a.csv:2", "a.csv:3"]
+    assert rows.duplicates == 1
 
 
 def test_a_duplicate_in_another_file_is_one_too(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Medical formats: volumes, DICOM windows and inverted greys, damaged files."""
 
+import gzip
 import struct
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import SimpleITK as sitk
 
 from aurora.errors import ImageError
 from aurora.images import image_size, read_image
+from aurora.images.reader import ModelInput, load_model_input
+from aurora.rows import Row
+from aurora.tasks import TaskType
 
 RAMP = np.arange(24 * 40).reshape(24, 40)
 
@@ -33,7 +37,7 @@ def test_a_volume_in_time_and_one_of_floats(tmp_path: Path) -> None:
 
 
 def dicom(path: Path, photometric: bytes = b"MONOCHROME2 ", window: tuple[int, int] | None = None) -> Path:
-    """A 12-bit DICOM file of the ramp; SimpleITK doesn't write these tags, so they are put in as bytes."""
+    """Write a 12-bit DICOM file of the ramp; SimpleITK doesn't write these tags, so they are inserted as bytes."""
     sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint16)[None]), str(path))
     data = path.read_bytes().replace(b"MONOCHROME2 ", photometric)
     for tag, value in ((b"\x28\0\x01\x01", 12), (b"\x28\0\x02\x01", 11)):
@@ -91,3 +95,30 @@ def test_a_metaimage_may_not_name_another_file(tmp_path: Path) -> None:
     path = (tmp_path / "secret.mhd").rename(tmp_path / "v.mha")
     with pytest.raises(ImageError, match="ElementDataFile = LOCAL"):
         read_image(path, tmp_path)
+
+
+def row(name: str) -> Row:
+    return Row("lung", TaskType.SEGMENTATION, 2, f"../{name}", None, "a.csv:2", {})
+
+
+def test_a_volume_that_is_too_large_is_refused_by_its_header_alone(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 24, 40), np.uint8)), str(tmp_path / "v.nii"))
+    data = bytearray((tmp_path / "v.nii").read_bytes())
+    data[40:56] = struct.pack("<8h", 3, 2048, 1024, 1024, 1, 1, 1, 1)
+    # Its pixels are missing: had they been looked at, the file would be said to be truncated.
+    (tmp_path / "v.nii.gz").write_bytes(gzip.compress(data))
+    with pytest.raises(ImageError, match="its size 2048x1024x1024 is more than is read"):
+        read_image(tmp_path / "v.nii.gz", tmp_path)
+    assert image_size(tmp_path / "v.nii.gz", tmp_path) == (1024, 2048)
+    reason = "its size 2048x1024x1024 is more than is read"
+    assert load_model_input(tmp_path, row("v.nii.gz"), (8, 8)) == ModelInput(None, (1024, 2048), reason=reason)
+
+
+def test_a_volume_that_cannot_be_read_is_unpacked_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 24, 40), np.uint8)), str(tmp_path / "v.nii"))
+    (tmp_path / "v.nii.gz").write_bytes(gzip.compress((tmp_path / "v.nii").read_bytes()[:-1]))
+    opened, gzip_open = [], gzip.open
+    monkeypatch.setattr(gzip, "open", lambda path, mode: opened.append(path) or gzip_open(path, mode))
+    model_input = load_model_input(tmp_path, row("v.nii.gz"), (8, 8))
+    assert (model_input.size, model_input.reason) == (None, "can't be decoded, the file is truncated")
+    assert len(opened) == 1

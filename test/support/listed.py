@@ -13,5 +13,5 @@ class Listed(RowIndex):
         self.known = list(rows)
         self.images.extend(hash(row.image_path) for row in self.known)
 
-    def take(self, numbers: Iterable[int]) -> Iterator[Row]:
+    def read(self, numbers: Iterable[int]) -> Iterator[Row]:
         return (self.known[number] for number in numbers)

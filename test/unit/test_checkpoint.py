@@ -1,4 +1,4 @@
-"""A checkpoint describes itself, comes back as it was, and is refused when it isn't whole."""
+"""A checkpoint describes itself, loads as it was saved, and is refused when it is damaged."""
 
 import pickle
 from dataclasses import replace
@@ -57,6 +57,22 @@ def test_one_flipped_bit_is_noticed(saved: Path) -> None:
         checkpoint.load(saved)
 
 
+def test_the_header_is_read_without_the_library(saved: Path) -> None:
+    header, start = checkpoint.read_header(saved)
+    name = "encoder.patch_embed.proj.bias"
+    first, last = header[name]["data_offsets"]
+    values = np.frombuffer(saved.read_bytes()[start + first : start + last], np.float32)
+    assert np.array_equal(values, load_file(saved)[name].numpy())
+    assert header["__metadata__"] == checkpoint.read_metadata(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10", b"\xff" * 20, b"\2" + bytes(7) + b"[]", b"\2" + bytes(7) + b"??"])
+def test_what_has_no_header_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        checkpoint.read_header(tmp_path / "w.safetensors")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x10", pickle.dumps({"weights": [1.0]})])
 def test_what_is_not_safetensors_is_refused_unopened(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"
@@ -103,7 +119,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "stem_width"), [((64, 64), 0), ((64, 96), 8)])
-def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int], stem_width: int) -> None:
+def test_export_gives_the_same_outputs(tmp_path: Path, size: tuple[int, int], stem_width: int) -> None:
     from aurora.engine.onnx_runtime import OnnxEngine
     from aurora.engine.pytorch import TorchEngine
     from training.export import export
@@ -125,7 +141,7 @@ def test_export_gives_the_same_answers(tmp_path: Path, size: tuple[int, int], st
             np.testing.assert_allclose(found[kind], expected[kind], atol=1e-4)
 
 
-def test_a_place_where_no_file_can_be_is_said(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="name another place with --out"):
         checkpoint.save(tmp_path / "file" / "w.safetensors", Aurora(CONFIG, OFFICIAL), {})

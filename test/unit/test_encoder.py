@@ -1,4 +1,4 @@
-"""The tower against the library's own, and a probe that its maps lie where the image does."""
+"""The vision tower equals the library's, and its maps are spatially exact."""
 
 from dataclasses import replace
 
@@ -84,7 +84,7 @@ def test_pixel_values_equal_the_librarys_processor() -> None:
 
 
 def test_one_encoder_serves_any_grid(library_tower) -> None:  # type: ignore[no-untyped-def]
-    """Positions are taken anew from the table when another size comes, to and fro."""
+    """Positions are interpolated again whenever the image size changes."""
     encoder = ours_from(library_tower, CONFIG)
     small, large = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 192, 128)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_one_encoder_serves_any_grid(library_tower) -> None:  # type: ignore[no-
             assert torch.equal(first, again)
 
 
-def test_recomputing_changes_no_gradient() -> None:
+def test_gradient_checkpointing_changes_no_gradient() -> None:
     torch.manual_seed(0)
     encoder, pixels = Encoder(CONFIG), torch.rand(2, 3, 64, 96)
     gradients = []
@@ -105,7 +105,7 @@ def test_recomputing_changes_no_gradient() -> None:
     assert all(torch.equal(kept, again) for kept, again in zip(*gradients, strict=True))
 
 
-def test_recomputing_keeps_less_for_the_way_back() -> None:
+def test_gradient_checkpointing_stores_less_for_the_backward_pass() -> None:
     encoder, pixels = Encoder(CONFIG), torch.rand(2, 3, 64, 96)
     kept = []
     for encoder.gradient_checkpointing in (False, True):

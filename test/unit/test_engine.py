@@ -1,4 +1,4 @@
-"""Both engines: what they compute, what they refuse, and where their weights lie."""
+"""Both engines: their outputs, the files and devices they refuse, and the choice between them."""
 
 import subprocess
 import sys
@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 import torch
 
-from aurora.engine import onnx_runtime, pytorch
+from aurora.engine import pytorch
 from aurora.engine import select as engine_module
-from aurora.engine.onnx_runtime import OnnxEngine
+from aurora.engine.onnx_runtime import OnnxEngine, choose_providers
 from aurora.engine.pytorch import ModuleEngine, TorchEngine
 from aurora.engine.select import DEFAULT_WEIGHTS, MODEL_FOLDER, default_weights, open_engine
 from aurora.errors import DeviceError, WeightsError
@@ -26,13 +26,13 @@ from training import export
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-EVERY = {kind: np.array([0, 2]) for kind in TaskType}
+EVERY = {task_type: np.array([0, 2]) for task_type in TaskType}
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint and, beside it, its export."""
+    """A checkpoint with its export in the same folder."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("engine") / "w.safetensors"
     checkpoint.save(path, Aurora(CONFIG, OFFICIAL), {})
@@ -40,14 +40,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_head_that_no_row_wants_computes_nothing(saved: Path) -> None:
+def test_a_head_without_rows_computes_nothing(saved: Path) -> None:
     engine = OnnxEngine(saved.with_suffix(".onnx"), "cpu")
     feed = engine.feed(IMAGES, {TaskType.DETECTION: np.array([1, 1, 2])})
     rows = dict(zip([o.name for o in engine.session.get_outputs()], engine.session.run(None, feed), strict=True))
     assert {name: len(output) for name, output in rows.items()} == dict.fromkeys(TaskType, 0) | {"detection": 3}
 
 
-def test_tensors_beside_the_graph_give_the_same_answers_and_are_verified(
+def test_tensors_in_a_file_of_their_own_give_the_same_outputs_and_are_verified(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "w.onnx"
@@ -58,10 +58,10 @@ def test_tensors_beside_the_graph_give_the_same_answers_and_are_verified(
     inside = saved.with_suffix(".onnx")
     assert out.stat().st_size < inside.stat().st_size - tensors.stat().st_size / 2
     assert {line.split()[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()} == {out.name, tensors.name}
-    found, expected = OnnxEngine(out, "cpu"), OnnxEngine(inside, "cpu")
-    assert found.checksum != expected.checksum
-    for kind, output in found.run(IMAGES, EVERY).items():
-        assert np.array_equal(output, expected.run(IMAGES, EVERY)[kind])
+    split, expected = OnnxEngine(out, "cpu"), OnnxEngine(inside, "cpu")
+    assert split.checksum != expected.checksum
+    for task_type, output in split.run(IMAGES, EVERY).items():
+        assert np.array_equal(output, expected.run(IMAGES, EVERY)[task_type])
     damaged = bytearray(tensors.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     tensors.write_bytes(damaged)
@@ -95,24 +95,23 @@ def test_an_export_of_another_version_is_refused(saved: Path, tmp_path: Path) ->
     ],
 )
 def test_the_provider_asked_for_is_the_one_requested(
-    monkeypatch: pytest.MonkeyPatch, device: str, tensorrt: bool, available: list[str], wanted: list[str] | str
+    device: str, tensorrt: bool, available: list[str], wanted: list[str] | str
 ) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
-    monkeypatch.setattr(onnx_runtime, "nvidia_driver", lambda: True)
     if isinstance(wanted, str):
         with pytest.raises(DeviceError, match=wanted):
-            onnx_runtime._providers(device, tensorrt)
+            choose_providers(device, tensorrt=tensorrt, available=available, driver=True)
         return
-    found = onnx_runtime._providers(device, tensorrt)
-    assert [name for name, _ in found] == wanted
-    assert {options.get("device_id", "none") for _, options in found[:-1]} <= {device.partition(":")[2] or "0"}
+    providers = choose_providers(device, tensorrt=tensorrt, available=available, driver=True)
+    assert [name for name, _ in providers] == wanted
+    index = device.partition(":")[2] or "0"
+    assert all(options == {"device_id": index} for _, options in providers[:-1])
 
 
-def test_without_a_driver_nothing_is_tried_that_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
-    monkeypatch.setattr(onnx_runtime, "nvidia_driver", lambda: False)
-    assert onnx_runtime._providers("auto", False) == [(CPU, {})]
-    assert [name for name, _ in onnx_runtime._providers("cuda", False)] == [CUDA, CPU]
+def test_without_a_driver_only_a_gpu_that_is_named_is_tried() -> None:
+    available = [TENSORRT, CUDA, CPU]
+    assert choose_providers("auto", tensorrt=False, available=available, driver=False) == [(CPU, {})]
+    providers = choose_providers("cuda", tensorrt=False, available=available, driver=False)
+    assert [name for name, _ in providers] == [CUDA, CPU]
 
 
 @pytest.mark.parametrize("tensorrt", [False, True])
@@ -177,10 +176,10 @@ def test_running_leaves_the_number_of_threads_as_it_was(saved: Path, monkeypatch
 def test_bfloat16_as_on_a_gpu_gives_nearly_the_same(saved: Path) -> None:
     model, spec = checkpoint.load(saved)
     expected = ModuleEngine(model, spec).run(IMAGES, EVERY)
-    for kind, output in ModuleEngine(model, spec, autocast=True).run(IMAGES, EVERY).items():
+    for task_type, output in ModuleEngine(model, spec, autocast=True).run(IMAGES, EVERY).items():
         assert output.dtype == np.float32
-        assert not np.array_equal(output, expected[kind])
-        assert np.abs(output - expected[kind]).max() < 0.05 * np.abs(expected[kind]).max()
+        assert not np.array_equal(output, expected[task_type])
+        assert np.abs(output - expected[task_type]).max() < 0.05 * np.abs(expected[task_type]).max()
 
 
 def test_loading_leaves_the_slow_parts_of_pytorch_asleep(saved: Path) -> None:
@@ -201,7 +200,7 @@ def outdated(saved: Path, tmp_path: Path) -> Path:
     return tmp_path / "w.safetensors"
 
 
-def test_an_export_of_other_weights_does_not_answer_for_a_checkpoint(
+def test_an_export_of_other_weights_does_not_replace_a_checkpoint(
     saved: Path, outdated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(open_engine(saved, None, "cpu"), OnnxEngine)

@@ -1,23 +1,36 @@
-"""Threads and batches follow the limits of the container, whichever way it says them."""
+"""Threads and batches follow the limits that the machine sets this process, whichever way it states them."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
+from aurora.errors import UsageError
 from aurora.predict.pipeline import Stages
-from aurora.runtime import hardware as module
-from aurora.runtime.hardware import fitting_batch, processors
+from aurora.runtime.hardware import fitting_batch, parse_device, peak_resident, processors
+
+V1, V2 = "4:memory:/slurm/job_7\n3:cpu,cpuacct:/slurm/job_7\n0::/\n", "0::/system.slice/run.scope\n"
 
 
-def control_groups(files: dict[str, str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let these files, by name, be what the control groups say."""
+def machine(root: Path, files: dict[str, str], membership: str | None = None) -> Path:
+    """A file system whose control groups hold these files, and this process in the groups of `membership`."""
     for name, text in files.items():
-        (place / name).parent.mkdir(exist_ok=True)
-        (place / name).write_text(text)
-    monkeypatch.setattr(module, "CGROUPS", place)
+        path = root / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    if membership is not None:
+        (root / "proc/self").mkdir(parents=True)
+        (root / "proc/self/cgroup").write_text(membership)
+    return root
 
 
+@pytest.fixture(autouse=True)
+def eight_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+
+@pytest.mark.parametrize("membership", [None, "", "0::/\n", V1, V2, "nonsense"])
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
@@ -34,11 +47,9 @@ def control_groups(files: dict[str, str], place: Path, monkeypatch: pytest.Monke
     ids=str,
 )
 def test_the_quota_of_the_container_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+    tmp_path: Path, files: dict[str, str], expected: int, membership: str | None
 ) -> None:
-    control_groups(files, tmp_path, monkeypatch)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert processors() == expected
+    assert processors(machine(tmp_path, files, membership)) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,11 +65,63 @@ def test_the_quota_of_the_container_counts(
         ({"memory/memory.limit_in_bytes": "9223372036854771712"}, 8),
     ],
 )
-def test_a_batch_fits_the_containers_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+def test_a_batch_fits_the_containers_memory(tmp_path: Path, files: dict[str, str], expected: int) -> None:
+    assert fitting_batch(8, machine(tmp_path, files)) == expected
+
+
+@pytest.mark.parametrize(
+    ("membership", "files"),
+    [
+        (V2, {"system.slice/run.scope/cpu.max": "300000 100000", "system.slice/run.scope/memory.max": "150000000"}),
+        (V2, {"system.slice/cpu.max": "300000 100000", "system.slice/memory.max": "150000000"}),
+        (
+            V2,
+            {
+                "system.slice/run.scope/cpu.max": "max 100000",
+                "system.slice/cpu.max": "300000 100000",
+                "cpu.max": "500000 100000",
+                "system.slice/run.scope/memory.max": "900000000",
+                "system.slice/memory.max": "150000000",
+                "memory.max": "max",
+            },
+        ),
+        (
+            V1,
+            {
+                "cpu/slurm/job_7/cpu.cfs_quota_us": "-1",
+                "cpu/slurm/job_7/cpu.cfs_period_us": "100000",
+                "cpu/slurm/cpu.cfs_quota_us": "300000",
+                "cpu/slurm/cpu.cfs_period_us": "100000",
+                "memory/slurm/job_7/memory.limit_in_bytes": "150000000",
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+            },
+        ),
+    ],
+    ids=["own group", "parent", "the smallest of all", "version 1"],
+)
+def test_limits_of_a_job_or_service_and_of_its_parents_count(
+    tmp_path: Path, membership: str, files: dict[str, str]
 ) -> None:
-    control_groups(files, tmp_path, monkeypatch)
-    assert fitting_batch(8) == expected
+    root = machine(tmp_path, files | {"other/cpu.max": "100000 100000", "other/memory.max": "1"}, membership)
+    assert (processors(root), fitting_batch(8, root)) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("auto", ("auto", 0)), ("cpu", ("cpu", 0)), ("cuda", ("cuda", 0)), ("cuda:12", ("cuda", 12))],
+)
+def test_a_device_name_is_split_into_type_and_index(name: str, expected: tuple[str, int]) -> None:
+    assert parse_device(name) == expected
+
+
+@pytest.mark.parametrize("name", ["tpu", "", "cuda:", "cuda:-1", "cpu:0", "auto:0", "CUDA", "cuda:1 ", "cuda:²"])
+def test_another_device_name_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match="expected the device auto, cpu, cuda or cuda:N, found"):
+        parse_device(name)
+
+
+def test_peak_memory_is_counted_in_bytes() -> None:
+    assert 20e6 < peak_resident(resource.getrusage(resource.RUSAGE_SELF)) < 64e9
 
 
 def test_stages_add_up_what_their_work_takes_also_where_it_fails() -> None:

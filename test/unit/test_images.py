@@ -1,4 +1,4 @@
-"""Images and masks of all kinds in the frame and with the pixels that OpenCV's default `imread` gives."""
+"""Images and masks of all formats have the orientation and pixels of OpenCV's default `imread`."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from aurora.images import image_size, read_image, read_mask
 
 
 def picture(height: int = 24, width: int = 40) -> np.ndarray:
-    """A smooth picture without any symmetry."""
+    """Return a smooth picture without any symmetry."""
     y, x = np.mgrid[:height, :width]
     return np.stack([3 * x + y, 4 * y + 50, 200 - 2 * x - y], axis=2).clip(0, 255).astype(np.uint8)
 

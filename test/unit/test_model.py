@@ -1,4 +1,4 @@
-"""The whole network: exact in space, the same for any batch, and nothing made outside `__init__`."""
+"""The whole network is spatially exact, independent of the batch, and creates all parameters in `__init__`."""
 
 import json
 from dataclasses import replace
@@ -70,7 +70,7 @@ def test_no_parameter_appears_after_init_and_every_one_learns(images: torch.Tens
 
 
 def test_pyramid_levels_are_spatially_exact() -> None:
-    """A lone bright token changes every level most at its own place."""
+    """A single bright token changes every level most at its own position."""
     torch.manual_seed(0)
     pyramid = Pyramid(CONFIG).eval()
     taps = [torch.randn(1, 48, 1, 1).expand(1, 48, 8, 8).contiguous() for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Work ahead of its taker: in order, bounded, and its failures are not lost."""
+"""Prefetching is ordered and bounded, and its failures reach the caller."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from aurora.errors import DeviceError
 from aurora.runtime.prefetch import NICE_INCREMENT, prefetch
 
 
-def test_reading_is_ahead_by_a_bounded_number_and_in_order() -> None:
+def test_results_are_in_order_and_their_number_is_bounded() -> None:
     begun, lock = [], Lock()
 
     def items() -> Iterator[int]:
@@ -26,7 +26,7 @@ def test_reading_is_ahead_by_a_bounded_number_and_in_order() -> None:
     assert list(results) == [-number for number in range(3, 50)]
 
 
-def test_a_failure_ahead_reaches_the_reader() -> None:
+def test_a_failure_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         list(prefetch(lambda number: 1 // number, [2, 1, 0, 1], limit=2, threads=4))
 
@@ -41,7 +41,7 @@ def test_where_no_thread_can_be_started_the_error_says_so(monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ranks single threads")
-def test_threads_that_give_way_leave_the_others_as_they_are() -> None:
+def test_low_priority_is_for_the_threads_that_ask_for_it() -> None:
     def rank(_: int) -> int:
         return os.getpriority(os.PRIO_PROCESS, get_native_id())
 

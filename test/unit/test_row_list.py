@@ -32,16 +32,16 @@ def test_rows_are_found_again_in_any_encoding(tmp_path: Path, encoding: str, end
     assert rows[-1].mask_path == "../c29.png"
 
 
-def test_rows_are_taken_in_any_order(tmp_path: Path) -> None:
+def test_rows_are_read_in_any_order(tmp_path: Path) -> None:
     rows = listed(tmp_path)
     order = [80, 3, 45, 3, 0, 89]
     masks = ["../c20.png", "../a3.png", "../b15.png", "../a3.png", "../a0.png", "../c29.png"]
-    assert [row.mask_path for row in rows.take(order)] == masks
+    assert [row.mask_path for row in rows.read(order)] == masks
     with pytest.raises(IndexError):
         rows[90]
 
 
-def test_equal_images_have_equal_numbers(tmp_path: Path) -> None:
+def test_equal_images_have_equal_hashes(tmp_path: Path) -> None:
     rows = listed(tmp_path)
     assert len(set(rows.images)) == 7
     assert rows.images[0] == rows.images[7] == rows.images[30]
@@ -58,7 +58,7 @@ def test_equal_images_have_equal_numbers(tmp_path: Path) -> None:
     ],
     ids=["gone", "empty", "other images", "shifted", "other bytes"],
 )
-def test_a_file_that_was_changed_meanwhile_is_an_error_that_names_it(tmp_path: Path, change: object) -> None:
+def test_a_file_that_has_changed_is_an_error_that_names_it(tmp_path: Path, change: object) -> None:
     rows = listed(tmp_path)
     change(tmp_path / "csv_files" / "b.csv")  # type: ignore[operator]
     assert rows[0].source == "a.csv:3"
@@ -78,5 +78,5 @@ def test_any_text_comes_back(tmp_path: Path, cells: list[tuple[str, str]], encod
     lines = [f"{quoted('t' + name)},classification,2,{quoted(image)},,{n}" for n, (name, image) in enumerate(cells)]
     (tmp_path / "csv_files").mkdir(exist_ok=True)
     (tmp_path / "csv_files" / "a.csv").write_bytes((HEAD + "\n".join(lines)).encode(encoding))
-    found = [(row.task_id, row.image_path) for row in read_rows(tmp_path).rows]
-    assert found == list(dict.fromkeys(("t" + name, image) for name, image in cells))
+    read = [(row.task_id, row.image_path) for row in read_rows(tmp_path).rows]
+    assert read == list(dict.fromkeys(("t" + name, image) for name, image in cells))

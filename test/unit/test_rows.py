@@ -1,4 +1,4 @@
-"""Rows as they stand in well-formed CSV files, their labels and their paths."""
+"""Rows of well-formed CSV files, their labels and their paths."""
 
 from pathlib import Path
 
@@ -33,16 +33,16 @@ def folder(root: Path, **files: str) -> Path:
 
 def test_a_row_carries_every_column_and_its_line(tmp_path: Path) -> None:
     text = "task_id,task_name,num_classes,image_path,mask_path\nlung,segmentation,2,../S/i.png,../S/m.png\n"
-    found = read_rows(folder(tmp_path, a=text))
-    assert list(found.rows) == [Row("lung", TaskType.SEGMENTATION, 2, "../S/i.png", "../S/m.png", "a.csv:2", {})]
-    assert found.problems == []
+    result = read_rows(folder(tmp_path, a=text))
+    assert list(result.rows) == [Row("lung", TaskType.SEGMENTATION, 2, "../S/i.png", "../S/m.png", "a.csv:2", {})]
+    assert result.problems == []
 
 
 def test_files_are_read_in_the_order_of_their_names_and_columns_in_any_order(tmp_path: Path) -> None:
     later = "image_path,num_classes,task_name,task_id\n../2.png,1,detection,d\n"
     sooner = "task_id,task_name,num_classes,image_path\nr,Regression,3,../1.png\n"
-    found = read_rows(folder(tmp_path, b=later, a=sooner))
-    assert [(r.source, r.type, r.num_classes) for r in found.rows] == [
+    result = read_rows(folder(tmp_path, b=later, a=sooner))
+    assert [(r.source, r.type, r.num_classes) for r in result.rows] == [
         ("a.csv:2", TaskType.REGRESSION, 3),
         ("b.csv:2", TaskType.DETECTION, 1),
     ]
@@ -54,10 +54,10 @@ def test_labels_hold_only_the_label_columns_that_are_given(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["SEGMENTATION", " segmentation ", "Segmentation"])
-def test_task_names_are_matched_whatever_their_case(tmp_path: Path, name: str) -> None:
-    found = read_rows(folder(tmp_path, a=f"task_id,task_name,num_classes,image_path\nt,{name},2,../1.png\n"))
-    assert found.rows[0].type is TaskType.SEGMENTATION
-    assert found.problems == []
+def test_task_names_match_in_any_case(tmp_path: Path, name: str) -> None:
+    result = read_rows(folder(tmp_path, a=f"task_id,task_name,num_classes,image_path\nt,{name},2,../1.png\n"))
+    assert result.rows[0].type is TaskType.SEGMENTATION
+    assert result.problems == []
 
 
 def test_class_label() -> None:
@@ -102,13 +102,13 @@ def test_paths_are_relative_to_csv_files(tmp_path: Path) -> None:
         mask_file(tmp_path, row(mask_path=None))
 
 
-def test_the_answer_loses_one_leading_step_up_and_keeps_its_ending() -> None:
+def test_a_predicted_mask_loses_one_leading_step_up_and_keeps_its_suffix() -> None:
     assert predicted_mask_path(row(mask_path="../Segmentation/a b,ü.JPG")) == "Segmentation/a b,ü.JPG"
     assert predicted_mask_path(row(mask_path="./Segmentation//m.png")) == "Segmentation/m.png"
 
 
 @given(st.text("./\\ :aC\0", max_size=12))
-def test_no_answer_ever_lies_outside_the_output_folder(path: str) -> None:
+def test_no_predicted_mask_is_ever_outside_the_output_folder(path: str) -> None:
     out = Path("/out")
     try:
         target = predicted_mask_path(row(mask_path=path))
@@ -118,13 +118,13 @@ def test_no_answer_ever_lies_outside_the_output_folder(path: str) -> None:
     assert out in (out / target).parents
 
 
-def test_a_row_says_its_patient_where_it_has_one(tmp_path: Path) -> None:
+def test_a_row_has_its_patient(tmp_path: Path) -> None:
     text = "task_id,task_name,num_classes,image_path,patient_id\n" + "".join(
         f"t,detection,1,../{n}.png,{patient}\n" for n, patient in enumerate(["p 1", " 7 ", "", "nan"])
     )
-    found = read_rows(folder(tmp_path, a=text))
-    assert [row.patient for row in found.rows] == ["p 1", "7", None, None]
-    assert (found.problems, found.rows[0].labels) == ([], {})
+    result = read_rows(folder(tmp_path, a=text))
+    assert [row.patient for row in result.rows] == ["p 1", "7", None, None]
+    assert (result.problems, result.rows[0].labels) == ([], {})
 
 
 def test_a_link_to_itself_is_left_out_and_named(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_link_to_itself_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "csv_files" / "b.csv").write_text(
         "task_id,task_name,num_classes,image_path\nbreast_2cls,classification,2,../i.png\n"
     )
-    found = read_rows(tmp_path)
-    assert [row.task_id for row in found.rows] == ["breast_2cls"]
-    assert [problem.source for problem in found.problems] == ["a.csv"]
-    assert not found.complete
+    result = read_rows(tmp_path)
+    assert [row.task_id for row in result.rows] == ["breast_2cls"]
+    assert [problem.source for problem in result.problems] == ["a.csv"]
+    assert not result.complete

@@ -1,4 +1,4 @@
-"""The convolutional stem: its maps lie where the image does, every part of it learns, and a record may lack it."""
+"""The convolutional stem is spatially exact, all of it learns, and a configuration may lack it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_shapes() -> None:
 
 
 @pytest.mark.parametrize("cell", [(0, 0), (1, 5), (3, 7)])
-def test_a_cell_depends_most_on_pixels_at_its_own_place(cell: tuple[int, int]) -> None:
+def test_a_cell_depends_most_on_the_pixels_it_covers(cell: tuple[int, int]) -> None:
     torch.manual_seed(0)
     pixels = torch.zeros(1, 3, 64, 128, requires_grad=True)
     levels, tokens = Stem(CONFIG)(pixels)
@@ -42,7 +42,7 @@ def test_every_parameter_of_it_learns() -> None:
     assert [name for name, value in model.stem.named_parameters() if not value.grad.abs().sum()] == []
 
 
-def test_a_record_from_before_there_was_a_stem_means_none() -> None:
+def test_a_record_without_a_stem_means_none() -> None:
     record = PLAIN.to_record()
     del record["stem_width"]
     assert ModelConfig.from_record(record) == PLAIN

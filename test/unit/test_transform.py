@@ -1,4 +1,4 @@
-"""The model's frame and the image's own agree on where things are."""
+"""Coordinates and pixels map between the image and the model's input and back."""
 
 import numpy as np
 import pytest
@@ -33,14 +33,14 @@ def test_whole_numbers_are_the_centres_of_pixels() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (64, 64), (30, 50), (300, 500), (20, 700)])
 @pytest.mark.parametrize("frame", FRAMES)
-def test_any_image_fills_the_frame(size: tuple[int, int], frame: tuple[int, int]) -> None:
+def test_any_image_fills_the_input(size: tuple[int, int], frame: tuple[int, int]) -> None:
     pixels = resize_to(np.full((*size, 3), 77, np.uint8), frame)
     assert pixels.shape == (*frame, 3)
     assert (pixels == 77).all()
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_an_image_of_the_frames_own_size_is_left_as_it_is(frame: tuple[int, int]) -> None:
+def test_an_image_of_the_input_size_stays_as_it_is(frame: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*frame, 3), dtype=np.uint8)
     assert (resize_to(pixels, frame) == pixels).all()
 
@@ -51,16 +51,14 @@ def test_a_channel_keeps_its_place() -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (30, 50), (300, 500), (64, 333), (20, 700), (700, 20), (33, 1000)])
 @pytest.mark.parametrize("frame", FRAMES)
-def test_the_frame_shows_each_place_of_the_image_where_its_fraction_says(
-    size: tuple[int, int], frame: tuple[int, int]
-) -> None:
+def test_each_point_of_the_image_is_where_its_fraction_says(size: tuple[int, int], frame: tuple[int, int]) -> None:
     """An image whose values are its own coordinates still holds them after it is resized."""
     y, x = np.mgrid[: size[0], : size[1]]
     coordinates = to_fractions(np.stack([x, y], axis=-1), size).astype(np.float32)
     shown = resize_to(np.dstack([coordinates, coordinates[..., 0]]), frame)[..., :2]
     y, x = np.mgrid[: frame[0], : frame[1]]
     expected = to_fractions(np.stack([x, y], axis=-1), frame)
-    inner = slice(4, -4)  # nothing lies beyond the edge that the outermost cells could be mixed with
+    inner = slice(4, -4)  # the outermost cells have no neighbours to be averaged with
     assert (np.abs(shown - expected)[inner, inner] * frame[::-1]).max() < 0.1
 
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from aurora.errors import DeviceError
+from aurora.runtime.hardware import peak_resident
 
 _AT_WORK = re.compile(r"^at work for ([\d.]+) s: (.*);", re.MULTILINE)
 _STAGE = re.compile(r"(\w+) ([\d.]+) s")
@@ -77,5 +78,4 @@ def _process(module: str, words: list[str]) -> tuple[str, tuple[float, float, in
         text = out.read()
     if process.returncode:
         raise DeviceError(f"'python -m {module} {' '.join(words)}' ended with {process.returncode}:\n{text}")
-    scale = 1 if sys.platform == "darwin" else 1024
-    return text, (seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * scale)
+    return text, (seconds, used.ru_utime + used.ru_stime, peak_resident(used))

@@ -47,7 +47,7 @@ def load_cases(roots: Iterable[Path], left_right: Collection[str] = ()) -> list[
     The number of classes of a task is the official one, or else the largest that its rows state. The tasks in
     `left_right` distinguish left from right, in addition to those that always do.
     """
-    rows = [(root, row) for root in roots for row in read_rows(root).rows]
+    rows = [(root, row) for root in roots for row in read_rows(root, labelled=True).rows]
     classes: dict[str, int] = {}
     types: dict[str, TaskType] = {}
     for _, row in rows:

@@ -4,13 +4,13 @@ numpy has no bfloat16, so tensors stay bytes with a type code. Copying them from
 memory than the pages that are mapped.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from aurora.errors import WeightsError
+from aurora.model.checkpoint import read_header
 
 #: The supported type codes of a safetensors header, and the names that its writer takes.
 FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -47,9 +47,7 @@ def stored_tensors(path: Path) -> dict[str, Stored]:
     try:
         with safe_open(path, framework="numpy"):  # the library checks header, offsets and file size
             pass
-        with path.open("rb") as file:
-            start = 8 + (length := int.from_bytes(file.read(8), "little"))
-            header = json.loads(file.read(length))
+        header, start = read_header(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); fetch it again") from error
     header.pop("__metadata__", None)
