@@ -63,10 +63,14 @@ class Stages:
 
         return counted
 
+    @property
+    def at_work(self) -> float:
+        """The seconds from the start of the first call to the end of the last one; the stages overlap."""
+        return self._ended - self._begun
+
     def __str__(self) -> str:
         spent = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.seconds.items())
-        whole = self._ended - self._begun
-        return f"at work for {whole:.2f} s: {spent}; reading and answers in {self.threads} threads each"
+        return f"at work for {self.at_work:.2f} s: {spent}; reading and predictions in {self.threads} threads each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def answers(
     """The answer to every request of every job, in order; once `stop` is true no other batch is answered."""
     read = stages.timed("reading", partial(load, root=root, frame=engine.spec.config.image_size))
     model = stages.timed("model", partial(_inferred, BatchSplitter(engine)))
-    make = stages.timed("answers", _answered)
+    make = stages.timed("predictions", _answered)
     # The threads of the model wait for each other, so that one held up by a reader would hold up all.
     loaded = prefetch(read, jobs, 2 * batch_size, stages.threads, low_priority=True)
     inferred = prefetch(model, _batches(loaded, batch_size), engine.num_workers, engine.num_workers)

@@ -68,22 +68,34 @@ class WeightsRecord(_Record):
     provenance: dict[str, JsonValue]
 
 
+class WorkRecord(_Record):
+    """Where the time of a run went.
+
+    `seconds` runs from the first image read to the last prediction written. `stages` holds how long each stage worked,
+    in seconds, summed over its threads; the stages overlap. `threads` is the number of threads of each stage but the
+    model and writing.
+    """
+
+    seconds: NonNegativeFloat
+    stages: dict[str, NonNegativeFloat]
+    threads: NonNegativeInt
+
+
 class RunRecord(_Record):
     """A run of `inference run`.
 
-    Of `rows` that were to be answered, `answered` have been; `complete` is whether every line of the CSV files could be
-    made a row, `stopped` whether a signal ended the run. `seconds` is all of its time, `stages` how long the threads of
-    each stage were at work. `limit` and `shard` are the flags.
+    `answered` of `rows` have a prediction. `complete` is false if a line of the CSV files was skipped, `stopped` is true
+    if a signal ended the run. `seconds` is the wall-clock time. `limit` and `shard` are the values of the flags.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     aurora: str
     python: str
     machine: str
     libraries: dict[str, str]
     started: datetime
     seconds: NonNegativeFloat
-    stages: dict[str, NonNegativeFloat]
+    at_work: WorkRecord
     input: str
     output: str
     weights: WeightsRecord

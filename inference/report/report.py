@@ -19,7 +19,7 @@ from inference.plan import RunSettings
 from inference.render.html import picture, render
 from inference.report.console import Summary
 from inference.report.gallery import Gallery
-from inference.report.record import Noted, RunRecord, WeightsRecord
+from inference.report.record import Noted, RunRecord, WeightsRecord, WorkRecord
 from inference.report.tally import Tally
 
 ENDINGS = (".html", ".htm", ".json")
@@ -79,7 +79,7 @@ class Report:
             libraries=library_versions(),
             started=self.started,
             seconds=seconds,
-            stages=stages.seconds,
+            at_work=WorkRecord(seconds=stages.at_work, stages=stages.seconds, threads=stages.threads),
             input=str(settings.input),
             output=str(settings.output),
             weights=WeightsRecord(

@@ -78,6 +78,10 @@ def test_the_data_say_what_ran_and_what_came_of_it(settings: RunSettings, onnx_w
     assert record.weights.provenance["validation"]
     assert sum(task.rows for task in record.tasks) == 7
     assert all(sum(task.confidence) == task.rows for task in record.tasks)
+    assert set(record.at_work.stages) == {"reading", "model", "predictions", "writing"}
+    assert record.at_work.stages["model"] > 0
+    assert 0 < record.at_work.seconds < record.seconds
+    assert record.at_work.threads >= 1
 
 
 def test_a_resumed_run_reports_and_shows_what_an_undisturbed_one_does(settings: RunSettings, tmp_path: Path) -> None:
