@@ -103,7 +103,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What a run is to do; the command line says what each flag means."""
+    """The settings of a run, one per flag of `inference run`, whose help explains them."""
 
     input: Path
     output: Path
@@ -117,4 +117,3 @@ class RunSettings:
     report: Path | None = None
     preview: Path | None = None
     shard: Shard | None = None
-    quiet: bool = False

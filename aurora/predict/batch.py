@@ -1,5 +1,6 @@
 """A batch of images through the engine, in as many portions as its memory wants."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from aurora.engine.base import Engine
 from aurora.images.reader import ModelInput, load_model_input, read_size
 from aurora.predict.request import Job, Request
 from aurora.tasks import TaskType
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class BatchSplitter:
 
     def _halve(self, size: int) -> None:
         if self.most is None:
-            print(f"the memory doesn't hold {size} images at once; going on with fewer", flush=True)
+            logger.info("the memory doesn't hold %d images at once; continuing with fewer", size)
         # Another thread may have found out more since this batch was begun.
         self.most = min(size // 2, self.most or size)
 
@@ -96,8 +99,7 @@ class BatchSplitter:
             if self.cpu is None:
                 self.cpu = self.engine.cpu_fallback()
                 if self.cpu:
-                    text = "the GPU's memory doesn't even hold one image; such images are computed on the CPU"
-                    print(text, flush=True)
+                    logger.info("the GPU's memory doesn't even hold one image; such images are computed on the CPU")
         try:
             if self.cpu:
                 return infer(self.cpu, part)

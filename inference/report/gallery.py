@@ -13,7 +13,7 @@ from aurora.images import read_image
 from aurora.predict.answers import ClassificationPrediction, DetectionPrediction, Prediction
 from aurora.rows import Row, image_file
 from aurora.tasks import TaskType
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.output.writer import read_back
 from inference.render.drawing import draw_box, draw_classes, draw_mask, draw_points, fitted
 
@@ -29,7 +29,7 @@ class Kept:
 
     number: int
     row: Row
-    outcome: Outcome
+    outcome: RowOutcome
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Chosen:
     sample: list[Kept] = field(default_factory=list)
     doubtful: list[tuple[float, int, Kept]] = field(default_factory=list)
 
-    def offer(self, row: Row, outcome: Outcome) -> None:
+    def offer(self, row: Row, outcome: RowOutcome) -> None:
         """Look at the next answer of the task."""
         kept = Kept(self.count, row, outcome)
         self.count += 1
@@ -72,7 +72,7 @@ class Gallery:
     output: Path
     tasks: dict[Key, Chosen] = field(default_factory=dict)
 
-    def offer(self, row: Row, outcome: Outcome) -> None:
+    def offer(self, row: Row, outcome: RowOutcome) -> None:
         """Look at the next answer, if it could be written."""
         if outcome.unwritten is not None:
             return

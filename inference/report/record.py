@@ -84,8 +84,8 @@ class WorkRecord(_Record):
 class RunRecord(_Record):
     """A run of `inference run`.
 
-    `answered` of `rows` have a prediction. `complete` is false if a line of the CSV files was skipped, `stopped` is true
-    if a signal ended the run. `seconds` is the wall-clock time. `limit` and `shard` are the values of the flags.
+    `answered` of `rows` have a prediction. `complete` is false if a line of the CSV files was skipped, and `stopped` is
+    true if a signal ended the run. `seconds` is the wall-clock time. `limit` and `shard` are the values of the flags.
     """
 
     format: Literal[2] = 2

@@ -14,7 +14,7 @@ from aurora.predict.pipeline import Stages
 from aurora.rows import Row
 from aurora.runtime.hardware import library_versions, processors
 from inference.output.folder import OutputFolder
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.plan import RunSettings
 from inference.render.html import picture, render
 from inference.report.console import Summary
@@ -46,7 +46,7 @@ class Report:
         self.settings, self.tally = settings, Tally()
         self.started = datetime.now(UTC)
 
-    def take(self, row: Row, outcome: Outcome) -> None:
+    def take(self, row: Row, outcome: RowOutcome) -> None:
         """Count a row."""
         self.tally.take(row, outcome)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.report.record import BINS, GRID, ClassCount, TaskRecord
 
 
@@ -26,7 +26,7 @@ class TaskTally:
     areas: Counter[int] = field(default_factory=Counter)
     places: dict[int, np.ndarray] = field(default_factory=dict)
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: RowOutcome) -> None:
         """Count one answer."""
         self.rows += 1
         if outcome.fallback:
@@ -82,7 +82,7 @@ class Tally:
 
     tasks: dict[tuple[str, TaskType], TaskTally] = field(default_factory=dict)
 
-    def take(self, row: Row, outcome: Outcome) -> None:
+    def take(self, row: Row, outcome: RowOutcome) -> None:
         """Count a row, unless nothing could be written for it."""
         if outcome.unwritten is None:
             self.tasks.setdefault((row.task_id, row.type), TaskTally(row.task_id, row.type)).take(outcome)

@@ -154,7 +154,7 @@ def test_the_environment_sets_every_flag_and_a_good_run_is_silent_on_stderr(
         AURORA_PREVIEW=tmp_path / "sheet",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "answered 4 of 4 rows" in ended.stdout.splitlines()[-1]
+    assert "predicted 4 of 4 rows" in ended.stdout.splitlines()[-1]
     assert (tmp_path / "sheet" / "preview.png").is_file()
 
 

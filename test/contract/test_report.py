@@ -129,11 +129,11 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_runs(settings: 
     assert not list(settings.output.iterdir())
 
 
-def test_a_quiet_run_says_one_line(settings: RunSettings, capsys: pytest.CaptureFixture[str]) -> None:
-    run(replace(settings, quiet=True, limit=5))
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert [line.split(" in ")[0] for line in said.out.splitlines()] == ["answered 5 of 5 rows"]
+def test_a_quiet_run_prints_one_line(settings: RunSettings) -> None:
+    places = ("--input", settings.input, "--output", settings.output, "--device", "cpu", "--limit", 5)
+    result = CliRunner().invoke(main, ["run", "--quiet", *map(str, places)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [line.split(" in ")[0] for line in result.stdout.splitlines()] == ["predicted 5 of 5 rows"]
 
 
 def test_a_report_is_no_answer(settings: RunSettings) -> None:

@@ -57,7 +57,7 @@ def test_onnx_answers_are_the_golden_ones(onnx_answers: Path) -> None:
 def test_the_onnx_engine_needs_no_torch(sample_cases: Path, onnx_answers: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; from pathlib import Path; "
-        "from inference.run import run; from inference.settings import RunSettings; "
+        "from inference.run import run; from inference.plan import RunSettings; "
         f"run(RunSettings(input=Path({str(sample_cases)!r}), output=Path({str(tmp_path)!r})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

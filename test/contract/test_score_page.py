@@ -31,7 +31,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def answers(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("answers")
-    assert run(RunSettings(labelled, out, device="cpu", quiet=True)) == 0
+    assert run(RunSettings(labelled, out, device="cpu")) == 0
     return out
 
 

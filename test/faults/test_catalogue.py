@@ -38,7 +38,7 @@ def test_a_fault_ends_as_its_line_of_the_page_says(
 
 def assert_every_row_is_answered(bench: Bench, ended: Ended) -> None:
     """All rows but those that have no place for their mask have an answer, and what is printed counts them right."""
-    found = re.search(r"^answered (\d+) of (\d+) rows", ended.out, re.MULTILINE)
+    found = re.search(r"^predicted (\d+) of (\d+) rows", ended.out, re.MULTILINE)
     if not found:  # the log was lost, and the fault has counted them itself
         return
     unwritten = re.findall(r"^unwritten \((\d+)\)", ended.out, re.MULTILINE)

@@ -30,14 +30,14 @@ from aurora.engine.select import open_engine
 from aurora.errors import OutputError
 from aurora.predict.answers import JSON_FILES
 from inference.output.folder import OutputFolder
-from inference.output.journal import JOURNAL
+from inference.output.journal import JOURNAL, Journal
 from inference.plan import RunSettings
 from inference.run import run
 
 BATCH = 4
 TAKEN_OVER = "rows are taken over from the run that was interrupted"
 Answers = dict[str, bytes]
-ANEW = "this one begins anew"
+ANEW = "this run starts again"
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_done_batches_are_not_inferred_again(again: RunSettings, monkeypatch: py
 
 
 @pytest.mark.parametrize("renamed", range(4))
-def test_a_kill_between_the_last_steps_is_mended(
+def test_a_kill_between_the_last_steps_is_repaired(
     again: RunSettings, undisturbed: Answers, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
     """After no, one, two and all three lists were renamed, and before the journal is removed."""
@@ -130,6 +130,27 @@ def test_a_kill_between_the_last_steps_is_mended(
     left.rename(again.output)
     assert run(again) == 0
     assert content(again.output) == undisturbed
+
+
+def test_lists_and_folder_are_synced_before_the_journal_is_removed(
+    again: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real_fsync, real_finish = os.fsync, Journal.finish
+
+    def fsync(number: int) -> None:
+        synced.append(os.fstat(number).st_ino)
+        real_fsync(number)
+
+    def finish(journal: Journal) -> None:
+        lists = [(again.output / name).stat().st_ino for name in JSON_FILES.values()]
+        assert synced == [*lists, again.output.stat().st_ino]
+        real_finish(journal)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Journal, "finish", finish)
+    assert run(again) == 0
+    assert len(synced) == 4
 
 
 @pytest.mark.parametrize(("number", "damage"), [*((2, name) for name in DAMAGES), (1, "one bit")])
@@ -250,7 +271,7 @@ def test_a_full_disk_is_survived(again: RunSettings, undisturbed: Answers, capsy
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limits[1]))
     try:
-        with pytest.raises(OutputError, match="go on with --resume"):
+        with pytest.raises(OutputError, match="continue with --resume"):
             run(again)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -268,7 +289,7 @@ def test_a_stopped_run_goes_on(again: RunSettings, undisturbed: Answers, number:
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert errors.endswith("go on with --resume\n")
+    assert errors.endswith("continue with --resume\n")
     left = content(again.output)
     assert set(JSON_FILES.values()) | {JOURNAL} <= set(left)
     subprocess.run([*command(again), "--resume"], check=True, stdout=subprocess.DEVNULL)

@@ -57,7 +57,7 @@ def test_memory_files_and_threads_stay_flat(sample_cases: Path, tmp_path: Path) 
             time.sleep(0.25)
     log = (tmp_path / "log").read_text()
     assert process.returncode == 0, log
-    assert f"answered {ROWS} of {ROWS} rows" in log
+    assert f"predicted {ROWS} of {ROWS} rows" in log
     early, late = moments[len(moments) // 20 :][: len(moments) // 20], moments[-len(moments) // 20 : -1]
     print(f"\n{moments[-1].seconds:.0f} s in all")
     for name in ("megabytes", "files", "threads"):

@@ -65,7 +65,7 @@ def test_what_fitted_once_is_what_is_tried_next_and_it_is_said_once(capsys: pyte
     for _ in range(3):
         greys(portions, [loaded(number) for number in (0, 1, 2, 3, 5, 6, 7, 8)])
     assert engine.done == [2] * 12
-    assert capsys.readouterr().out == "the memory doesn't hold 8 images at once; going on with fewer\n"
+    assert capsys.readouterr().out == "the memory doesn't hold 8 images at once; continuing with fewer\n"
 
 
 def test_an_image_too_large_for_the_gpu_goes_to_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:

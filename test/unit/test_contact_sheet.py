@@ -11,7 +11,7 @@ from aurora.images import read_image
 from aurora.rows import Row
 from aurora.tasks import TaskType
 from inference.output.folder import OutputFolder
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.report.contact_sheet import CAPTION, COLUMNS, TILE, write_sheets
 from inference.report.gallery import DOUBTFUL, SAMPLE, Gallery
 
@@ -22,9 +22,9 @@ def row(number: int = 0, task_id: str = "organ") -> Row:
     return Row(task_id, CLASSIFICATION, 2, f"../{number}.png", None, f"a.csv:{number + 2}", {})
 
 
-def outcome(row: Row, confidence: float | None = 0.5) -> Outcome:
+def outcome(row: Row, confidence: float | None = 0.5) -> RowOutcome:
     record = {"image_path": row.image_path, "task_id": row.task_id, "predicted_class": 0, "predicted_probs": [1.0]}
-    return Outcome(json.dumps(record), confidence=confidence)
+    return RowOutcome(json.dumps(record), confidence=confidence)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_neutral_answers_are_not_doubtful(gallery: Gallery) -> None:
 
 
 def test_answers_that_could_not_be_written_are_not_shown(gallery: Gallery) -> None:
-    gallery.offer(row(), Outcome(unwritten="mask_path is blank", confidence=0.1))
+    gallery.offer(row(), RowOutcome(unwritten="mask_path is blank", confidence=0.1))
     assert gallery.tasks == {}
 
 
@@ -106,6 +106,6 @@ def test_a_sheet_shows_the_images_in_their_own_colours(gallery: Gallery) -> None
 
 def test_an_image_or_a_mask_that_is_gone_leaves_a_tile(gallery: Gallery) -> None:
     gone = Row("lung", TaskType.SEGMENTATION, 2, "../1.png", "../m.png", "a.csv:2", {})
-    gallery.offer(gone, Outcome(mask="m.png", checksum=1))
-    gallery.offer(gone, Outcome(warnings=("another row names the same mask; the first one's is kept",)))
+    gallery.offer(gone, RowOutcome(mask="m.png", checksum=1))
+    gallery.offer(gone, RowOutcome(warnings=("another row names the same mask; the first one's is kept",)))
     assert size(sheets(gallery) / "lung.png") == (1, 2)

@@ -20,7 +20,7 @@ def selftest(*words: object) -> Result:
 def test_the_shipped_weights_reproduce_their_golden_answers(engine: str) -> None:
     result = selftest("--engine", engine)
     assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("the golden answers are reproduced\n")
+    assert result.stdout.endswith("the golden predictions are reproduced\n")
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def test_other_answers_are_found(weights: Path, file: str, key: str, change: flo
     result = selftest("--weights", weights)
     assert result.exit_code == 6
     assert said in result.stdout
-    assert result.stdout.endswith("the answers are not the golden ones\n")
+    assert result.stdout.endswith("the predictions differ from the golden ones\n")
 
 
 def test_weights_without_golden_cases_say_so(weights: Path) -> None:
     shutil.rmtree(weights.parent / "golden")
     result = selftest("--weights", weights)
-    assert "expected golden cases beside the weights" in str(result.exception)
+    assert "expected golden cases next to the weights" in str(result.exception)

@@ -26,7 +26,7 @@ GOOD = (
     "IUGC,Regression,3,../images/2.png,\n"
 )
 # What a line of the output begins with that says something is odd.
-ODD = ("fallbacks (", "unwritten (", "warnings (", "the memory", "the GPU's", "what is left", "stopped")
+ODD = ("fallbacks (", "unwritten (", "warnings (", "the memory", "the GPU's", "the output folder holds", "stopped")
 
 
 class Ended(NamedTuple):

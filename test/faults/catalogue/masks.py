@@ -17,7 +17,7 @@ PATHS = {
     "a blank mask_path": "",
     "a mask_path that names a folder": "../masks/",
     "a mask_path with a name of 300 letters": f"../masks/{'x' * 300}.png",
-    "a mask_path in the place of another answer": "../regression_predictions.json",
+    "a mask_path in the place of another prediction": "../regression_predictions.json",
     "a mask_path that leads through another mask": "../masks/0.png/m.png",
     "a mask_path without ../": "masks/b.png",
     "a mask_path that ends in .jpg": "../masks/b.jpg",

@@ -50,7 +50,7 @@ def somebody_elses(bench: Bench) -> Ended:
     return bench.as_nobody()
 
 
-@fault(SECTION, "a folder with the name of an answer file")
+@fault(SECTION, "a folder with the name of a prediction file")
 def folder_for_a_file(bench: Bench) -> Ended:
     (bench.out / "detection_predictions.json").mkdir(parents=True)
     return bench.run()
@@ -102,7 +102,7 @@ def other_flags(bench: Bench) -> Ended:
     return bench.run("--resume", "--batch-size", 2)
 
 
-@fault(SECTION, "old answers of another set")
+@fault(SECTION, "old predictions of another set")
 def old_answers(bench: Bench) -> Ended:
     bench.out.mkdir()
     (bench.out / "detection_predictions.json").write_text('[{"image_path": "old"}]')
