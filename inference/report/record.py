@@ -1,4 +1,4 @@
-"""What a run reports as data; `python -m inference schema report.json` prints the schema of this."""
+"""The record of a run as data, and the JSON Schemas of all files that a run writes."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeFloat, NonNega
 from aurora.predict.answers import JSON_FILES, RECORDS
 from aurora.tasks import TaskType
 
-#: Equal bins of every histogram, from 0 to 1.
+#: The number of equal bins of every histogram, from 0 to 1.
 BINS = 20
-#: Rows and columns of a grid over the image.
+#: The number of rows and of columns of a grid over the image.
 GRID = 16
 
 Histogram = list[NonNegativeInt]
@@ -21,8 +21,8 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Noted(_Record):
-    """Something that was said of so many `rows`; `examples` names the first few as "file.csv:line image"."""
+class Note(_Record):
+    """A message about `rows` rows; `examples` names the first few as "file.csv:line image"."""
 
     text: str
     rows: NonNegativeInt
@@ -30,9 +30,9 @@ class Noted(_Record):
 
 
 class ClassCount(_Record):
-    """In how many answers a class is: named by a class answer, or having pixels in a mask.
+    """The number of rows whose prediction has a class, as the predicted class or with pixels in the mask.
 
-    `share` is the mean share of the image that it has in those masks.
+    `share` is the mean fraction of the image that the class covers in those masks.
     """
 
     label: NonNegativeInt
@@ -41,11 +41,11 @@ class ClassCount(_Record):
 
 
 class TaskRecord(_Record):
-    """The answers to one task's rows; all but `rows` and `fallbacks` leave neutral answers out.
+    """The predictions of one task; everything but `rows` and `fallbacks` leaves fallbacks out.
 
-    `confidence` is a histogram, `areas` one of the share of the image that all foreground, or the box, has. `places`
-    counts where answers lie in the image, row by row from above: the centres of boxes in one grid, or each landmark in
-    its own. What a type doesn't have is empty.
+    `confidence` is a histogram, and `areas` is the histogram of the fraction of the image that the foreground or the
+    box covers. `places` counts positions in the image in grids, row by row from the top: the centres of boxes in one
+    grid, each landmark in its own. Fields that a type doesn't have are empty.
     """
 
     task_id: str
@@ -59,7 +59,7 @@ class TaskRecord(_Record):
 
 
 class WeightsRecord(_Record):
-    """The checkpoint: `sha256` of its files, `image_size` (height, width) in pixels, `provenance` as it says itself."""
+    """The checkpoint: `sha256` of its files, `image_size` (height, width) in pixels, `provenance` from its metadata."""
 
     file: str
     sha256: str
@@ -107,20 +107,20 @@ class RunRecord(_Record):
     answered: NonNegativeInt
     complete: bool
     stopped: bool
-    fallbacks: list[Noted]
-    unwritten: list[Noted]
-    warnings: list[Noted]
+    fallbacks: list[Note]
+    unwritten: list[Note]
+    warnings: list[Note]
     tasks: list[TaskRecord]
 
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REPORT = "report.json"
-#: The files by name: the three lists of answers, and what `run --report FILE.json` writes.
+#: The names of the files: the three JSON lists, and the report of `run --report FILE.json`.
 NAMES = (*JSON_FILES.values(), REPORT)
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The schema of one of `NAMES`."""
-    types = {JSON_FILES[kind]: list[record] for kind, record in RECORDS.items()}  # type: ignore[valid-type]
+    """Return the JSON Schema of one of `NAMES`."""
+    types = {JSON_FILES[task_type]: list[record] for task_type, record in RECORDS.items()}  # type: ignore[valid-type]
     adapter: TypeAdapter[Any] = TypeAdapter(types.get(name, RunRecord))
     return {"$schema": DIALECT, "title": name} | adapter.json_schema(mode="serialization")

@@ -1,4 +1,4 @@
-"""Counts a run's answers for its report: how sure, which classes, how large, where."""
+"""Count the predictions of a run for its report: confidences, classes, sizes and positions."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from inference.report.record import BINS, GRID, ClassCount, TaskRecord
 
 @dataclass(slots=True)
 class TaskTally:
-    """The answers to one task's rows so far."""
+    """Counts of one task's predictions."""
 
     task_id: str
     type: TaskType
@@ -27,7 +27,7 @@ class TaskTally:
     places: dict[int, np.ndarray] = field(default_factory=dict)
 
     def take(self, outcome: RowOutcome) -> None:
-        """Count one answer."""
+        """Count one prediction."""
         self.rows += 1
         if outcome.fallback:
             self.fallbacks += 1
@@ -40,26 +40,26 @@ class TaskTally:
         elif self.type is TaskType.DETECTION:
             x1, y1, x2, y2 = record["bbox_normalized"]
             self.areas[_bin((x2 - x1) * (y2 - y1))] += 1
-            self._place(0, (x1 + x2) / 2, (y1 + y2) / 2)
+            self._count_position(0, (x1 + x2) / 2, (y1 + y2) / 2)
         elif self.type is TaskType.REGRESSION:
             for index, (x, y) in enumerate(np.reshape(record["predicted_points_normalized"], (-1, 2)).tolist()):
-                self._place(index, x, y)
+                self._count_position(index, x, y)
         elif outcome.shares:
-            self._regions(outcome.shares)
+            self._count_regions(outcome.shares)
 
-    def _regions(self, shares: tuple[float, ...]) -> None:
+    def _count_regions(self, shares: tuple[float, ...]) -> None:
         self.areas[_bin(sum(shares[1:]))] += 1
         for label, share in enumerate(shares):
             if share:
                 self.classes[label] += 1
                 self.shares[label] = self.shares.get(label, 0.0) + share
 
-    def _place(self, index: int, x: float, y: float) -> None:
+    def _count_position(self, index: int, x: float, y: float) -> None:
         grid = self.places.setdefault(index, np.zeros((GRID, GRID), int))
         grid[min(int(y * GRID), GRID - 1), min(int(x * GRID), GRID - 1)] += 1
 
     def record(self) -> TaskRecord:
-        """What was counted."""
+        """Return the counts as a record."""
         shares = {label: share / self.classes[label] for label, share in self.shares.items()}
         return TaskRecord(
             task_id=self.task_id,
@@ -78,19 +78,19 @@ class TaskTally:
 
 @dataclass(slots=True)
 class Tally:
-    """The answers to all rows so far, by task and type."""
+    """Counts of all predictions, by task and type."""
 
     tasks: dict[tuple[str, TaskType], TaskTally] = field(default_factory=dict)
 
     def take(self, row: Row, outcome: RowOutcome) -> None:
-        """Count a row, unless nothing could be written for it."""
+        """Count a row, unless its prediction could not be written."""
         if outcome.unwritten is None:
             self.tasks.setdefault((row.task_id, row.type), TaskTally(row.task_id, row.type)).take(outcome)
 
     def records(self) -> list[TaskRecord]:
-        """What was counted, by type, then in the order in which the tasks came."""
-        kinds = list(TaskType)
-        return [tally.record() for tally in sorted(self.tasks.values(), key=lambda tally: kinds.index(tally.type))]
+        """Return the record of each task, by type, then in the order of the tasks' first rows."""
+        types = list(TaskType)
+        return [tally.record() for tally in sorted(self.tasks.values(), key=lambda tally: types.index(tally.type))]
 
 
 def _bin(share: float) -> int:

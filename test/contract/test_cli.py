@@ -134,7 +134,21 @@ def test_score_notices_a_wrong_answer(labelled: Path, predictions: Path) -> None
     assert json.loads(result.output)["composite"] == pytest.approx(0.75)
 
 
-def test_tasks_lists_what_the_weights_answer(onnx_weights: Path) -> None:
+def test_the_old_name_of_compare_still_works_and_names_the_new_one(
+    labelled: Path, predictions: Path, tmp_path: Path
+) -> None:
+    flags = ("score", "--truth", labelled, "--predictions", predictions, "--json", "--html", tmp_path / "s.html")
+    pages = {}
+    for flag in ("--compare", "--against"):
+        result = call(*flags, flag, predictions)
+        assert json.loads(result.stdout)["composite"] == pytest.approx(1)
+        pages[flag] = (tmp_path / "s.html").read_bytes(), result.stderr
+    assert pages["--against"] == (pages["--compare"][0], "--against is now called --compare\n")
+    assert pages["--compare"][1] == ""
+    assert "--against" not in call("score", "--help").output
+
+
+def test_tasks_lists_the_tasks_of_the_weights(onnx_weights: Path) -> None:
     records = json.loads(call("tasks", "--weights", onnx_weights, "--json").output)
     assert set(OFFICIAL) <= {record["id"] for record in records}
     assert "fetal_plane_cls" in call("tasks", AURORA_WEIGHTS=str(onnx_weights)).output

@@ -103,7 +103,7 @@ def test_hostile_text_stays_text(tmp_path: Path, settings: RunSettings) -> None:
     page = read_page(reported(replace(settings, input=root)))
     assert page.wrong == []
     assert '<script>alert("x")</script> {{ 7*7 }} &amp;' in page.text
-    assert "! 1 of 1 rows are answered, 1 of them by a neutral answer" in page.text
+    assert "! 1 of 1 rows have a prediction, 1 of them a fallback" in page.text
 
 
 def test_a_folder_whose_name_is_no_text_is_named_in_both_reports(settings: RunSettings, tmp_path: Path) -> None:

@@ -59,17 +59,17 @@ def test_the_page_shows_what_the_table_says(labelled: Path, answers: Path, tmp_p
     for line in result.output.splitlines()[1:28]:
         assert line.split()[0] in page.text
     assert len([link for link in page.attributes["src"] if link.startswith("data:image/jpeg")]) == 27 * 4
-    assert "Cases by true class (rows) and answered class" in page.text
+    assert "Cases by true class (rows) and predicted class" in page.text
 
 
 def test_two_folders_are_compared_case_by_case(labelled: Path, answers: Path, worse: Path, tmp_path: Path) -> None:
     html = tmp_path / "s.html"
-    result = call("score", "--truth", labelled, "--predictions", answers, "--html", html, "--against", worse)
+    result = call("score", "--truth", labelled, "--predictions", answers, "--html", html, "--compare", worse)
     assert result.exit_code == 0, result.output
     page = read_page(html)
     assert page.wrong == []
     # A quarter of what the boxes lose is what the composite does, whatever the missing masks would have earned.
-    gain, low, high = map(float, re.search(r"both answer: \+(\S+) \[(\S+), (\S+)\]", page.text).groups())  # type: ignore[union-attr]
+    gain, low, high = map(float, re.search(r"both predict: \+(\S+) \[(\S+), (\S+)\]", page.text).groups())  # type: ignore[union-attr]
     found = json.loads(call("score", "--truth", labelled, "--predictions", answers, "--json").output)
     assert gain == pytest.approx(found["types"]["detection"]["composite"] / 4, abs=0.002)
     assert low <= gain <= high
@@ -84,7 +84,7 @@ def test_two_folders_are_compared_case_by_case(labelled: Path, answers: Path, wo
 
 def test_the_same_answers_differ_nowhere(labelled: Path, answers: Path, tmp_path: Path) -> None:
     html = tmp_path / "s.html"
-    call("score", "--truth", labelled, "--predictions", answers, "--html", html, "--against", answers)
+    call("score", "--truth", labelled, "--predictions", answers, "--html", html, "--compare", answers)
     assert "+0.000 [0.000, 0.000]" in read_page(html).text
     assert "Compared:" not in read_page(html).text
 
@@ -100,7 +100,7 @@ def test_tasks_without_answers_stand_on_the_page(labelled: Path, worse: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("more", "message"), [(["--against", "."], "--against needs --html"), (["--html", "s.pdf"], ".html")]
+    ("more", "message"), [(["--compare", "."], "--compare needs --html"), (["--html", "s.pdf"], ".html")]
 )
 def test_what_makes_no_sense_is_refused(labelled: Path, answers: Path, more: list[str], message: str) -> None:
     result = call("score", "--truth", labelled, "--predictions", answers, *more)

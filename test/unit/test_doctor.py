@@ -30,7 +30,7 @@ def test_a_machine_without_a_folder_for_temporary_files_is_sound(monkeypatch: py
 
     monkeypatch.setattr("tempfile.gettempdir", absent)
     result = doctor()
-    assert (result.exit_code, "no folder for them; a run needs none" in result.stdout) == (0, True)
+    assert (result.exit_code, "no folder for them, which a run doesn't need" in result.stdout) == (0, True)
 
 
 def test_json_holds_the_same(tmp_path: Path) -> None:
