@@ -1,4 +1,4 @@
-"""Whole runs beside the catalogue: what the answers are, not only that there are some."""
+"""Whole runs with faults, and the content of their predictions."""
 
 import json
 import runpy
@@ -25,7 +25,7 @@ def test_a_run_without_faults_writes_a_valid_set(bench: Bench) -> None:
     assert verify(bench.root, bench.out) == []
 
 
-def test_an_unreadable_image_costs_only_its_own_answer(bench: Bench) -> None:
+def test_an_unreadable_image_costs_only_its_own_prediction(bench: Bench) -> None:
     bench.image(b"no image")
     ended = bench.run()
     assert "predicted 5 of 5 rows, 1 of them by a fallback" in ended.out
@@ -33,7 +33,7 @@ def test_an_unreadable_image_costs_only_its_own_answer(bench: Bench) -> None:
     assert bench.run("--strict").code == 10
 
 
-def test_an_unknown_task_is_answered_by_its_own_type_and_number(bench: Bench) -> None:
+def test_an_unknown_task_gets_fallbacks_of_its_own_type_and_number(bench: Bench) -> None:
     bench.rows(
         "new_cls,classification,4,../images/0.png,",
         "new_seg,segmentation,2,../images/0.png,../masks/n.png",

@@ -1,4 +1,4 @@
-"""A run that was interrupted at any moment and goes on with --resume ends as one that nothing disturbed."""
+"""A run that is interrupted at any moment and resumed has the same result as an undisturbed run."""
 
 import os
 import random
@@ -37,7 +37,7 @@ from inference.run import run
 BATCH = 4
 TAKEN_OVER = "rows are taken over from the run that was interrupted"
 Answers = dict[str, bytes]
-ANEW = "this run starts again"
+STARTS_AGAIN = "this run starts again"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def undisturbed(settings: RunSettings, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def again(settings: RunSettings, tmp_path: Path) -> RunSettings:
-    """The settings of a run into `tmp_path / "out"` that resumes."""
+    """Return the settings of a run into `tmp_path / "out"` that resumes."""
     return replace(settings, output=tmp_path / "out", resume=True)
 
 
@@ -185,7 +185,7 @@ def test_what_another_run_left_is_not_taken_over(
 ) -> None:
     interrupted(replace(again, **change))  # type: ignore[arg-type]
     said = resumed(again, capsys)
-    assert said.count(ANEW) == 1
+    assert said.count(STARTS_AGAIN) == 1
     assert TAKEN_OVER not in said
     assert content(again.output) == undisturbed
 
@@ -200,7 +200,7 @@ def test_what_other_weights_left_is_not_taken_over(
     interrupted(again)
     # A field that no reader of ONNX knows is passed over: other bytes, the same model.
     weights.write_bytes(onnx_weights.read_bytes() + b"\xfa\x3f\x01x")
-    assert ANEW in resumed(replace(again, weights=weights), capsys)
+    assert STARTS_AGAIN in resumed(replace(again, weights=weights), capsys)
 
 
 def test_other_rows_or_another_input_are_another_run(
@@ -209,19 +209,19 @@ def test_other_rows_or_another_input_are_another_run(
     root = tmp_path / "in"
     shutil.copytree(again.input, root)
     interrupted(again)
-    assert ANEW in resumed(replace(again, input=root), capsys)
+    assert STARTS_AGAIN in resumed(replace(again, input=root), capsys)
     interrupted(replace(again, input=root))
     table = root / "csv_files" / "a.csv"
     table.write_text(table.read_text().replace("lung,segmentation,2", "lung,segmentation,3"))
-    assert ANEW in resumed(replace(again, input=root), capsys)
+    assert STARTS_AGAIN in resumed(replace(again, input=root), capsys)
 
 
-def test_without_the_flag_a_run_begins_anew_and_leaves_nothing_behind(
+def test_without_the_flag_a_run_starts_again_and_leaves_nothing_behind(
     again: RunSettings, undisturbed: Answers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     interrupted(again)
     said = resumed(replace(again, resume=False), capsys)
-    assert (TAKEN_OVER in said, ANEW in said) == (False, False)
+    assert (TAKEN_OVER in said, STARTS_AGAIN in said) == (False, False)
     assert content(again.output) == undisturbed
 
 
@@ -230,7 +230,7 @@ def test_where_nothing_is_left_the_flag_changes_nothing(
 ) -> None:
     for _ in ("fresh", "finished"):
         said = resumed(again, capsys)
-        assert (TAKEN_OVER in said, ANEW in said) == (False, False)
+        assert (TAKEN_OVER in said, STARTS_AGAIN in said) == (False, False)
         assert content(again.output) == undisturbed
 
 
@@ -282,7 +282,7 @@ def test_a_full_disk_is_survived(again: RunSettings, undisturbed: Answers, capsy
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_goes_on(again: RunSettings, undisturbed: Answers, number: int) -> None:
+def test_a_stopped_run_is_continued(again: RunSettings, undisturbed: Answers, number: int) -> None:
     with subprocess.Popen(command(again), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not list(again.output.rglob("*.jpg")):
             time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""Where masks are asked for."""
+"""Paths of masks."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ SECTION = "Mask paths"
 PATHS = {
     "an absolute mask_path": "/outside/m.png",
     "a mask_path with a second ../": "../../outside/m.png",
-    "a mask_path that climbs further on": "../masks/../../m.png",
+    "a mask_path that climbs out later": "../masks/../../m.png",
     "a mask_path of four dots": "....//....//m.png",
     "a mask_path with backslashes": "..\\m.png",
     "a mask_path with a drive letter": "C:/m.png",
