@@ -93,7 +93,7 @@ def _record_problems(task_type: TaskType, rows: dict[Key, Row], entries: dict[Ke
 
 
 def _check(record: Any, row: Row) -> None:
-    """Raise `ValueError` if the record breaks a rule that its schema can't express."""
+    """Raise `ValueError` for what the record's own schema can't see."""
     if isinstance(record, ClassificationPrediction):
         probabilities, count = record.predicted_probs, row.num_classes
         if count not in (None, len(probabilities)):
@@ -108,10 +108,10 @@ def _check(record: Any, row: Row) -> None:
             raise ValueError("expected x1 <= x2 and y1 <= y2")
     elif isinstance(record, LandmarksPrediction):
         counts = len(record.predicted_points_normalized), len(record.predicted_points_pixels)
-        expected = 2 * row.num_classes if row.num_classes else counts[0]
-        if counts != (expected, expected):
-            numbers = f"found {counts[0]} as fractions and {counts[1]} in pixels"
-            raise ValueError(f"expected {expected} numbers for the points, {numbers}")
+        wanted = 2 * row.num_classes if row.num_classes else counts[0]
+        if counts != (wanted, wanted):
+            found = f"found {counts[0]} and {counts[1]}"
+            raise ValueError(f"expected {wanted} numbers for the points in each frame, {found}")
 
 
 def _checked_mask(row: Row, root: Path, predictions: Path) -> str:

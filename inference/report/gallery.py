@@ -96,16 +96,16 @@ class Gallery:
             yield item, picture
 
 
-def draw(picture: np.ndarray, prediction: Prediction | None, scale: float) -> None:
-    """Draw a prediction on a picture (h, w, 3) RGB, `scale` times the size of the original image."""
-    match prediction:
+def draw(shown: np.ndarray, answer: Prediction | None, scale: float) -> None:
+    """Draw an answer on (h, w, 3) RGB, `scale` times the original."""
+    match answer:
         case None:
             return
         case ClassificationPrediction():
-            draw_classes(picture, prediction.predicted_probs)
+            draw_classes(shown, answer.predicted_probs)
         case DetectionPrediction():
-            draw_box(picture, prediction.bbox_pixels, scale)
+            draw_box(shown, answer.bbox_pixels, scale)
         case np.ndarray():
-            draw_mask(picture, prediction)
+            draw_mask(shown, answer)
         case _:
-            draw_points(picture, np.reshape(prediction.predicted_points_pixels, (-1, 2)), scale)
+            draw_points(shown, np.reshape(answer.predicted_points_pixels, (-1, 2)), scale)

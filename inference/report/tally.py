@@ -40,21 +40,21 @@ class TaskTally:
         elif self.type is TaskType.DETECTION:
             x1, y1, x2, y2 = record["bbox_normalized"]
             self.areas[_bin((x2 - x1) * (y2 - y1))] += 1
-            self._count_position(0, (x1 + x2) / 2, (y1 + y2) / 2)
+            self._place(0, (x1 + x2) / 2, (y1 + y2) / 2)
         elif self.type is TaskType.REGRESSION:
             for index, (x, y) in enumerate(np.reshape(record["predicted_points_normalized"], (-1, 2)).tolist()):
-                self._count_position(index, x, y)
+                self._place(index, x, y)
         elif outcome.shares:
-            self._count_regions(outcome.shares)
+            self._regions(outcome.shares)
 
-    def _count_regions(self, shares: tuple[float, ...]) -> None:
+    def _regions(self, shares: tuple[float, ...]) -> None:
         self.areas[_bin(sum(shares[1:]))] += 1
         for label, share in enumerate(shares):
             if share:
                 self.classes[label] += 1
                 self.shares[label] = self.shares.get(label, 0.0) + share
 
-    def _count_position(self, index: int, x: float, y: float) -> None:
+    def _place(self, index: int, x: float, y: float) -> None:
         grid = self.places.setdefault(index, np.zeros((GRID, GRID), int))
         grid[min(int(y * GRID), GRID - 1), min(int(x * GRID), GRID - 1)] += 1
 
