@@ -16,14 +16,14 @@ CACHES = (os.path.expanduser("~/.cache"), "/var/cache/apt/archives/partial", "/h
 
 def problems() -> list[str]:
     """Return everything that shouldn't be in the image."""
-    found = [f"the compiler {path}" for path in map(shutil.which, COMPILERS) if path]
-    found += [f"the package {name}" for name in PACKAGES if find_spec(name)]
-    found += [f"{name} in {APP}" for name in ("test", "docs", "training", "deploy") if (APP / name).exists()]
-    found += [f"a cache, {path}" for path in CACHES if os.path.isdir(path) and os.listdir(path)]
+    superfluous = [f"the compiler {path}" for path in map(shutil.which, COMPILERS) if path]
+    superfluous += [f"the package {name}" for name in PACKAGES if find_spec(name)]
+    superfluous += [f"{name} in {APP}" for name in ("test", "docs", "training", "deploy") if (APP / name).exists()]
+    superfluous += [f"a cache, {path}" for path in CACHES if os.path.isdir(path) and os.listdir(path)]
     libraries = Path("/opt/venv")
-    found += [f"tests, {path}" for path in libraries.rglob("tests") if path.is_dir()]
-    found += [f"C headers, {path}" for path in libraries.glob("lib/*/site-packages/torch/include")]
-    return found
+    superfluous += [f"tests, {path}" for path in libraries.rglob("tests") if path.is_dir()]
+    superfluous += [f"C headers, {path}" for path in libraries.glob("lib/*/site-packages/torch/include")]
+    return superfluous
 
 
 def sizes() -> Counter[str]:

@@ -13,12 +13,6 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-@pytest.fixture(autouse=True)
-def logging_to_stdout() -> None:
-    """Print what the program logs, as its command lines do."""
-    configure_logging()
-
-
 @pytest.fixture(scope="session")
 def realus() -> Path:
     """The folder of real labelled images; a test that asks for it is skipped where it is absent."""
@@ -44,3 +38,9 @@ def onnx_weights() -> Path:
 def sample_cases() -> Path:
     """The small unlabelled input root that ships with the code."""
     return ROOT / "test" / "cases"
+
+
+@pytest.fixture(autouse=True)
+def messages_on_stdout() -> None:
+    """Install the handler that a command line installs, so that tests may call functions below it."""
+    configure_logging()

@@ -217,7 +217,7 @@ class Journal:
             return False
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(OSError):  # a full disk was reported before, and half a line isn't trusted
             self.file.close()

@@ -110,10 +110,10 @@ class PredictionWriter:
         return RowOutcome(mask=name, checksum=zlib.crc32(content), warnings=warnings)
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if error_type is None:
                 self._finish()
         except OSError as failure:
             raise self.folder.failure(failure) from failure

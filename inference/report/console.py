@@ -16,7 +16,7 @@ from aurora.tasks import TaskType
 from inference.output.journal import RowOutcome
 
 EXAMPLES = 5
-#: How many different texts of a kind are counted separately; nobody would read more.
+#: The number of different texts that are counted separately under each label; nobody would read more.
 TEXTS = 200
 OTHERS = f"other texts than the {TEXTS} listed"
 

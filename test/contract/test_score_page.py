@@ -59,7 +59,7 @@ def test_the_page_shows_what_the_table_says(labelled: Path, answers: Path, tmp_p
     for line in result.output.splitlines()[1:28]:
         assert line.split()[0] in page.text
     assert len([link for link in page.attributes["src"] if link.startswith("data:image/jpeg")]) == 27 * 4
-    assert "Cases by true class (rows) and predicted class" in page.text
+    assert "Cases by true class (rows) and answered class" in page.text
 
 
 def test_two_folders_are_compared_case_by_case(labelled: Path, answers: Path, worse: Path, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_two_folders_are_compared_case_by_case(labelled: Path, answers: Path, wo
     page = read_page(html)
     assert page.wrong == []
     # A quarter of what the boxes lose is what the composite does, whatever the missing masks would have earned.
-    gain, low, high = map(float, re.search(r"both predict: \+(\S+) \[(\S+), (\S+)\]", page.text).groups())  # type: ignore[union-attr]
+    gain, low, high = map(float, re.search(r"both answer: \+(\S+) \[(\S+), (\S+)\]", page.text).groups())  # type: ignore[union-attr]
     found = json.loads(call("score", "--truth", labelled, "--predictions", answers, "--json").output)
     assert gain == pytest.approx(found["types"]["detection"]["composite"] / 4, abs=0.002)
     assert low <= gain <= high
