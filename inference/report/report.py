@@ -23,7 +23,7 @@ from inference.report.record import Note, RunRecord, WeightsRecord, WorkRecord
 from inference.report.tally import Tally
 
 ENDINGS = (".html", ".htm", ".json")
-#: The longer side of a picture on the page, and the number of sampled pictures per task in addition to the doubtful ones.
+#: The longer side of a picture on the page, and the number of sampled pictures per task; doubtful ones are added.
 SIDE, SAMPLED = 200, 2
 
 

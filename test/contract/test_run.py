@@ -17,6 +17,7 @@ from aurora.predict.answers import JSON_FILES
 from aurora.scoring.score import score
 from aurora.tasks import OFFICIAL
 from inference.plan import RunSettings
+from inference.report.contact_sheet import CAPTION, COLUMNS, TILE
 from inference.run import run
 from training.baseline import write_baseline
 
@@ -105,8 +106,12 @@ def test_the_preview_is_a_picture_of_every_task(sample_cases: Path, tmp_path: Pa
 
     answer(sample_cases, tmp_path / "out", "onnx", preview=tmp_path / "preview")
     picture = cv2.imread(str(tmp_path / "preview" / "preview.png"))
-    assert picture.mean() > 10
-    assert picture.shape[1] == 6 * 220
+    rows = -(-len(OFFICIAL) // COLUMNS)
+    assert picture.shape == (rows * (TILE + CAPTION), COLUMNS * TILE, 3)
+    tiles = (
+        picture.reshape(rows, TILE + CAPTION, COLUMNS, TILE, 3)[:, :TILE].swapaxes(1, 2).reshape(-1, TILE * TILE * 3)
+    )
+    assert [bool(tile.any()) for tile in tiles] == [number < len(OFFICIAL) for number in range(rows * COLUMNS)]
 
 
 @pytest.mark.slow
