@@ -32,7 +32,7 @@ TABLES = {
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    """An input root with labelled rows of all four types, of two images 40 wide and 30 high."""
+    """Return an input root with labelled rows of all four types and two images, 40 pixels wide and 30 high."""
     root = tmp_path / "in"
     for folder in ("csv_files", "images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -46,7 +46,7 @@ def labelled(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def predictions(tmp_path: Path, labelled: Path) -> Path:
-    """Answers that agree with the labels."""
+    """Return predictions that agree with the labels."""
     out = tmp_path / "predictions"
     (out / "masks").mkdir(parents=True)
     (out / "masks" / "0.png").write_bytes((labelled / "masks" / "0.png").read_bytes())
@@ -127,7 +127,7 @@ def test_score_reports_as_text_and_as_json(labelled: Path, predictions: Path) ->
     assert json.loads(record.output)["composite"] == pytest.approx(1)
 
 
-def test_score_notices_a_wrong_answer(labelled: Path, predictions: Path) -> None:
+def test_score_notices_a_wrong_prediction(labelled: Path, predictions: Path) -> None:
     (predictions / "masks" / "0.png").unlink()
     result = call("score", "--truth", labelled, "--predictions", predictions, "--json")
     assert result.exit_code == 0

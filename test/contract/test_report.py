@@ -1,4 +1,4 @@
-"""`run --report`: the page, the data, and the schemas of everything that a run writes."""
+"""`run --report`: the page, the JSON record, and the schemas of all files that a run writes."""
 
 import csv
 import json
@@ -57,7 +57,7 @@ def test_an_unknown_file_has_no_schema() -> None:
     assert all(name in result.output for name in NAMES)
 
 
-def test_the_page_is_whole_asks_nobody_and_shows_every_task(settings: RunSettings) -> None:
+def test_the_page_is_valid_makes_no_request_and_shows_every_task(settings: RunSettings) -> None:
     page = read_page(reported(settings))
     assert page.wrong == []
     with (settings.input / "csv_files").glob("*.csv").__next__().open(encoding="utf-8") as file:
@@ -136,7 +136,7 @@ def test_a_quiet_run_prints_one_line(settings: RunSettings) -> None:
     assert [line.split(" in ")[0] for line in result.stdout.splitlines()] == ["predicted 5 of 5 rows"]
 
 
-def test_a_report_is_no_answer(settings: RunSettings) -> None:
-    """The output folder holds nothing but the answers."""
+def test_a_report_adds_nothing_to_the_output(settings: RunSettings) -> None:
+    """Check that the output folder holds only predictions."""
     reported(settings)
     assert {path.name for path in settings.output.iterdir()} == {*JSON_FILES.values(), "Segmentation"}

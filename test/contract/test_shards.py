@@ -1,4 +1,4 @@
-"""A run divided into shards and merged is the undivided run, byte for byte; what can't be merged is named."""
+"""Merged shards equal the undivided run byte for byte; shards that can't be merged are named."""
 
 import json
 import random
@@ -38,7 +38,7 @@ def whole(settings: RunSettings, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 def shards(settings: RunSettings, place: Path, count: int) -> list[Path]:
-    """The outputs of all shards, each run in a folder of its own."""
+    """Run all shards, each into a folder of its own, and return the folders."""
     for index in range(1, count + 1):
         assert run(replace(settings, output=place / str(index), shard=Shard(index, count))) == 0
     return [place / str(index) for index in range(1, count + 1)]

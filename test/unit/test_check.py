@@ -1,4 +1,4 @@
-"""What the check of an input folder reports."""
+"""The report of `check` on an input folder."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run says of itself."""
+"""The summary that a run prints."""
 
 from pathlib import Path
 
@@ -38,14 +38,14 @@ def test_two_types_of_one_task_are_counted_apart() -> None:
     ]
 
 
-def test_the_last_line_tells_how_many_rows_are_answered_and_where() -> None:
+def test_the_last_line_says_how_many_rows_are_predicted_and_where() -> None:
     summary = Summary()
     summary.predicted(row(2), None)
     summary.predicted(row(3), "no image")
     assert text(summary)[-1] == "predicted 2 of 9 rows, 1 of them by a fallback in 2.0 s (1 rows/s); predictions: out"
 
 
-def test_a_row_that_was_not_written_is_named_and_not_counted_as_answered() -> None:
+def test_a_row_that_was_not_written_is_named_and_not_counted_as_predicted() -> None:
     summary = Summary()
     summary.not_written(row(5), "mask_path is blank")
     assert "unwritten (1): mask_path is blank [a.csv:5 ../1.png]" in text(summary)
@@ -91,7 +91,7 @@ def test_other_files_that_were_written_are_named() -> None:
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_what_reading_found_is_taken_over_and_the_last_line_tells_of_rows_left_out(complete: bool) -> None:
+def test_problems_of_reading_are_counted_and_the_last_line_mentions_skipped_rows(complete: bool) -> None:
     summary = Summary()
     summary.input_problems(Rows(RowIndex(), [Problem("a.csv:2", "odd")], 0, complete, ""))
     assert summary.flawless == complete
