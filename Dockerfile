@@ -4,22 +4,22 @@
 #   slim-gpu         ONNX Runtime with CUDA, no PyTorch, no `score`
 #   grand-challenge  full, not as root, weights taken from /opt/ml/model if there are any
 #   dev              training and the tests
-#   slim-checked, full-checked   slim and full, built only if nothing is in them that doesn't belong there
-# There is no USER on purpose, but in grand-challenge: a container started as root writes as the owner of /output, and
-# one started with --user stays that user.
+#   slim-checked, full-checked   slim and full, built only if they hold nothing superfluous
+# Only grand-challenge sets a USER: a container started as root writes as the owner of /output, and one started with
+# --user stays that user.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS base
 WORKDIR /opt/app
-# The root may be read-only, the log is followed live, and nothing here reports to anyone.
+# For a read-only root and a live log, without telemetry.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1
 RUN python -m venv --without-pip /opt/venv
 
-# The libraries, the slowest layers and the ones that change least: without their tests and C headers, and compiled so
-# that Python neither compares times nor has to write anything.
+# The libraries are the slowest layers and change least. They have no tests and no C headers, and their bytecode is
+# unchecked, so that Python compares no times and writes no files.
 FROM base AS slim-libraries
 COPY deploy/install.sh requirements-slim.txt ./
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
@@ -36,7 +36,7 @@ RUN sed -i 's/^onnxruntime==/onnxruntime-gpu[cuda,cudnn]==/' requirements-slim.t
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     sh install.sh -r requirements-slim.txt
 
-# What runs at the challenge: no training and no tests.
+# The code that runs at the challenge: no training and no tests.
 FROM base AS code
 COPY LICENSE ./
 COPY aurora/ aurora/
@@ -52,7 +52,7 @@ LABEL org.opencontainers.image.title="aurora-ultrasound" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
       aurora.weights.sha256="f0730dd38fb4bdc145432e5fd47220e94073136d5c25e94b1e7f5dec976288d6"
-# What is mounted here is what every command takes unless it is told otherwise.
+# The default folders of every command.
 ENV AURORA_INPUT=/input \
     AURORA_OUTPUT=/output
 HEALTHCHECK NONE

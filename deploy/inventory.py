@@ -1,4 +1,4 @@
-"""Inside an image: lists what takes room, and fails on what only training, testing or building needs."""
+"""Inside an image: list the largest folders, and fail on files that only training, testing or building needs."""
 
 import os
 import shutil
@@ -15,24 +15,24 @@ CACHES = (os.path.expanduser("~/.cache"), "/var/cache/apt/archives/partial", "/h
 
 
 def problems() -> list[str]:
-    """What shouldn't be here."""
-    found = [f"the compiler {path}" for path in map(shutil.which, COMPILERS) if path]
-    found += [f"the package {name}" for name in PACKAGES if find_spec(name)]
-    found += [f"{name} in {APP}" for name in ("test", "docs", "training", "deploy") if (APP / name).exists()]
-    found += [f"a cache, {place}" for place in CACHES if os.path.isdir(place) and os.listdir(place)]
+    """Return everything that shouldn't be in the image."""
+    superfluous = [f"the compiler {path}" for path in map(shutil.which, COMPILERS) if path]
+    superfluous += [f"the package {name}" for name in PACKAGES if find_spec(name)]
+    superfluous += [f"{name} in {APP}" for name in ("test", "docs", "training", "deploy") if (APP / name).exists()]
+    superfluous += [f"a cache, {path}" for path in CACHES if os.path.isdir(path) and os.listdir(path)]
     libraries = Path("/opt/venv")
-    found += [f"tests, {path}" for path in libraries.rglob("tests") if path.is_dir()]
-    found += [f"C headers, {path}" for path in libraries.glob("lib/*/site-packages/torch/include")]
-    return found
+    superfluous += [f"tests, {path}" for path in libraries.rglob("tests") if path.is_dir()]
+    superfluous += [f"C headers, {path}" for path in libraries.glob("lib/*/site-packages/torch/include")]
+    return superfluous
 
 
 def sizes() -> Counter[str]:
-    """Bytes by folder: the libraries by package, the rest by the two uppermost folders."""
+    """Return the bytes in each folder: libraries by package, everything else by its two uppermost folders."""
     total: Counter[str] = Counter()
-    for place, folders, names in os.walk("/"):
-        folders[:] = [name for name in folders if os.path.join(place, name) not in ELSEWHERE]
+    for root, folders, names in os.walk("/"):
+        folders[:] = [name for name in folders if os.path.join(root, name) not in ELSEWHERE]
         for name in names:
-            path = os.path.join(place, name)
+            path = os.path.join(root, name)
             depth = 7 if "/site-packages/" in path else 3
             total["/".join(path.split("/")[:depth])] += os.lstat(path).st_size
     return total

@@ -1,1 +1,1 @@
-"""Uses a checkpoint: answers every row of an input folder in the challenge's format."""
+"""Use a checkpoint: predict every row of an input folder in the challenge's format."""

@@ -1,7 +1,7 @@
-"""What an input folder holds and what is wrong with it, before any model is loaded or any image decoded."""
+"""Report what an input folder holds and its problems; loads no model and decodes no image."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -9,9 +9,10 @@ from aurora.errors import ImageError
 from aurora.images import image_size
 from aurora.images.headers import require_decodable
 from aurora.rows import Problem, Row, image_file, mask_file, predicted_mask_path, read_rows
+from aurora.runtime.text import text_table
 from aurora.tasks import OFFICIAL, TaskType
 
-#: How many examples of one kind the text shows before it only counts.
+#: The number of examples of one problem in the text; the rest is counted.
 EXAMPLES = 10
 
 Size = tuple[int, int]
@@ -19,11 +20,11 @@ Size = tuple[int, int]
 
 @dataclass(slots=True)
 class TaskSummary:
-    """The rows of one task: `num_classes` as the rows state it, file name endings, and image sizes.
+    """The rows of one task and type.
 
-    `labelled` counts the rows with a label, in segmentation those whose mask is there; `unreadable` those whose image
-    can't be read. `smallest` and `largest` are (height, width) by area, None where no image could be read or none was
-    opened.
+    `labelled` counts the rows with a label, in segmentation those whose mask file exists; `unreadable` counts those
+    whose image can't be read. `num_classes` holds the different values of the rows, and `formats` counts the endings of
+    their images. `smallest` and `largest` are image sizes (height, width) by area, None if no image was read.
     """
 
     task_id: str
@@ -39,10 +40,10 @@ class TaskSummary:
 
 @dataclass(slots=True)
 class CheckReport:
-    """What `check` found. The lists of problems name their row as "file.csv:line".
+    """The result of `check`; every problem names its row as "file.csv:line".
 
-    `unknown_tasks` counts the rows whose task is none of the official 27; `shared_masks` are rows that ask
-    for a mask an earlier row asks for; `duplicates` counts the rows that repeat another exactly.
+    `unknown_tasks` counts the rows of each task that isn't one of the official 27. `shared_masks` are rows that name
+    the same mask as an earlier row. `duplicates` counts the rows that repeat another one.
     """
 
     rows: int
@@ -57,34 +58,36 @@ class CheckReport:
 
     @property
     def usable(self) -> bool:
-        """Whether at least one image can be read, or none was opened to see."""
+        """Whether at least one image can be read, or no image was opened."""
         return self.rows > 0 and (self.images == 0 or len(self.unreadable) < self.images)
 
 
 def check(root: Path, *, open_images: bool = True) -> CheckReport:
     """Read all rows of an input folder and, with `open_images`, the header of every image they name.
 
-    Raises `InputError` when there is no usable row.
+    Raises:
+        InputError: there is no usable row.
     """
-    found = read_rows(root)
-    sizes, unreadable = _sizes(root, found.rows) if open_images else ({}, [])
-    unsafe, shared = _mask_problems(found.rows)
-    unknown = Counter(row.task_id for row in found.rows if row.task_id.strip() not in OFFICIAL)
+    read = read_rows(root)
+    rows = list(read.rows)
+    sizes, unreadable = _sizes(root, rows) if open_images else ({}, [])
+    unsafe, shared = _mask_problems(rows)
+    unknown = Counter(row.task_id for row in rows if row.task_id.strip() not in OFFICIAL)
     return CheckReport(
-        rows=len(found.rows),
+        rows=len(rows),
         images=len(sizes),
-        tasks=_summaries(root, found.rows, sizes),
+        tasks=_summaries(root, rows, sizes),
         unknown_tasks=dict(sorted(unknown.items())),
-        duplicates=found.duplicates,
+        duplicates=read.duplicates,
         unreadable=unreadable,
         unsafe_masks=unsafe,
         shared_masks=shared,
-        problems=found.problems,
+        problems=read.problems,
     )
 
 
-def _sizes(root: Path, rows: Iterable[Row]) -> tuple[dict[str, Size | None], list[Problem]]:
-    """The size of each image by its `image_path`, None where it can't be read, which is then also a problem."""
+def _sizes(root: Path, rows: Sequence[Row]) -> tuple[dict[str, Size | None], list[Problem]]:
+    """Return the size of each image by its `image_path`, None if it can't be read, and the problems of those."""
     sizes: dict[str, Size | None] = {}
     problems = []
     for row in rows:
@@ -100,7 +103,8 @@ def _sizes(root: Path, rows: Iterable[Row]) -> tuple[dict[str, Size | None], lis
     return sizes, problems
 
 
-def _mask_problems(rows: Iterable[Row]) -> tuple[list[Problem], list[Problem]]:
+def _mask_problems(rows: Sequence[Row]) -> tuple[list[Problem], list[Problem]]:
+    """Return the rows whose mask path is unsafe, and those that name the mask of an earlier row."""
     unsafe, shared = [], []
     first: dict[str, Row] = {}
     for row in rows:
@@ -113,26 +117,28 @@ def _mask_problems(rows: Iterable[Row]) -> tuple[list[Problem], list[Problem]]:
             continue
         earlier = first.setdefault(path, row)
         if earlier is not row:
-            shared.append(Problem(row.source, f"asks for the mask {path}, as {earlier.source} does"))
+            shared.append(Problem(row.source, f"names the mask {path}, as {earlier.source} does"))
     return unsafe, shared
 
 
-def _summaries(root: Path, rows: Iterable[Row], sizes: dict[str, Size | None]) -> list[TaskSummary]:
-    """One summary per task and type, sorted by type, then by id."""
+def _summaries(root: Path, rows: Sequence[Row], sizes: dict[str, Size | None]) -> list[TaskSummary]:
+    """Return one summary per task and type, sorted by type, then by id."""
     groups: dict[tuple[TaskType, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.type, row.task_id].append(row)
-    kinds = list(TaskType)
-    order = sorted(groups, key=lambda key: (kinds.index(key[0]), key[1]))
+    types = list(TaskType)
+    order = sorted(groups, key=lambda key: (types.index(key[0]), key[1]))
     return [_summary(*key, groups[key], root, sizes) for key in order]
 
 
-def _summary(kind: TaskType, task_id: str, rows: list[Row], root: Path, sizes: dict[str, Size | None]) -> TaskSummary:
+def _summary(
+    task_type: TaskType, task_id: str, rows: list[Row], root: Path, sizes: dict[str, Size | None]
+) -> TaskSummary:
     known = [size for row in rows if (size := sizes.get(row.image_path))]
     formats = Counter(Path(row.image_path.strip()).suffix.lower() or "(none)" for row in rows)
     return TaskSummary(
         task_id,
-        kind,
+        task_type,
         len(rows),
         sum(_is_labelled(root, row) for row in rows),
         sum(sizes.get(row.image_path, ()) is None for row in rows),
@@ -157,23 +163,23 @@ def _area(size: Size) -> int:
 
 
 def as_json(report: CheckReport) -> dict:
-    """The whole report as JSON-ready values, every problem included."""
+    """Return the whole report, with every problem, as values for JSON."""
     return {**asdict(report), "usable": report.usable}
 
 
 def as_text(report: CheckReport) -> str:
-    """The report for a terminal: a table of tasks, then at most `EXAMPLES` problems of each kind."""
+    """Format the report: a table of tasks, then at most `EXAMPLES` examples of each problem."""
     head = ("task", "type", "classes", "rows", "labelled", "unreadable", "formats", "sizes (height x width)")
     images = _count(report.images, "image") if report.images else "images not opened"
-    twice = f", {_count(report.duplicates, 'duplicate row')} left out" if report.duplicates else ""
-    lines = [f"{_count(report.rows, 'row')}, {_count(len(report.tasks), 'task')}, {images}{twice}", ""]
-    lines += _aligned([head, *map(_cells, report.tasks)])
+    duplicates = f", {_count(report.duplicates, 'duplicate row')} left out" if report.duplicates else ""
+    lines = [f"{_count(report.rows, 'row')}, {_count(len(report.tasks), 'task')}, {images}{duplicates}", ""]
+    lines += text_table([head, *map(_cells, report.tasks)])
     unknown = [f"{task}: {_count(rows, 'row')}" for task, rows in report.unknown_tasks.items()]
     lines += _section("not one of the challenge's 27 tasks", unknown)
     for title, problems in (
-        ("images that can't be read (their rows get fallback answers)", report.unreadable),
+        ("images that can't be read (their rows get fallbacks)", report.unreadable),
         ("mask paths that can't be used (nothing is written there)", report.unsafe_masks),
-        ("masks that several rows ask for", report.shared_masks),
+        ("masks that several rows name", report.shared_masks),
         ("problems in the CSV files", report.problems),
     ):
         lines += _section(title, [f"{problem.source} {problem.message}" for problem in problems])
@@ -185,9 +191,9 @@ def _verdict(report: CheckReport) -> str:
         return "not usable: no image can be read"
     unreadable = sum(task.unreadable for task in report.tasks)
     if unreadable:
-        return f"usable: {unreadable:,} of {_count(report.rows, 'row')} would get a fallback answer"
-    found = len(report.unsafe_masks) + len(report.shared_masks) + len(report.problems)
-    return f"usable, with {_count(found, 'problem')} named above" if found else "usable: nothing is wrong"
+        return f"usable: {unreadable:,} of {_count(report.rows, 'row')} would get a fallback"
+    problems = len(report.unsafe_masks) + len(report.shared_masks) + len(report.problems)
+    return f"usable, with {_count(problems, 'problem')} named above" if problems else "usable: no problems"
 
 
 def _cells(task: TaskSummary) -> tuple[str, ...]:
@@ -202,11 +208,6 @@ def _cells(task: TaskSummary) -> tuple[str, ...]:
         ", ".join(f"{name} {count}" for name, count in task.formats.items()),
         " to ".join(dict.fromkeys(sizes)) or "-",
     )
-
-
-def _aligned(table: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def _section(title: str, examples: list[str]) -> list[str]:

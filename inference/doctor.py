@@ -1,4 +1,4 @@
-"""Whether this machine can run: what is there, how much of it, and what is amiss."""
+"""Report hardware, libraries and weights, and any problem that would make a run fail."""
 
 import json
 import os
@@ -15,12 +15,13 @@ from aurora import __version__
 from aurora.engine.select import open_engine
 from aurora.errors import AuroraError
 from aurora.runtime.hardware import library_versions, memory, processors
+from aurora.runtime.text import text_table
 from inference.output.folder import OutputFolder
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `exit_code` is what a run would end with because of it, 0 if it wouldn't."""
+    """One examined item; `exit_code` is that of a run which fails because of it, 0 if none would."""
 
     name: str
     found: str
@@ -28,29 +29,29 @@ class Finding:
 
 
 def examine(weights: Path | None, output: Path | None) -> list[Finding]:
-    """Look at everything that a run depends on but its input; nothing is left behind."""
-    looks: list[tuple[str, Callable[[], str]]] = [
+    """Examine everything that a run depends on, except its input; leave nothing behind."""
+    checks: list[tuple[str, Callable[[], str]]] = [
         ("aurora", lambda: f"{__version__}, Python {platform.python_version()}, {platform.platform()}"),
         ("processors", lambda: f"{processors()} of {os.cpu_count()}"),
         ("memory", _memory),
         ("shared memory", lambda: _room(Path("/dev/shm"))),
         ("temporary files", _temporary),
-        ("libraries", lambda: ", ".join(f"{name} {found}" for name, found in library_versions().items())),
+        ("libraries", lambda: ", ".join(f"{name} {version}" for name, version in library_versions().items())),
         ("GPU by PyTorch", _torch_gpu),
         ("providers of ONNX Runtime", _providers),
         ("weights and engine", lambda: _engine(weights)),
     ]
     if output:
-        looks.append(("output folder", lambda: _output(output)))
-    return [_finding(name, look) for name, look in looks]
+        checks.append(("output folder", lambda: _output(output)))
+    return [_finding(name, check) for name, check in checks]
 
 
-def _finding(name: str, look: Callable[[], str]) -> Finding:
+def _finding(name: str, check: Callable[[], str]) -> Finding:
     try:
-        return Finding(name, look())
+        return Finding(name, check())
     except AuroraError as error:
         return Finding(name, str(error), error.exit_code)
-    except Exception as error:  # whatever is broken here, the rest is still worth a look
+    except Exception as error:  # one broken item must not hide the others
         return Finding(name, f"{type(error).__name__}: {error}", AuroraError.exit_code)
 
 
@@ -68,7 +69,7 @@ def _temporary() -> str:
     try:
         return _room(Path(tempfile.gettempdir()))
     except FileNotFoundError:
-        return "no folder for them; a run needs none"
+        return "no folder for them, which a run doesn't need"
 
 
 def _torch_gpu() -> str:
@@ -89,7 +90,7 @@ def _providers() -> str:
 
 
 def _engine(weights: Path | None) -> str:
-    """Load the weights with the engine that a run would take, which verifies their checksum."""
+    """Load the weights as a run would, which verifies their checksum."""
     engine = open_engine(weights, None, "auto")
     height, width = engine.spec.config.image_size
     tasks = len(engine.spec.tasks)
@@ -97,14 +98,14 @@ def _engine(weights: Path | None) -> str:
 
 
 def _output(folder: Path) -> str:
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         OutputFolder(folder)
         return f"can be written, {_room(folder)}"
     finally:
-        for place in made:
-            with suppress(OSError):  # it wasn't made, or another process has put something there
-                place.rmdir()
+        for path in missing:
+            with suppress(OSError):  # it wasn't created, or another process has put something there
+                path.rmdir()
 
 
 def _size(count: float) -> str:
@@ -112,14 +113,13 @@ def _size(count: float) -> str:
 
 
 def as_json(findings: list[Finding]) -> str:
-    """The findings as a JSON list."""
+    """Format the findings as a JSON list."""
     return json.dumps([asdict(finding) for finding in findings])
 
 
 def as_text(findings: list[Finding]) -> str:
-    """A line for each finding; those that would end a run come with their exit code."""
-    width = max(len(finding.name) for finding in findings)
-    return "\n".join(
-        f"{'ok' if not found.exit_code else f'!{found.exit_code}':<4}{found.name:<{width}}  {found.found}"
-        for found in findings
-    )
+    """Format a line for each finding, with the exit code if a run would fail because of it."""
+    rows = [
+        (f"!{finding.exit_code}" if finding.exit_code else "ok", finding.name, finding.found) for finding in findings
+    ]
+    return "\n".join(text_table(rows))

@@ -1,30 +1,33 @@
-"""The outputs of all shards of a run as the output of the run that was never divided."""
+"""Merge the outputs of all shards into the output of the undivided run."""
 
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from aurora.errors import InputError, UsageError
 from aurora.kinds import KINDS
 from aurora.tasks import TaskType
 from inference.output.folder import OutputFolder
-from inference.output.journal import Outcome, ShardRecord, read_shard
+from inference.output.journal import RowOutcome, ShardRecord, read_shard
 from inference.output.writer import PredictionWriter
 
 
 def merge(folders: Sequence[Path], output: Path) -> int:
-    """Join the outputs of shards, given in any order, in `output`; returns the number of rows.
+    """Merge the outputs of shards, given in any order, into `output`; return the number of rows.
 
-    The shards' journals say what their lists hold, so that these needn't be read.
+    The lists are written from the shards' journals; the shards' own lists aren't read. Nothing is written before all
+    journals have been checked.
 
     Raises:
         UsageError: `output` is the folder of a shard.
-        InputError: a shard is missing, there twice, not finished, or of another run; or its masks were changed.
+        InputError: a shard is missing, given twice, unfinished or of another run; or one of its masks was changed.
         OutputError: `output` can't be written.
     """
     shards = _ordered([read_shard(folder) for folder in folders])
+    for shard in shards:
+        _require_finished(shard)
     folder = OutputFolder(output)
     for shard in shards:
         if os.path.samefile(shard.folder, folder.root):
@@ -32,29 +35,29 @@ def merge(folders: Sequence[Path], output: Path) -> int:
     written: set[int] = set()
     with PredictionWriter(folder) as writer:
         for shard in shards:
-            for outcome in _outcomes(shard):
+            for outcome in shard.outcomes():
                 if outcome.record is not None:
-                    writer.take_over(_kind(outcome.record), outcome)
-                # Of rows that ask for one mask the first counts, whichever shard it is in.
+                    writer.take_over(_task_type(outcome.record), outcome)
+                # If several rows name one mask, the first one's is kept, whichever shard it is in.
                 elif outcome.mask is not None and hash(outcome.mask) not in written:
                     folder.write(outcome.mask, _content(shard, outcome))
                     written.add(hash(outcome.mask))
     return sum(shard.rows for shard in shards)
 
 
-def _ordered(found: list[ShardRecord]) -> list[ShardRecord]:
-    """All shards of one run in their order."""
-    first = found[0]
-    for shard in found:
+def _ordered(shards: list[ShardRecord]) -> list[ShardRecord]:
+    """Return the shards by number; raise `InputError` unless they are all shards of one run."""
+    first = shards[0]
+    for shard in shards:
         if (shard.run, shard.shard.count) != (first.run, first.shard.count):
             raise InputError(
                 f"expected shards of one run, found {first.shard} in {first.folder} and {shard.shard} in "
                 f"{shard.folder}, which differ in input, weights, engine, batch size or number; run them alike"
             )
     by_index: dict[int, ShardRecord] = {}
-    for shard in found:
+    for shard in shards:
         if (twin := by_index.setdefault(shard.shard.index, shard)) is not shard:
-            raise InputError(f"shard {shard.shard} is there twice, {twin.folder} and {shard.folder}; name each once")
+            raise InputError(f"shard {shard.shard} is given twice, {twin.folder} and {shard.folder}; name each once")
     missing = [index for index in range(1, first.shard.count + 1) if index not in by_index]
     if missing:
         names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
@@ -65,20 +68,17 @@ def _ordered(found: list[ShardRecord]) -> list[ShardRecord]:
     return [by_index[index] for index in sorted(by_index)]
 
 
-def _outcomes(shard: ShardRecord) -> Iterator[Outcome]:
-    """What became of a shard's rows; raises `InputError` unless all are answered."""
-    rows = 0
-    for outcome in shard.outcomes():
-        rows += 1
-        yield outcome
+def _require_finished(shard: ShardRecord) -> None:
+    """Raise `InputError` unless the journal holds every row of the shard."""
+    rows = sum(1 for _ in shard.outcomes())
     if rows != shard.rows:
         raise InputError(
-            f"shard {shard.shard} in {shard.folder} has answered {rows} of {shard.rows} rows; finish it with --resume"
+            f"shard {shard.shard} in {shard.folder} has predicted {rows} of {shard.rows} rows; finish it with --resume"
         )
 
 
-def _content(shard: ShardRecord, outcome: Outcome) -> bytes:
-    """The mask that an outcome names; raises `InputError` unless it is as it was written."""
+def _content(shard: ShardRecord, outcome: RowOutcome) -> bytes:
+    """Read the mask of an outcome; raise `InputError` unless it is as the shard wrote it."""
     path = shard.folder / str(outcome.mask)
     try:
         content = path.read_bytes()
@@ -89,9 +89,8 @@ def _content(shard: ShardRecord, outcome: Outcome) -> bytes:
     return content
 
 
-def _kind(entry: str) -> TaskType:
-    """The type of the row that a list's entry answers, which its fields tell."""
-    fields = json.loads(entry).keys()
-    return next(
-        task_type for task_type, kind in KINDS.items() if kind.RECORD and kind.RECORD.model_fields.keys() == fields
-    )
+def _task_type(record: str) -> TaskType:
+    """Return the type of the row that an entry belongs to, by the names of its fields."""
+    fields = json.loads(record).keys()
+    records = {task_type: kind.RECORD for task_type, kind in KINDS.items() if kind.RECORD}
+    return next(task_type for task_type, model in records.items() if model.model_fields.keys() == fields)

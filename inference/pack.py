@@ -1,4 +1,4 @@
-"""A finished set of answers as the zip of a validation upload; one that is incomplete or malformed is refused."""
+"""Pack a finished set of predictions as a zip for upload; reject a set that is incomplete or malformed."""
 
 import zipfile
 from collections.abc import Iterator
@@ -19,21 +19,21 @@ from aurora.scoring.cases import read_predictions
 from inference.output.journal import JOURNAL
 
 SHOWN = 20
-# A fixed moment, so that equal answers make equal archives: the earliest that a zip can hold.
-MOMENT = (1980, 1, 1, 0, 0, 0)
+# The earliest date that a zip can hold: with a fixed date, equal predictions give equal archives.
+DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(root: Path, predictions: Path, out: Path) -> int:
-    """Write the answers in `predictions` to the rows of the input root as a zip; returns how many files it holds.
+    """Check the predictions of all rows of the input root and write them as a zip; return its number of files.
 
     Raises:
-        InputError: answers are missing, malformed or of other rows; it names the first of them.
+        InputError: predictions are missing, malformed or of other rows; the message names the first of them.
         OutputError: `out` can't be written.
     """
     rows = list(read_rows(root).rows)
     names, problems = [], []
     if (predictions / JOURNAL).exists():
-        problems.append("the run hasn't finished: go on with 'inference run --resume'")
+        problems.append("the run hasn't finished: continue with 'inference run --resume'")
     for task_type, name in prediction_files().items():
         names.append(name)
         problems += _list_problems(name, [row for row in rows if row.type == task_type], predictions)
@@ -47,7 +47,7 @@ def pack(root: Path, predictions: Path, out: Path) -> int:
         more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
         listed = "; ".join([*problems[:SHOWN], *more])
         raise InputError(
-            f"expected one valid answer to each of {len(rows)} rows in {predictions}, found {len(problems)} problems "
+            f"expected a valid prediction of each of {len(rows)} rows in {predictions}, found {len(problems)} problems "
             f"({listed}); run 'inference run' on this input again"
         )
     files = sorted({name for name in names if (predictions / name).exists()})
@@ -56,27 +56,28 @@ def pack(root: Path, predictions: Path, out: Path) -> int:
 
 
 def _list_problems(name: str, rows: list[Row], predictions: Path) -> Iterator[str]:
-    """What is wrong with the JSON file of one type."""
+    """Return the problems of the JSON list of one type."""
     by_key = {(row.task_id, row.image_path): row for row in rows}
     problems: list[str] = []
     try:
-        found = read_predictions(predictions / name, set(by_key), problems)
+        entries = read_predictions(predictions / name, set(by_key), problems)
     except InputError as error:
         return iter([str(error)])
-    if found is None:
-        return iter([f"{name} is missing, with {len(rows)} rows to answer"] if rows else [])
-    return chain(problems, _record_problems(by_key, found))
+    if entries is None:
+        return iter([f"{name} is missing, with {len(rows)} rows to predict"] if rows else [])
+    return chain(problems, _record_problems(by_key, entries))
 
 
-def _record_problems(rows: dict[Key, Row], found: dict[Key, Entry]) -> Iterator[str]:
+def _record_problems(rows: dict[Key, Row], entries: dict[Key, Entry]) -> Iterator[str]:
+    """Yield the problem of each row whose entry is missing or invalid."""
     for key, row in rows.items():
-        if key not in found:
-            yield f"{row.source}: {plain(row.image_path)} has no answer"
+        if key not in entries:
+            yield f"{row.source}: {plain(row.image_path)} has no prediction"
             continue
         try:
             kind = KINDS[row.type]
             if kind.RECORD:
-                kind.check(kind.RECORD.model_validate(found[key], strict=True), row)
+                kind.check(kind.RECORD.model_validate(entries[key], strict=True), row)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             yield f"{row.source}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -85,7 +86,7 @@ def _record_problems(rows: dict[Key, Row], found: dict[Key, Entry]) -> Iterator[
 
 
 def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
-    """The name of the row's mask; raises `ValueError` or `ImageError` unless it is one that answers the row."""
+    """Return the name of the row's mask; raise `ValueError` or `ImageError` if the mask is invalid for the row."""
     name = predicted_mask_path(row)
     if not exists(predictions / name):
         raise ValueError(f"the mask {plain(name)} is missing")
@@ -93,7 +94,7 @@ def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
     try:
         size = fallback_size(image_size(image_file(root, row), root))
     except ImageError:
-        size = mask.shape  # an image that can't be read may be answered by a mask of any size
+        size = mask.shape  # if the image can't be read, a mask of any size is valid
     if mask.shape != size:
         raise ValueError(f"expected a mask of {size[1]}x{size[0]} pixels, found {mask.shape[1]}x{mask.shape[0]}")
     check(mask, row)
@@ -101,16 +102,16 @@ def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
 
 
 def _write(predictions: Path, files: list[str], out: Path) -> None:
-    beside = out.with_name(out.name + ".part")
+    part = out.with_name(out.name + ".part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(beside, "w") as archive:
+        with zipfile.ZipFile(part, "w") as archive:
             for name in files:
-                packed = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
-                archive.writestr(zipfile.ZipInfo(name, MOMENT), (predictions / name).read_bytes(), packed)
-        beside.replace(out)
+                compression = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
+                archive.writestr(zipfile.ZipInfo(name, DATE), (predictions / name).read_bytes(), compression)
+        part.replace(out)
     except OSError as error:
-        raise OutputError(f"can't write {out} ({error.strerror}); name another place with --out") from error
+        raise OutputError(f"can't write {out} ({error.strerror}); name another file with --out") from error
     finally:
-        with suppress(OSError):  # what kept it from being written
-            beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that kept it from being written is raised already
+            part.unlink(missing_ok=True)

@@ -1,24 +1,24 @@
-"""`inference run`: everything between the flags and the answers."""
+"""`inference run`: read the rows, predict them in batches, write the predictions and report."""
 
-import os
-import sys
+import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from aurora.engine.base import Engine
 from aurora.engine.select import open_engine
-from aurora.errors import UsageError
 from aurora.predict.pipeline import Stages, predictions
-from aurora.rows import Row, read_rows
+from aurora.rows import Row, Rows, read_rows
 from aurora.runtime.cli import ShutdownRequest, graceful_shutdown
+from aurora.runtime.files import require_different_folders
 from aurora.runtime.hardware import fitting_batch
 from inference.output.folder import OutputFolder
-from inference.output.journal import Journal, Outcome, fingerprint, shard_mark
+from inference.output.journal import Journal, RowOutcome, RunHeader, fingerprint
 from inference.output.writer import PredictionWriter, encode_row
 from inference.plan import Plan, RunSettings
 from inference.report.console import Summary, as_text, progress
@@ -31,122 +31,152 @@ if TYPE_CHECKING:
 EXIT_FALLBACKS = 10
 EXIT_STOPPED = 143
 
+logger = logging.getLogger("aurora.inference")
+
 
 def run(settings: RunSettings) -> int:
-    """Answer every row under `settings.input`; returns the exit code, 0, 10 or 143.
+    """Predict every row under `settings.input` and print what came of it; return the exit code, 0, 10 or 143.
 
-    Raises an `AuroraError` when the input, the weights, the device or the output can't be used.
+    The last line of the output is always printed; everything else is logged at the level INFO.
+
+    Raises:
+        AuroraError: the input, the weights, the device or the output can't be used.
     """
-    with ExitStack() as stack:
-        if settings.quiet:
-            stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
-        ended = _run(settings)
-    print(ended.text.splitlines()[-1] if settings.quiet else ended.text, flush=True)
-    if ended.stopped:
-        print(f"stopped by a signal; {ended.stopped}; go on with --resume", file=sys.stderr)
+    result = predict(settings)
+    *summary, last = result.summary.splitlines()
+    logger.info("%s", "\n".join(summary))
+    click.echo(last)
+    if result.stopped:
+        click.echo(f"stopped by a signal; {result.stopped}; continue with --resume", err=True)
         return EXIT_STOPPED
-    return EXIT_FALLBACKS if settings.strict and not ended.flawless else 0
+    return EXIT_FALLBACKS if settings.strict and not result.flawless else 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    """What is to be said, how far a run came that a signal stopped, and whether every row has an answer of its own."""
+class RunResult:
+    """The result of a run.
 
-    text: str
+    `title` names the number of rows and the engine. `summary` is the text of `inference.report.console.as_text`.
+    `stopped` says how far a run came that a signal stopped. `flawless` is true if every row has a prediction and none
+    is a fallback.
+    """
+
+    title: str
+    summary: str
     stopped: str | None
     flawless: bool
 
 
-def _run(settings: RunSettings) -> _Ended:
+def predict(settings: RunSettings) -> RunResult:
+    """Predict every row under `settings.input` and write the predictions, the report and the pictures.
+
+    Raises:
+        AuroraError: the input, the weights, the device or the output can't be used.
+    """
     start = time.monotonic()
-    _check_apart(settings.input, settings.output)
+    require_different_folders(settings.input, settings.output, "--output")
     folder = OutputFolder(settings.output)
     sheets = OutputFolder(settings.preview, "--preview") if settings.preview else None
     report = _report(settings)
-    found = read_rows(settings.input)
+    rows = read_rows(settings.input)
     engine = open_engine(settings.weights, settings.engine, settings.device)
-    print(f"{len(found.rows)} rows, {engine.name}", flush=True)
+    title = f"{len(rows.rows)} rows, {engine.name}"
+    logger.info("%s", title)
     summary, gallery, stages = Summary(), Gallery(settings.input, folder.root), Stages()
-    summary.input_problems(found)
-    plan = Plan(found.rows, engine.spec.tasks, settings.limit)
+    summary.input_problems(rows)
     batch_size = settings.batch_size or fitting_batch(engine.batch_size)
-    facts = (found.digest, plan.row_count, settings.input.resolve(), engine.name, engine.checksum, batch_size)
-    mark = fingerprint(*facts)
-    if settings.shard:
-        plan.keep(settings.shard, batch_size)
-        mark = shard_mark(mark, settings.shard, plan.row_count)
-        print(f"shard {settings.shard}: {plan.row_count} rows", flush=True)
+    plan, header = _plan(settings, rows, engine, batch_size)
     total = plan.row_count
-    with graceful_shutdown() as stop, Journal(folder, mark, settings.resume) as journal:
+    with graceful_shutdown() as stop, Journal(folder, header, settings.resume) as journal:
         with PredictionWriter(folder) as writer:
-            before = _taken_over(plan, journal, writer)
-            now = _answered(engine, plan, settings.input, batch_size, journal, writer, stages, stop)
-            for row, outcome in progress(chain(before, now), total=total):
+            current = Run(engine, plan, settings.input, batch_size, journal, writer, stages)
+            for row, outcome in progress(current.outcomes(stop), total=total):
                 summary.take(row, outcome)
                 gallery.offer(row, outcome)
                 if report:
                     report.take(row, outcome)
-        # A run that is killed before this line makes its lists again from the journal; a shard's stays for `merge`.
+        # A run that is killed before this line rebuilds its lists from the journal. A shard's journal is for `merge`.
         if journal.rows == total and not settings.shard:
             journal.finish()
-    print(stages)
+    logger.info("%s", stages)
     seconds = time.monotonic() - start
-    made = {"preview": write_sheets(gallery, sheets)} if sheets else {}
+    files = {"preview": write_sheets(gallery, sheets)} if sheets else {}
     if report:
-        made["report"] = report.write(engine, batch_size, summary, stages, gallery, total=total, seconds=seconds)
-    text = as_text(summary, settings.output, made, total=total, seconds=seconds)
-    stopped = f"{summary.rows} of {total} rows are answered" if journal.rows < total else None
-    return _Ended(text, stopped, summary.flawless)
-
-
-def _check_apart(root: Path, output: Path) -> None:
-    """Raise `UsageError` if answers would be written over the labels: a mask's place is that of its true mask."""
-    with suppress(OSError):  # one of them isn't there yet
-        if os.path.samefile(root, output):
-            raise UsageError(
-                f"expected an output folder that isn't the input, found {output} for both, where answers would replace "
-                "the labels; name another one with --output"
-            )
+        files["report"] = report.write(engine, batch_size, summary, stages, gallery, total=total, seconds=seconds)
+    text = as_text(summary, settings.output, files, total=total, seconds=seconds)
+    stopped = f"{summary.rows} of {total} rows are predicted" if journal.rows < total else None
+    return RunResult(title, text, stopped, summary.flawless)
 
 
 def _report(settings: RunSettings) -> "Report | None":
     if settings.report is None:
         return None
-    from inference.report.report import Report  # what it imports would make every first answer later
+    from inference.report.report import Report  # its imports would delay the start of every run
 
     return Report(settings.report, settings)
 
 
-def _taken_over(plan: Plan, journal: Journal, writer: PredictionWriter) -> Iterator[tuple[Row, Outcome]]:
-    """What an interrupted run has answered already."""
-    requests = chain.from_iterable(job.requests for job in plan.jobs())
-    for outcome in chain.from_iterable(journal.replay()):
-        row = next(requests).row
-        writer.take_over(row.type, outcome)
-        yield row, outcome
-    if journal.rows:
-        print(f"{journal.rows} rows are taken over from the run that was interrupted", flush=True)
+def _plan(settings: RunSettings, rows: Rows, engine: Engine, batch_size: int) -> tuple[Plan, RunHeader]:
+    """Return the images to predict, and the header that identifies the run in its journal."""
+    plan = Plan(rows.rows, engine.spec.tasks, settings.limit)
+    facts = (rows.digest, plan.row_count, settings.input.resolve(), engine.name, engine.checksum, batch_size)
+    if settings.shard:
+        plan.keep(settings.shard, batch_size)
+        logger.info("shard %s: %d rows", settings.shard, plan.row_count)
+    return plan, RunHeader(fingerprint(*facts), settings.shard, plan.row_count)
 
 
-def _answered(
-    engine: Engine,
-    plan: Plan,
-    root: Path,
-    batch_size: int,
-    journal: Journal,
-    writer: PredictionWriter,
-    stages: Stages,
-    stop: ShutdownRequest,
-) -> Iterator[tuple[Row, Outcome]]:
-    """The rows of every batch that the journal doesn't hold yet, answered and written."""
-    left = plan.jobs(journal.batches * batch_size)
-    items = predictions(engine, left, root, batch_size, encode_row, stages=stages, stop=lambda: stop.requested)
-    write = stages.timed("writing", writer.write)
-    for item in items:
-        predicted = item.predicted
-        outcome = write(predicted.row, predicted.prediction, item.content)._replace(
-            fallback=predicted.fallback, confidence=predicted.confidence, facts=item.facts
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run in progress: what to predict, with which engine, and where to write.
+
+    `root` is the input folder and `batch_size` the number of images per batch.
+    """
+
+    engine: Engine
+    plan: Plan
+    root: Path
+    batch_size: int
+    journal: Journal
+    writer: PredictionWriter
+    stages: Stages
+
+    def outcomes(self, stop: ShutdownRequest) -> Iterator[tuple[Row, RowOutcome]]:
+        """Yield every row with its outcome, first those in the journal; no new batch begins after a `stop`."""
+        yield from self._resume()
+        yield from self._predict(stop)
+
+    def _resume(self) -> Iterator[tuple[Row, RowOutcome]]:
+        """Take over the rows that an interrupted run has predicted."""
+        requests = chain.from_iterable(job.requests for job in self.plan.jobs())
+        for outcome in chain.from_iterable(self.journal.replay()):
+            row = next(requests).row
+            self.writer.take_over(row.type, outcome)
+            yield row, outcome
+        if self.journal.rows:
+            logger.info("%d rows are taken over from the run that was interrupted", self.journal.rows)
+
+    def _predict(self, stop: ShutdownRequest) -> Iterator[tuple[Row, RowOutcome]]:
+        """Predict and write the batches that the journal doesn't hold."""
+        jobs = self.plan.jobs(self.journal.batches * self.batch_size)
+        items = predictions(
+            self.engine,
+            jobs,
+            self.root,
+            self.batch_size,
+            encode_row,
+            stages=self.stages,
+            stop=lambda: stop.requested,
         )
-        outcome = outcome._replace(warnings=(*predicted.warnings, *outcome.warnings))
-        journal.add(outcome, predicted.last)
-        yield predicted.row, outcome
+        write = self.stages.timed("writing", self.writer.write)
+        for item in items:
+            predicted = item.predicted
+            outcome = write(predicted.row, predicted.prediction, item.content)
+            outcome = outcome._replace(
+                fallback=predicted.fallback,
+                confidence=predicted.confidence,
+                facts=item.facts,
+                warnings=(*predicted.warnings, *outcome.warnings),
+            )
+            self.journal.add(outcome, predicted.last)
+            yield predicted.row, outcome

@@ -16,7 +16,7 @@ from pathlib import Path
 from aurora.tasks import OFFICIAL
 from inference.plan import RunSettings
 from inference.run import run
-from inference.selftest import ANSWERS, CASES
+from inference.selftest import CASES, PREDICTIONS
 from training.phantom import generate
 
 HERE = Path(__file__).resolve().parent
@@ -58,4 +58,4 @@ if __name__ == "__main__":
         make_golden(HERE / "cases", HERE / "golden")
         shutil.rmtree(SHIPPED, ignore_errors=True)
         generate(SHIPPED / CASES, cases=1, seed=SEED, split="test", tasks=SHIPPED_TASKS, size_scale=0.5)
-        make_golden(SHIPPED / CASES, SHIPPED / ANSWERS)
+        make_golden(SHIPPED / CASES, SHIPPED / PREDICTIONS)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from aurora.errors import OutputError, WeightsError
+from aurora.errors import OutputError, UsageError, WeightsError
 
 CHECKSUMS = "SHA256SUMS"
 # The two forms that `sha256sum` writes: plain ("*" marks binary mode) and, with --tag, that of BSD.
@@ -152,6 +152,19 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_different_folders(root: Path, output: Path, flag: str) -> None:
+    """Raise `UsageError` if `output` is the input folder `root`, where predicted masks would replace the true ones.
+
+    `flag` is the option that names `output`, for the message.
+    """
+    with suppress(OSError):  # one of them doesn't exist yet
+        if os.path.samefile(root, output):
+            raise UsageError(
+                f"expected an output folder that isn't the input, found {output} for both, where predictions would "
+                f"replace the labels; name another one with {flag}"
+            )
 
 
 @contextmanager

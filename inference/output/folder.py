@@ -1,4 +1,4 @@
-"""The output folder: checked before anything is loaded, written atomically, owned by its owner."""
+"""The output folder: checked before the weights are loaded, written atomically, with files of the folder's owner."""
 
 import errno
 import os
@@ -12,25 +12,24 @@ from pathlib import Path
 from aurora.errors import OutputError
 
 PART = ".part"
-#: How the temporary name of a mask ends; it begins with what tells apart those who write to one folder.
+#: The ending of a mask's temporary name, which starts with a token of its own for each process.
 _MASK_PART = f".mask{PART}"
-# What a name can be at fault for, as opposed to a full or broken disk.
+# Errors that a file's name causes, in contrast to a full or broken disk.
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class OutputFolder:
-    """A folder that files are written into, each beside its place first and then moved there.
+    """A folder whose files are written under a temporary name first and then renamed.
 
-    Where the process runs as root and the folder belongs to somebody else, new files and folders are
-    handed to the folder's owner.
+    If the process runs as root and the folder belongs to another user, that user gets the new files and folders.
 
     Args:
-        root: the folder; made if absent.
-        flag: what the user names it with, for messages.
+        root: the folder; created if absent.
+        flag: the option that names it, for messages.
 
     Raises:
-        OutputError: the folder can't be made or written to.
+        OutputError: the folder can't be created or written to.
     """
 
     def __init__(self, root: Path, flag: str = "--output") -> None:
@@ -43,17 +42,17 @@ class OutputFolder:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise OutputError(_refusal(root, flag, error)) from error
+            raise OutputError(_rejection(root, flag, error)) from error
         status = self.root.stat()
         foreign = os.geteuid() == 0 and (status.st_uid, status.st_gid) != (0, 0)
         self.owner = (status.st_uid, status.st_gid) if foreign else None
         self.folders = {self.root}
 
     def write(self, name: str, content: bytes) -> None:
-        """Write the file `name`, a relative path with `/`, whole or not at all.
+        """Write the file `name`, a relative path with `/`; the file is complete or absent.
 
         Raises:
-            ValueError: no file can bear this name here.
+            ValueError: the file system doesn't allow this name.
             OutputError: writing failed for another reason.
         """
         target = self.root / name
@@ -70,48 +69,57 @@ class OutputFolder:
             raise self.failure(error) from error
 
     def finish(self, part: Path, target: Path) -> None:
-        """Hand a written part to the owner and move it to its place; raises `OSError`."""
+        """Give a temporary file to the owner and rename it to `target`; raise `OSError` if that fails."""
         self.own(part)
         os.replace(part, target)
 
     def own(self, path: Path) -> None:
-        """Hand a new file or folder to the owner; raises `OSError`."""
+        """Give a new file or folder to the owner; raise `OSError` if that fails."""
         if self.owner:
             os.chown(path, *self.owner)
 
+    def sync(self) -> None:
+        """Wait until the renames inside the folder are on disk."""
+        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with suppress(OSError):  # some network file systems can't sync a folder
+                os.fsync(folder)
+        finally:
+            os.close(folder)
+
     def sweep(self) -> None:
-        """Remove what a run that was killed left of masks, anywhere in the folder; raises `OSError`."""
-        for place, _, names in os.walk(self.root):
+        """Remove the temporary masks of a killed run, anywhere in the folder; raise `OSError` if that fails."""
+        for folder, _, names in os.walk(self.root):
             for name in names:
                 if name.startswith(".") and name.endswith(_MASK_PART):
-                    os.unlink(os.path.join(place, name))
+                    os.unlink(os.path.join(folder, name))
 
     def failure(self, error: OSError) -> OutputError:
-        """The error to end with when writing fails in mid-run."""
-        cure = "mend that"
-        # What else a run writes is written when its answers are complete.
-        again = "go on with --resume" if self.flag == "--output" else "run it again"
+        """Return the error to raise when writing fails during the run."""
+        cure = "fix that"
+        # Reports and pictures are written after all predictions.
+        again = "continue with --resume" if self.flag == "--output" else "run it again"
         if error.errno in _NO_ROOM:
             cure = f"make room ({shutil.disk_usage(self.root).free // 2**20} MiB are free)"
         return OutputError(
-            f"can't write to {self.root}: {error.strerror}; answers written so far are whole; "
+            f"can't write to {self.root}: {error.strerror}; predictions written so far are complete; "
             f"{cure} and {again}, or name another folder with {self.flag}"
         )
 
     def _make(self, folder: Path) -> None:
-        missing = takewhile(lambda place: place not in self.folders, [folder, *folder.parents])
-        for place in reversed(list(missing)):
-            if not place.exists():
-                place.mkdir()
-                self.own(place)
-            elif place.resolve() != place:
-                raise ValueError(f"{place} is a link, and answers are written inside {self.root} only")
-            self.folders.add(place)
+        missing = takewhile(lambda parent: parent not in self.folders, [folder, *folder.parents])
+        for path in reversed(list(missing)):
+            if not path.exists():
+                path.mkdir()
+                self.own(path)
+            elif path.resolve() != path:
+                raise ValueError(f"{path} is a link, and predictions are written inside {self.root} only")
+            self.folders.add(path)
 
 
-def _refusal(root: Path, flag: str, error: OSError) -> str:
+def _rejection(root: Path, flag: str, error: OSError) -> str:
     user = f"{_user()} (uid {os.geteuid()})"
-    existing = next(place for place in [root.absolute(), *root.absolute().parents] if os.path.exists(place))
+    existing = next(path for path in [root.absolute(), *root.absolute().parents] if os.path.exists(path))
     status = existing.stat()
     return (
         f"can't write to the output folder {root}: {error.strerror}; running as {user}, {existing} belongs to uid "
@@ -123,5 +131,5 @@ def _refusal(root: Path, flag: str, error: OSError) -> str:
 def _user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a uid that the machine doesn't know, as containers are often given
+    except KeyError:  # containers often run under a uid that has no name
         return "an unnamed user"

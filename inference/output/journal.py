@@ -1,17 +1,19 @@
-"""What a run has done so far, on disk, so that one that was interrupted can be taken up again.
+"""The journal of a run: what it has done so far, on disk, so that an interrupted run can be resumed.
 
-The first line is the run's fingerprint, then comes a line per batch: the CRC-32 of the rest of the line, and the
-outcomes of the batch's rows as JSON. A batch is the unit because an answer's last bits may depend on what else was
-in its batch: the batches of a resumed run are those of an undisturbed one.
+The first line is a `RunHeader` as JSON. Each further line is a batch: the CRC-32 of the rest of the line, and the
+outcomes of the batch's rows as JSON. The unit is a batch because the last bits of a prediction may depend on the rest
+of its batch: a resumed run has the same batches as an undisturbed one.
 
-Nothing waits for the disk. After a loss of power any part of the journal and of a mask may be missing, whatever the
-order they were written in; so a line is believed only if its checksum holds and every mask that it names lies there
-with the checksum it states. What comes after the first line that isn't believed is done again.
+The journal isn't synced to disk while the run goes. After a loss of power, any part of the journal and of the masks may
+be missing, whatever the order in which they were written. A line is therefore trusted only if its checksum matches and
+every mask that it names exists with the checksum in the line. The run repeats everything after the first line that
+isn't trusted.
 """
 
 import fcntl
 import hashlib
 import json
+import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,15 +29,17 @@ from inference.output.folder import PART, OutputFolder
 from inference.plan import Shard
 
 JOURNAL = f".aurora-run{PART}"
-FORMAT = 2
+FORMAT = 3
+
+logger = logging.getLogger("aurora.inference")
 
 
-class Outcome(NamedTuple):
-    """What became of a row.
+class RowOutcome(NamedTuple):
+    """The result of a row.
 
-    `record` is its entry in a JSON list; `mask` names the file that was written for it, `checksum` is that file's
-    CRC-32. `unwritten` says why it has neither, `fallback` why its answer is only a neutral one. `confidence` and
-    `facts` are those of `aurora.predict.predictions.PredictedRow`.
+    `record` is its entry in a JSON list. `mask` is the name of its mask file and `checksum` the CRC-32 of that file.
+    `unwritten` says why the row has neither, `fallback` why its prediction is a fallback. `confidence` and `facts` are
+    those of `aurora.predict.predictions.PredictedRow`.
     """
 
     record: str | None = None
@@ -49,26 +53,49 @@ class Outcome(NamedTuple):
 
 
 def fingerprint(*facts: object) -> str:
-    """A digest of whatever decides a run's answers."""
+    """Return a digest of the facts that determine a run's predictions."""
     return hashlib.sha256(repr((FORMAT, __version__, *map(str, facts))).encode()).hexdigest()
 
 
-def shard_mark(mark: str, shard: Shard, rows: int) -> str:
-    """The mark of one shard of a run, from which `read_shard` takes it apart."""
-    return f"{mark} {shard} {rows}"
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """The first line of a journal.
+
+    `run` is the fingerprint of the whole run, `shard` the shard that this journal belongs to, if any, and `rows` the
+    number of rows of the shard or of the run.
+    """
+
+    run: str
+    shard: Shard | None
+    rows: int
+
+    def line(self) -> bytes:
+        """Return the header as a line of JSON."""
+        shard = None if self.shard is None else str(self.shard)
+        return json.dumps({"run": self.run, "shard": shard, "rows": self.rows}).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> Self:
+        """Read a header from its line; raise `ValueError` if the line isn't one."""
+        try:
+            fields = json.loads(line)
+            shard = fields["shard"]
+            return cls(fields["run"], None if shard is None else Shard.parse(shard), int(fields["rows"]))
+        except (ValueError, TypeError, KeyError, AuroraError) as error:
+            raise ValueError("not the first line of a journal") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """What the journal in the folder of a shard says: the fingerprint of the whole run, and how many rows it has."""
+    """A shard's output folder and its journal: the fingerprint of the whole run, and the shard's number of rows."""
 
     folder: Path
     run: str
     shard: Shard
     rows: int
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """What became of its rows, as far as the journal is whole."""
+    def outcomes(self) -> Iterator[RowOutcome]:
+        """Yield the outcomes of the shard's rows, up to the first damaged line of the journal."""
         with (self.folder / JOURNAL).open("rb") as file:
             file.readline()
             for line in file:
@@ -79,35 +106,37 @@ class ShardRecord:
 
 
 def read_shard(folder: Path) -> ShardRecord:
-    """The record that a shard's run has left in its output folder; raises `InputError` if there is none."""
+    """Read the journal of a shard from its output folder; raise `InputError` if there is none."""
     try:
         with (folder / JOURNAL).open("rb") as file:
-            run, shard, rows = file.readline().decode().split()
-        return ShardRecord(folder, run, Shard.parse(shard), int(rows))
-    except (OSError, ValueError, AuroraError):
-        raise InputError(f"expected the output of 'inference run --shard' in {folder}, found none; run it") from None
+            header = RunHeader.parse(file.readline())
+    except (OSError, ValueError):
+        header = None
+    if header is None or header.shard is None:
+        raise InputError(f"expected the output of 'inference run --shard' in {folder}, found none; run it")
+    return ShardRecord(folder, header.run, header.shard, header.rows)
 
 
 class Journal:
-    """The journal of a run; used as a context.
+    """The journal of a run; a context manager.
 
-    At its end the file stays if there is something to resume or to merge: a batch, or a shard, and no `finish`.
+    On exit the file is kept if it holds a batch or belongs to a shard, unless `finish` was called.
 
     Args:
         folder: the run's output folder.
-        mark: the run's fingerprint.
-        resume: whether to go on from a journal with the same mark; otherwise a new one is begun.
+        header: identifies the run.
+        resume: whether to continue a journal with the same header; otherwise a new one is started.
 
     Raises:
         OutputError: the file can't be written, here or in a method.
     """
 
-    def __init__(self, folder: OutputFolder, mark: str, resume: bool) -> None:
+    def __init__(self, folder: OutputFolder, header: RunHeader, resume: bool) -> None:
         self.folder, self.path = folder, folder.root / JOURNAL
-        self.mark, self.resume = mark.encode() + b"\n", resume
-        #: How many whole batches, and rows in them, the journal holds so far.
+        self.header, self.resume = header, resume
+        #: The number of whole batches, and of rows in them, that the journal holds so far.
         self.batches = self.rows = 0
-        self.batch: list[Outcome] = []
+        self.batch: list[RowOutcome] = []
 
     def __enter__(self) -> Self:
         try:
@@ -121,22 +150,22 @@ class Journal:
         self.path.touch()
         file = self.path.open("r+b")
         self._lock(file)
-        found = file.readline()
-        if found:
+        first = file.readline()
+        if first:
             self.folder.sweep()
-            if self.resume and found == self.mark:
+            if self.resume and first == self.header.line():
                 return file
-            if self.resume and found.endswith(b"\n"):
-                print("what is left in the output folder is of another run; this one begins anew", flush=True)
+            if self.resume and first.endswith(b"\n"):
+                logger.info("the output folder holds an interrupted run with other settings; this run starts again")
         self.folder.own(self.path)
         file.seek(0)
         file.truncate()
-        file.write(self.mark)
+        file.write(self.header.line())
         file.flush()
         return file
 
     def _lock(self, file: BinaryIO) -> None:
-        """Keep other runs out until the file is closed; where the file system has no locks, nothing does."""
+        """Keep other runs out until the file is closed, where the file system has locks."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -147,12 +176,12 @@ class Journal:
         except OSError:
             pass
 
-    def replay(self) -> Iterator[list[Outcome]]:
-        """The outcomes of every batch that is believed; the rest is cut off once they are through."""
+    def replay(self) -> Iterator[list[RowOutcome]]:
+        """Yield the outcomes of every trusted batch, then cut off the rest of the file."""
         end = self.file.tell()
         for line in iter(self.file.readline, b""):
             batch = _parse(line)
-            if batch is None or not all(map(self._is_there, batch)):
+            if batch is None or not all(map(self._is_intact, batch)):
                 break
             end += len(line)
             self.batches += 1
@@ -161,8 +190,8 @@ class Journal:
         self.file.seek(end)
         self.file.truncate()
 
-    def add(self, outcome: Outcome, last: bool) -> None:
-        """Note the next row's outcome; those of a batch are written when its last one comes."""
+    def add(self, outcome: RowOutcome, last: bool) -> None:
+        """Add the outcome of the next row; a batch is written with its `last` row."""
         self.batch.append(outcome)
         if not last:
             return
@@ -177,10 +206,10 @@ class Journal:
         self.batch.clear()
 
     def finish(self) -> None:
-        """Remove the file: every row has its answer in its place."""
+        """Remove the file, because every prediction has been written."""
         self.path.unlink()
 
-    def _is_there(self, outcome: Outcome) -> bool:
+    def _is_intact(self, outcome: RowOutcome) -> bool:
         if outcome.mask is None:
             return True
         try:
@@ -189,21 +218,22 @@ class Journal:
             return False
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # a full disk has been reported already; half a line is not believed
+        with suppress(OSError):  # a full disk was reported before, and half a line isn't trusted
             self.file.close()
         self._drop_if_empty()
 
     def _drop_if_empty(self) -> None:
+        """Remove a journal without batches, unless it belongs to a shard, whose journal `merge` needs."""
         with suppress(FileNotFoundError):
-            if self.path.stat().st_size <= len(self.mark) and b" " not in self.mark:
+            if self.header.shard is None and self.path.stat().st_size <= len(self.header.line()):
                 self.path.unlink()
 
 
-def _parse(line: bytes) -> list[Outcome] | None:
-    """The batch in a line; None if the line isn't whole."""
+def _parse(line: bytes) -> list[RowOutcome] | None:
+    """Return the batch in a line, or None if the line is damaged."""
     checksum, _, content = line.removesuffix(b"\n").partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(content):
         return None
-    return [Outcome(*fields)._replace(facts=Facts(*fields[-1])) for fields in json.loads(content)]
+    return [RowOutcome(*fields)._replace(facts=Facts(*fields[-1])) for fields in json.loads(content)]

@@ -1,6 +1,7 @@
-"""Answers to files: a PNG per mask, three JSON lists streamed to disk."""
+"""Write predictions: a PNG per mask, and three JSON lists streamed to disk."""
 
 import errno
+import os
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -17,13 +18,13 @@ from aurora.predict.predictions import PredictedRow
 from aurora.rows import Row, predicted_mask_path
 from aurora.tasks import TaskType
 from inference.output.folder import PART, OutputFolder
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 
-ODD_NAME = "the mask's name doesn't end in .png; its content is PNG all the same"
+NOT_PNG = "the mask's name doesn't end in .png; its content is PNG all the same"
 
 
-def read_back(root: Path, row: Row, outcome: Outcome) -> Prediction | None:
-    """The answer that was written into the folder `root` with this outcome, None if none was or it is gone."""
+def read_back(root: Path, row: Row, outcome: RowOutcome) -> Prediction | None:
+    """Return the prediction that was written into the folder `root` for a row, or None if there is none."""
     if outcome.record is not None:
         return parse_record(row.type, outcome.record)
     try:
@@ -55,10 +56,10 @@ def parse_record(task_type: TaskType, record: str) -> Record:
 
 
 class PredictionWriter:
-    """Writes one answer per row as they come; used as a context.
+    """Write one prediction per row; a context manager.
 
-    The JSON files bear their names only once they are whole, at the end of the context, also when the run
-    is stopped early. After an error inside the context they are not written.
+    The JSON lists get their names when the context ends, complete and synced to disk, also after a run that a signal
+    stopped. After an error inside the context they aren't written.
 
     Args:
         folder: where to write.
@@ -66,7 +67,7 @@ class PredictionWriter:
 
     def __init__(self, folder: OutputFolder) -> None:
         self.folder, self.names = folder, prediction_files()
-        # Hashes of their names, which many long paths would take far more memory than.
+        # Hashes of the masks' names, because millions of long paths would take far more memory.
         self.masks: set[int] = set()
         self.lists: dict[TaskType, BinaryIO] = {}
 
@@ -75,33 +76,35 @@ class PredictionWriter:
             for name in self.names.values():
                 if (self.folder.root / name).is_dir():
                     raise IsADirectoryError(errno.EISDIR, f"{name} is a folder there")
-            for kind, name in self.names.items():
-                self.lists[kind] = (self.folder.root / f".{name}{PART}").open("wb")
-                self.folder.own(self.folder.root / f".{name}{PART}")  # who may have to go on as the owner
-                self.lists[kind].write(b"[")
+            for task_type in self.names:
+                part = self._part(task_type)
+                self.lists[task_type] = part.open("wb")
+                self.folder.own(part)  # at once, because the run may be resumed as the owner
+                self.lists[task_type].write(b"[")
         except OSError as error:
+            self._discard()
             raise self.folder.failure(error) from error
         return self
 
-    def write(self, row: Row, answer: Prediction, content: bytes) -> Outcome:
-        """Write the answer to one row; the outcome says why if there is no place that it may be written at.
+    def write(self, row: Row, prediction: Prediction, content: bytes) -> RowOutcome:
+        """Write the prediction of one row; if that isn't allowed, the outcome says why.
 
-        `content` is what `aurora.kinds.segmentation.encode` makes of a mask.
+        `content` is what `encode_row` returns for the prediction.
 
         Raises:
             OutputError: writing failed.
         """
         try:
-            if isinstance(answer, np.ndarray):
-                return self._write_mask(row, answer, content)
-            outcome = Outcome(record=answer.model_dump_json())
+            if isinstance(prediction, np.ndarray):
+                return self._write_mask(row, prediction, content)
+            outcome = RowOutcome(record=prediction.model_dump_json())
         except ValueError as error:
-            return Outcome(unwritten=str(error))
+            return RowOutcome(unwritten=str(error))
         self.take_over(row.type, outcome)
         return outcome
 
-    def take_over(self, kind: TaskType, outcome: Outcome) -> None:
-        """Enter the outcome of a row of this type into its list; its mask, if it has one, is in its place already.
+    def take_over(self, task_type: TaskType, outcome: RowOutcome) -> None:
+        """Add the outcome of a row of this type to its list; a mask is expected to be written already.
 
         Raises:
             OutputError: writing failed.
@@ -110,41 +113,54 @@ class PredictionWriter:
             self.masks.add(hash(outcome.mask))
         if outcome.record is None:
             return
-        file = self.lists[kind]
+        file = self.lists[task_type]
         try:
             file.write(b"\n" if file.tell() == 1 else b",\n")
             file.write(outcome.record.encode())
         except OSError as error:
             raise self.folder.failure(error) from error
 
-    def _write_mask(self, row: Row, mask: np.ndarray, content: bytes) -> Outcome:
+    def _write_mask(self, row: Row, mask: np.ndarray, content: bytes) -> RowOutcome:
         name = predicted_mask_path(row)
         if name.partition("/")[0] in self.names.values() or name.endswith(PART):
-            raise ValueError(f"mask_path names {name}, which is kept for other answers")
+            raise ValueError(f"mask_path names {name}, which is reserved for other predictions")
         if hash(name) in self.masks:
-            return Outcome(warnings=("another row names the same mask; the first one's is kept",))
-        odd = () if name.lower().endswith(".png") else (ODD_NAME,)
+            return RowOutcome(warnings=("another row names the same mask; the first one's is kept",))
+        warnings = () if name.lower().endswith(".png") else (NOT_PNG,)
         if not content:
             raise ValueError(f"no PNG can hold a mask of {mask.shape[1]}x{mask.shape[0]} pixels")
         self.folder.write(name, content)
         self.masks.add(hash(name))
-        return Outcome(mask=name, checksum=zlib.crc32(content), warnings=odd)
+        return RowOutcome(mask=name, checksum=zlib.crc32(content), warnings=warnings)
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                # All are whole before the first gets its name: a disk that fills up here leaves none.
-                for file in self.lists.values():
-                    file.write(b"]\n" if file.tell() == 1 else b"\n]\n")
-                    file.close()
-                for name in self.names.values():
-                    self.folder.finish(self.folder.root / f".{name}{PART}", self.folder.root / name)
+            if error_type is None:
+                self._finish()
         except OSError as failure:
             raise self.folder.failure(failure) from failure
         finally:
-            for task_type, file in self.lists.items():
-                with suppress(OSError):  # what it still holds is not wanted
-                    file.close()
-                (self.folder.root / f".{self.names[task_type]}{PART}").unlink(missing_ok=True)
+            self._discard()
+
+    def _finish(self) -> None:
+        """Complete the lists and give them their names; if the disk is full by now, none gets its name."""
+        for file in self.lists.values():
+            file.write(b"]\n" if file.tell() == 1 else b"\n]\n")
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        for task_type, name in self.names.items():
+            self.folder.finish(self._part(task_type), self.folder.root / name)
+        self.folder.sync()
+
+    def _discard(self) -> None:
+        """Close the lists and remove those without a name."""
+        for task_type, file in self.lists.items():
+            with suppress(OSError):  # the rest of its buffer isn't needed
+                file.close()
+            self._part(task_type).unlink(missing_ok=True)
+
+    def _part(self, task_type: TaskType) -> Path:
+        return self.folder.root / f".{self.names[task_type]}{PART}"

@@ -1,1 +1,1 @@
-"""Self-contained HTML pages: no script, no request to anywhere."""
+"""Self-contained HTML pages, without scripts or network requests, and drawings of predictions."""

@@ -1,4 +1,4 @@
-"""Templates to pages, pictures to what a page can hold."""
+"""Render the HTML templates of this folder, and embed pictures in them."""
 
 import math
 from base64 import b64encode
@@ -16,28 +16,28 @@ JPEG_QUALITY = 80
 
 
 def render(template: str, **values: Any) -> bytes:
-    """The page that a template of this folder makes of `values`, in UTF-8."""
+    """Render a template of this folder with `values`; return the page in UTF-8."""
     return _environment().get_template(template).render(values).encode(errors="backslashreplace")
 
 
 def picture(pixels: np.ndarray) -> str:
-    """An image (H, W, 3) RGB as the text of a link that holds it."""
+    """Encode an image (H, W, 3) RGB as a JPEG in a data URL."""
     encoded = cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1]
     return "data:image/jpeg;base64," + b64encode(encoded.tobytes()).decode()
 
 
 @cache
 def _environment() -> Environment:
-    found = Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.globals["version"] = __version__
-    found.filters.update(count=lambda value: f"{value:,}", fixed=_fixed, percent=lambda value: f"{value:.1%}")
-    return found
+    environment.globals["version"] = __version__
+    environment.filters.update(count=lambda value: f"{value:,}", fixed=_fixed, percent=lambda value: f"{value:.1%}")
+    return environment
 
 
 def _fixed(value: float | None, digits: int = 3) -> str:

@@ -1,1 +1,1 @@
-"""What a run reports: lines for a log, a record for programs, a page for people."""
+"""The reports of a run: lines for the log, a record for programs, a page for people."""

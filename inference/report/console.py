@@ -1,5 +1,6 @@
-"""What a run did: rows, fallbacks and warnings, counted and named."""
+"""What a run prints: its progress, then a summary of rows, fallbacks and warnings."""
 
+import logging
 import sys
 import time
 from collections import Counter, defaultdict
@@ -10,74 +11,85 @@ from typing import TypeVar
 
 from aurora.rows import Row, Rows
 from aurora.rows.row import plain
-from inference.output.journal import Outcome
+from aurora.runtime.text import text_table
+from aurora.tasks import TaskType
+from inference.output.journal import RowOutcome
 
 EXAMPLES = 5
-#: How many different texts of a kind are told apart; more than that say nothing that a person would read.
+#: The number of different texts that are counted separately under each label; nobody would read more.
 TEXTS = 200
-OTHERS = f"others than the {TEXTS} that are named"
+OTHERS = f"other texts than the {TEXTS} listed"
+
+logger = logging.getLogger("aurora.inference")
 
 
 @dataclass(slots=True)
 class TaskCount:
-    """Rows of one task: all that were answered, and those answered by a fallback."""
+    """The rows of one task and type that have a prediction, and those of them whose prediction is a fallback."""
 
-    type: str
     rows: int = 0
     fallbacks: int = 0
 
 
 @dataclass(slots=True)
 class Summary:
-    """Filled while a run goes on.
+    """Counts of a run, updated row by row.
 
-    `complete` is whether every row of the input is among those that are to be answered.
-    `fallbacks`, `unwritten` and `warnings` count every text; `examples` keeps the first few rows of each.
+    `complete` is false if a row of the input was skipped. `fallbacks`, `unwritten` and `warnings` count every text;
+    `examples` holds the first few rows of each.
     """
 
     complete: bool = True
-    tasks: dict[str, TaskCount] = field(default_factory=dict)
+    tasks: dict[tuple[str, TaskType], TaskCount] = field(default_factory=dict)
     fallbacks: Counter[str] = field(default_factory=Counter)
     unwritten: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def take(self, row: Row, outcome: Outcome) -> None:
-        """Count a row and all that was noted about it."""
+    def take(self, row: Row, outcome: RowOutcome) -> None:
+        """Count a row with its outcome."""
         for warning in outcome.warnings:
-            self.warn(warning, _named(row))
+            self.warn(warning, _location(row))
         if outcome.unwritten:
             self.not_written(row, outcome.unwritten)
         else:
-            self.answered(row, outcome.fallback)
+            self.predicted(row, outcome.fallback)
 
-    def answered(self, row: Row, fallback: str | None) -> None:
-        """Count a row whose answer is written; `fallback` is why it is only a neutral one, if so."""
-        count = self.tasks.setdefault(row.task_id, TaskCount(row.type))
+    def predicted(self, row: Row, fallback: str | None) -> None:
+        """Count a row whose prediction is written; `fallback` says why it is a fallback, if it is one."""
+        count = self._count(row)
         count.rows += 1
         if fallback:
             count.fallbacks += 1
-            self._note(self.fallbacks, fallback, _named(row))
+            self._note(self.fallbacks, fallback, _location(row))
 
     def not_written(self, row: Row, reason: str) -> None:
-        """Count a row whose answer has no place to be written at."""
-        self.tasks.setdefault(row.task_id, TaskCount(row.type))
-        self._note(self.unwritten, reason, _named(row))
+        """Count a row whose prediction can't be written."""
+        self._count(row)
+        self._note(self.unwritten, reason, _location(row))
 
     def warn(self, text: str, source: str) -> None:
-        """Count a warning that didn't cost an answer."""
+        """Count a warning."""
         self._note(self.warnings, text, source)
 
     @property
     def flawless(self) -> bool:
-        """Whether every row got an answer, and none a fallback."""
+        """Whether every row has a prediction and none is a fallback."""
         return self.complete and not self.fallbacks and not self.unwritten
 
-    def input_problems(self, found: Rows) -> None:
-        """Take over what reading the rows found."""
-        self.complete = found.complete
-        for problem in found.problems:
+    def input_problems(self, rows: Rows) -> None:
+        """Count the problems that reading the rows found."""
+        self.complete = rows.complete
+        for problem in rows.problems:
             self.warn(problem.message, problem.source)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows with a prediction."""
+        return sum(count.rows for count in self.tasks.values())
+
+    def _count(self, row: Row) -> TaskCount:
+        return self.tasks.setdefault((row.task_id, row.type), TaskCount())
 
     def _note(self, counter: Counter[str], text: str, source: str) -> None:
         if text not in counter and len(counter) >= TEXTS:
@@ -86,14 +98,9 @@ class Summary:
         if len(self.examples[text]) < EXAMPLES:
             self.examples[text].append(source)
 
-    @property
-    def rows(self) -> int:
-        """How many rows got an answer."""
-        return sum(count.rows for count in self.tasks.values())
 
-
-def _named(row: Row) -> str:
-    """Where the row stands, and its image."""
+def _location(row: Row) -> str:
+    """Return the file and line of a row, and its image."""
     return f"{row.source} {plain(row.image_path)}"
 
 
@@ -102,8 +109,9 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress(items: Iterable[T], total: int) -> Iterator[T]:
-    """Pass `items` on, telling how many of `total` have passed."""
-    return _bar(items, total) if sys.stdout.isatty() else _lines(items, total)
+    """Yield `items`, and report how many of `total` are done: in a bar on a terminal, else in a line every 10 s."""
+    bar = sys.stdout.isatty() and logger.isEnabledFor(logging.INFO)
+    return _bar(items, total) if bar else _lines(items, total)
 
 
 def _bar(items: Iterable[T], total: int) -> Iterator[T]:
@@ -118,33 +126,33 @@ def _lines(items: Iterable[T], total: int) -> Iterator[T]:
         yield item
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            print(f"{done} of {total} rows", flush=True)
+            logger.info("%d of %d rows", done, total)
 
 
-def as_text(summary: Summary, output: Path, made: Mapping[str, Path], *, total: int, seconds: float) -> str:
-    """The summary as lines; the last one says how many rows were answered, what is amiss, and where the answers are.
+def as_text(summary: Summary, output: Path, files: Mapping[str, Path], *, total: int, seconds: float) -> str:
+    """Format the summary in lines; the last one says how many of `total` rows have a prediction, and where.
 
-    `made` are other files that were written, by what they are.
+    `files` are other files that the run has written, by what they are.
     """
-    width = max([len("task"), *map(len, summary.tasks)]) + 2
-    lines = [f"{'task':<{width}}{'type':<16}{'rows':>7}{'fallbacks':>11}"]
-    for name, count in summary.tasks.items():
-        lines.append(f"{name:<{width}}{count.type:<16}{count.rows:>7}{count.fallbacks:>11}")
+    table = [("task", "type", "rows", "fallbacks")]
+    for (task_id, task_type), count in summary.tasks.items():
+        table.append((task_id, task_type, str(count.rows), str(count.fallbacks)))
+    lines = text_table(table)
     for label in ("fallbacks", "unwritten", "warnings"):
-        lines += _listed(label, getattr(summary, label), summary)
-    lines += [f"{what}: {path}" for what, path in made.items()]
+        lines += _texts(label, getattr(summary, label), summary)
+    lines += [f"{name}: {path}" for name, path in files.items()]
     fallbacks = summary.fallbacks.total()
     lines.append(
-        f"answered {summary.rows} of {total} rows"
+        f"predicted {summary.rows} of {total} rows"
         + (f", {fallbacks} of them by a fallback" if fallbacks else "")
-        + ("" if summary.complete else ", and left out what the warnings name")
-        + f" in {seconds:.1f} s ({summary.rows / max(seconds, 1e-9):.0f} rows/s); answers: {output}"
+        + ("" if summary.complete else ", without the rows that the warnings say were skipped")
+        + f" in {seconds:.1f} s ({summary.rows / max(seconds, 1e-9):.0f} rows/s); predictions: {output}"
     )
     return "\n".join(lines)
 
 
-def _listed(label: str, counted: Counter[str], summary: Summary) -> Iterator[str]:
-    for text, count in counted.most_common():
-        places = ", ".join(summary.examples[text])
+def _texts(label: str, counts: Counter[str], summary: Summary) -> Iterator[str]:
+    for text, count in counts.most_common():
+        rows = ", ".join(summary.examples[text])
         more = ", ..." if count > EXAMPLES else ""
-        yield f"{label} ({count}): {text} [{places}{more}]"
+        yield f"{label} ({count}): {text} [{rows}{more}]"

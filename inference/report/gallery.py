@@ -1,4 +1,4 @@
-"""Which answers of a run are worth a picture, and their pictures."""
+"""Select predictions of a run to show as pictures, and draw them."""
 
 import heapq
 import zlib
@@ -13,7 +13,7 @@ from aurora.images import read_image
 from aurora.kinds import KINDS
 from aurora.rows import Row, image_file
 from aurora.tasks import TaskType
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.output.writer import read_back
 from inference.render.drawing import draw, fitted
 
@@ -24,72 +24,75 @@ Key = tuple[str, TaskType]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A row of a run, the `number`-th of its task from 0, and what became of it."""
+class GalleryItem:
+    """A row of a run with its outcome; `number` counts the rows of its task from 0."""
 
     number: int
     row: Row
-    outcome: Outcome
+    outcome: RowOutcome
 
 
 @dataclass(slots=True)
-class Chosen:
-    """Of one task: the `first` answer, a `sample` drawn evenly from all, and the most `doubtful` ones."""
+class TaskSelection:
+    """The items of one task: the `first`, a uniform random `sample` of all, and the most `doubtful` ones."""
 
     random: Random
     count: int = 0
-    first: list[Kept] = field(default_factory=list)
-    sample: list[Kept] = field(default_factory=list)
-    doubtful: list[tuple[float, int, Kept]] = field(default_factory=list)
+    first: list[GalleryItem] = field(default_factory=list)
+    sample: list[GalleryItem] = field(default_factory=list)
+    doubtful: list[tuple[float, int, GalleryItem]] = field(default_factory=list)
 
-    def offer(self, row: Row, outcome: Outcome) -> None:
-        """Look at the next answer of the task."""
-        kept = Kept(self.count, row, outcome)
+    def offer(self, row: Row, outcome: RowOutcome) -> None:
+        """Consider the next prediction of the task."""
+        item = GalleryItem(self.count, row, outcome)
         self.count += 1
         if not self.first:
-            self.first.append(kept)
-        # Every answer is equally likely to be in the sample, whatever their number (Vitter's algorithm R, 1985).
-        place = kept.number if kept.number < SAMPLE else self.random.randrange(self.count)
-        if place < SAMPLE:
-            self.sample[place : place + 1] = [kept]
+            self.first.append(item)
+        # Every item has the same probability of being in the sample (algorithm R; Vitter, 1985).
+        index = item.number if item.number < SAMPLE else self.random.randrange(self.count)
+        if index < SAMPLE:
+            self.sample[index : index + 1] = [item]
         if outcome.confidence is not None:
             push = heapq.heappush if len(self.doubtful) < DOUBTFUL else heapq.heappushpop
-            push(self.doubtful, (-outcome.confidence, -kept.number, kept))
+            push(self.doubtful, (-outcome.confidence, -item.number, item))
 
-    def most_doubtful(self) -> list[Kept]:
-        """Those with the lowest confidence, from the lowest on."""
-        return [kept for *_, kept in sorted(self.doubtful, reverse=True)]
+    def most_doubtful(self) -> list[GalleryItem]:
+        """Return the items with the lowest confidence, lowest first."""
+        return [item for *_, item in sorted(self.doubtful, reverse=True)]
 
 
 @dataclass(slots=True)
 class Gallery:
-    """Chooses while a run goes on, the same from run to run; holds no picture.
+    """Selects items during a run, without their pictures; equal runs select the same.
 
-    `root` is the run's input folder, `output` where its answers lie.
+    `root` is the run's input folder and `output` its output folder.
     """
 
     root: Path
     output: Path
-    tasks: dict[Key, Chosen] = field(default_factory=dict)
+    tasks: dict[Key, TaskSelection] = field(default_factory=dict)
 
-    def offer(self, row: Row, outcome: Outcome) -> None:
-        """Look at the next answer, if it could be written."""
+    def offer(self, row: Row, outcome: RowOutcome) -> None:
+        """Consider the next prediction, if it was written."""
         if outcome.unwritten is not None:
             return
         key = row.task_id, row.type
         if key not in self.tasks:
-            self.tasks[key] = Chosen(Random(zlib.crc32(row.task_id.encode(errors="replace"))))
+            self.tasks[key] = TaskSelection(Random(zlib.crc32(row.task_id.encode(errors="replace"))))
         self.tasks[key].offer(row, outcome)
 
-    def pictures(self, chosen: list[Kept], side: int) -> Iterator[tuple[Kept, np.ndarray]]:
-        """Each with its image at `side` pixels and the answer drawn on it, (h, w, 3) RGB; black if it can't be read."""
-        for kept in chosen:
+    def pictures(self, items: list[GalleryItem], side: int) -> Iterator[tuple[GalleryItem, np.ndarray]]:
+        """Yield each item with its image (h, w, 3) RGB, prediction drawn; black if the image can't be read.
+
+        The longer side of the image is `side` pixels.
+        """
+        for item in items:
             try:
-                pixels = read_image(image_file(self.root, kept.row), self.root).pixels
-            except Exception:  # the run has said what is wrong with it, and a picture is no reason to end
+                pixels = read_image(image_file(self.root, item.row), self.root).pixels
+            except Exception:  # the run has reported the image, and must not fail because of a picture
                 pixels = np.zeros((side, side, 3), np.uint8)
-            shown, scale = fitted(pixels, side)
-            prediction = read_back(self.output, kept.row, kept.outcome)
+            picture, scale = fitted(pixels, side)
+            prediction = read_back(self.output, item.row, item.outcome)
             if prediction is not None:
-                draw(shown, KINDS[kept.row.type].draw_prediction(prediction), scale)
-            yield kept, shown
+                draw(picture, KINDS[item.row.type].draw_prediction(prediction), scale)
+            yield item, picture

@@ -1,4 +1,4 @@
-"""What a run reports as data; `python -m inference schema report.json` prints the schema of this."""
+"""The record of a run as data, and the JSON Schemas of all files that a run writes."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeFloat, NonNega
 from aurora.kinds import KINDS, prediction_files
 from aurora.tasks import TaskType
 
-#: Equal bins of every histogram, from 0 to 1.
+#: The number of equal bins of every histogram, from 0 to 1.
 BINS = 20
-#: Rows and columns of a grid over the image.
+#: The number of rows and of columns of a grid over the image.
 GRID = 16
 
 Histogram = list[NonNegativeInt]
@@ -21,8 +21,8 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Noted(_Record):
-    """Something that was said of so many `rows`; `examples` names the first few as "file.csv:line image"."""
+class Note(_Record):
+    """A message about `rows` rows; `examples` names the first few as "file.csv:line image"."""
 
     text: str
     rows: NonNegativeInt
@@ -30,9 +30,9 @@ class Noted(_Record):
 
 
 class ClassCount(_Record):
-    """In how many answers a class is: named by a class answer, or having pixels in a mask.
+    """The number of rows whose prediction has a class, as the predicted class or with pixels in the mask.
 
-    `share` is the mean share of the image that it has in those masks.
+    `share` is the mean fraction of the image that the class covers in those masks.
     """
 
     label: NonNegativeInt
@@ -41,11 +41,11 @@ class ClassCount(_Record):
 
 
 class TaskRecord(_Record):
-    """The answers to one task's rows; all but `rows` and `fallbacks` leave neutral answers out.
+    """The predictions of one task; everything but `rows` and `fallbacks` leaves fallbacks out.
 
-    `confidence` is a histogram, `areas` one of the share of the image that all foreground, or the box, has. `places`
-    counts where answers lie in the image, row by row from above: the centres of boxes in one grid, or each landmark in
-    its own. What a type doesn't have is empty.
+    `confidence` is a histogram, and `areas` is the histogram of the fraction of the image that the foreground or the
+    box covers. `places` counts positions in the image in grids, row by row from the top: the centres of boxes in one
+    grid, each landmark in its own. Fields that a type doesn't have are empty.
     """
 
     task_id: str
@@ -59,7 +59,7 @@ class TaskRecord(_Record):
 
 
 class WeightsRecord(_Record):
-    """The checkpoint: `sha256` of its files, `image_size` (height, width) in pixels, `provenance` as it says itself."""
+    """The checkpoint: `sha256` of its files, `image_size` (height, width) in pixels, `provenance` from its metadata."""
 
     file: str
     sha256: str
@@ -68,22 +68,34 @@ class WeightsRecord(_Record):
     provenance: dict[str, JsonValue]
 
 
+class WorkRecord(_Record):
+    """Where the time of a run went.
+
+    `seconds` runs from the first image read to the last prediction written. `stages` holds how long each stage worked,
+    in seconds, summed over its threads; the stages overlap. `threads` is the number of threads of each stage but the
+    model and writing.
+    """
+
+    seconds: NonNegativeFloat
+    stages: dict[str, NonNegativeFloat]
+    threads: NonNegativeInt
+
+
 class RunRecord(_Record):
     """A run of `inference run`.
 
-    Of `rows` that were to be answered, `answered` have been; `complete` is whether every line of the CSV files could be
-    made a row, `stopped` whether a signal ended the run. `seconds` is all of its time, `stages` how long the threads of
-    each stage were at work. `limit` and `shard` are the flags.
+    `answered` of `rows` have a prediction. `complete` is false if a line of the CSV files was skipped, and `stopped` is
+    true if a signal ended the run. `seconds` is the wall-clock time. `limit` and `shard` are the values of the flags.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     aurora: str
     python: str
     machine: str
     libraries: dict[str, str]
     started: datetime
     seconds: NonNegativeFloat
-    stages: dict[str, NonNegativeFloat]
+    at_work: WorkRecord
     input: str
     output: str
     weights: WeightsRecord
@@ -95,20 +107,20 @@ class RunRecord(_Record):
     answered: NonNegativeInt
     complete: bool
     stopped: bool
-    fallbacks: list[Noted]
-    unwritten: list[Noted]
-    warnings: list[Noted]
+    fallbacks: list[Note]
+    unwritten: list[Note]
+    warnings: list[Note]
     tasks: list[TaskRecord]
 
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REPORT = "report.json"
-#: The files by name: the three lists of answers, and what `run --report FILE.json` writes.
+#: The names of the files: the three JSON lists, and the report of `run --report FILE.json`.
 NAMES = (*prediction_files().values(), REPORT)
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The schema of one of `NAMES`."""
+    """Return the JSON Schema of one of `NAMES`."""
     types = {kind.PREDICTIONS_FILE: list[kind.RECORD] for kind in KINDS.values() if kind.RECORD}  # type: ignore[name-defined]
     adapter: TypeAdapter[Any] = TypeAdapter(types.get(name, RunRecord))
     return {"$schema": DIALECT, "title": name} | adapter.json_schema(mode="serialization")

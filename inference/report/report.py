@@ -1,6 +1,5 @@
-"""A run's record, and the file that `--report` names: a page, or with the ending .json the record itself."""
+"""The file that `--report` names: an HTML page, or the record of the run as JSON."""
 
-import json
 import platform
 from collections import Counter
 from collections.abc import Iterator
@@ -13,30 +12,31 @@ from aurora.errors import UsageError
 from aurora.predict.pipeline import Stages
 from aurora.rows import Row
 from aurora.runtime.hardware import library_versions, processors
+from aurora.runtime.text import dump_json
 from inference.output.folder import OutputFolder
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.plan import RunSettings
 from inference.render.html import picture, render
 from inference.report.console import Summary
 from inference.report.gallery import Gallery
-from inference.report.record import Noted, RunRecord, WeightsRecord
+from inference.report.record import Note, RunRecord, WeightsRecord, WorkRecord
 from inference.report.tally import Tally
 
 ENDINGS = (".html", ".htm", ".json")
-#: The longer side of a picture on the page, and how many each task has of a sample; the doubtful ones come on top.
+#: The longer side of a picture on the page, and the number of sampled pictures per task; doubtful ones are added.
 SIDE, SAMPLED = 200, 2
 
 
 class Report:
-    """Counts while a run goes on and writes its report; the place is tried at once, not when everything is done.
+    """Counts the rows of a run and writes its report.
 
     Args:
-        path: the file.
-        settings: the run's.
+        path: the report's file.
+        settings: the run's settings.
 
     Raises:
         UsageError: the file's name has another ending than `ENDINGS`.
-        OutputError: it can't be written there.
+        OutputError: the file's folder can't be written, which is found at once and not after the run.
     """
 
     def __init__(self, path: Path, settings: RunSettings) -> None:
@@ -46,8 +46,8 @@ class Report:
         self.settings, self.tally = settings, Tally()
         self.started = datetime.now(UTC)
 
-    def take(self, row: Row, outcome: Outcome) -> None:
-        """Count a row."""
+    def take(self, row: Row, outcome: RowOutcome) -> None:
+        """Count a row with its outcome."""
         self.tally.take(row, outcome)
 
     def write(
@@ -61,10 +61,14 @@ class Report:
         total: int,
         seconds: float,
     ) -> Path:
-        """Write the report of a run that was to answer `total` rows; returns the file. Raises `OutputError`."""
+        """Write the report of a run over `total` rows and return its path.
+
+        Raises:
+            OutputError: writing failed.
+        """
         record = self._record(engine, batch_size, summary, stages, total, seconds)
-        data = self.name.lower().endswith(".json")
-        content = _data(record) if data else _page(record, gallery)
+        as_json = self.name.lower().endswith(".json")
+        content = _json(record) if as_json else _page(record, gallery)
         self.folder.write(self.name, content)
         return self.folder.root / self.name
 
@@ -79,7 +83,7 @@ class Report:
             libraries=library_versions(),
             started=self.started,
             seconds=seconds,
-            stages=stages.seconds,
+            at_work=WorkRecord(seconds=stages.at_work, stages=stages.seconds, threads=stages.threads),
             input=str(settings.input),
             output=str(settings.output),
             weights=WeightsRecord(
@@ -97,37 +101,36 @@ class Report:
             answered=summary.rows,
             complete=summary.complete,
             stopped=summary.rows + summary.unwritten.total() < total,
-            fallbacks=list(_noted(summary.fallbacks, summary)),
-            unwritten=list(_noted(summary.unwritten, summary)),
-            warnings=list(_noted(summary.warnings, summary)),
+            fallbacks=list(_notes(summary.fallbacks, summary)),
+            unwritten=list(_notes(summary.unwritten, summary)),
+            warnings=list(_notes(summary.warnings, summary)),
             tasks=self.tally.records(),
         )
 
 
-def _noted(counted: Counter[str], summary: Summary) -> Iterator[Noted]:
-    for text, rows in counted.most_common():
-        yield Noted(text=text, rows=rows, examples=summary.examples[text])
+def _notes(counts: Counter[str], summary: Summary) -> Iterator[Note]:
+    for text, rows in counts.most_common():
+        yield Note(text=text, rows=rows, examples=summary.examples[text])
 
 
-def _trained(record: RunRecord) -> dict[str, float]:
-    """The composite that each task had where the weights were chosen, as far as they say so."""
+def _validation_scores(record: RunRecord) -> dict[str, float]:
+    """Return the composite of each task in the validation that chose the weights, if their metadata hold it."""
     scores = record.weights.provenance.get("validation")
     tasks = scores.items() if isinstance(scores, dict) else ()
-    found = ((name, metrics.get("composite")) for name, metrics in tasks if isinstance(metrics, dict))
-    return {name: float(value) for name, value in found if isinstance(value, int | float)}
+    composites = ((name, metrics.get("composite")) for name, metrics in tasks if isinstance(metrics, dict))
+    return {name: float(value) for name, value in composites if isinstance(value, int | float)}
 
 
-def _data(record: RunRecord) -> bytes:
-    """The record as JSON: NaN, which that doesn't have, is null, and what is no text in a path is escaped."""
-    plain = json.loads(json.dumps(record.model_dump(mode="json")), parse_constant=lambda _: None)
-    return json.dumps(plain, ensure_ascii=False, indent=1).encode(errors="backslashreplace") + b"\n"
+def _json(record: RunRecord) -> bytes:
+    """Return the record as strict JSON; the bytes of a path that aren't UTF-8 are escaped."""
+    return dump_json(record.model_dump(mode="json"), indent=1).encode(errors="backslashreplace") + b"\n"
 
 
 def _page(record: RunRecord, gallery: Gallery) -> bytes:
     pictures = {}
-    for key, chosen in gallery.tasks.items():
-        doubtful = chosen.most_doubtful()
-        sampled = [kept for kept in chosen.sample if kept not in doubtful and kept.outcome.fallback is None]
-        shown = [*sampled[:SAMPLED], *doubtful]
-        pictures[key] = [(kept, kept in doubtful, picture(pixels)) for kept, pixels in gallery.pictures(shown, SIDE)]
-    return render("run.html", run=record, trained=_trained(record), pictures=pictures)
+    for key, selection in gallery.tasks.items():
+        doubtful = selection.most_doubtful()
+        sampled = [item for item in selection.sample if item not in doubtful and item.outcome.fallback is None]
+        items = [*sampled[:SAMPLED], *doubtful]
+        pictures[key] = [(item, item in doubtful, picture(pixels)) for item, pixels in gallery.pictures(items, SIDE)]
+    return render("run.html", run=record, validation=_validation_scores(record), pictures=pictures)

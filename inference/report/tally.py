@@ -1,4 +1,4 @@
-"""Counts a run's answers for its report: how sure, which classes, how large, where."""
+"""Count the predictions of a run for its report: confidences, classes, sizes and positions."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ import numpy as np
 
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.report.record import BINS, GRID, ClassCount, TaskRecord
 
 
 @dataclass(slots=True)
 class TaskTally:
-    """The answers to one task's rows so far."""
+    """Counts of one task's predictions."""
 
     task_id: str
     type: TaskType
@@ -25,8 +25,8 @@ class TaskTally:
     areas: Counter[int] = field(default_factory=Counter)
     places: dict[int, np.ndarray] = field(default_factory=dict)
 
-    def take(self, outcome: Outcome) -> None:
-        """Count one answer."""
+    def take(self, outcome: RowOutcome) -> None:
+        """Count one prediction."""
         self.rows += 1
         if outcome.fallback:
             self.fallbacks += 1
@@ -48,7 +48,7 @@ class TaskTally:
         grid[min(int(y * GRID), GRID - 1), min(int(x * GRID), GRID - 1)] += 1
 
     def record(self) -> TaskRecord:
-        """What was counted."""
+        """Return the counts as a record."""
         shares = {label: share / self.classes[label] for label, share in self.shares.items()}
         return TaskRecord(
             task_id=self.task_id,
@@ -67,19 +67,19 @@ class TaskTally:
 
 @dataclass(slots=True)
 class Tally:
-    """The answers to all rows so far, by task and type."""
+    """Counts of all predictions, by task and type."""
 
     tasks: dict[tuple[str, TaskType], TaskTally] = field(default_factory=dict)
 
-    def take(self, row: Row, outcome: Outcome) -> None:
-        """Count a row, unless nothing could be written for it."""
+    def take(self, row: Row, outcome: RowOutcome) -> None:
+        """Count a row, unless its prediction could not be written."""
         if outcome.unwritten is None:
             self.tasks.setdefault((row.task_id, row.type), TaskTally(row.task_id, row.type)).take(outcome)
 
     def records(self) -> list[TaskRecord]:
-        """What was counted, by type, then in the order in which the tasks came."""
-        kinds = list(TaskType)
-        return [tally.record() for tally in sorted(self.tasks.values(), key=lambda tally: kinds.index(tally.type))]
+        """Return the record of each task, by type, then in the order of the tasks' first rows."""
+        types = list(TaskType)
+        return [tally.record() for tally in sorted(self.tasks.values(), key=lambda tally: types.index(tally.type))]
 
 
 def _bin(share: float) -> int:

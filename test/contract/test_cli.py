@@ -32,7 +32,7 @@ TABLES = {
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    """An input root with labelled rows of all four types, of two images 40 wide and 30 high."""
+    """Return an input root with labelled rows of all four types and two images, 40 pixels wide and 30 high."""
     root = tmp_path / "in"
     for folder in ("csv_files", "images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -46,7 +46,7 @@ def labelled(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def predictions(tmp_path: Path, labelled: Path) -> Path:
-    """Answers that agree with the labels."""
+    """Return predictions that agree with the labels."""
     out = tmp_path / "predictions"
     (out / "masks").mkdir(parents=True)
     (out / "masks" / "0.png").write_bytes((labelled / "masks" / "0.png").read_bytes())
@@ -127,14 +127,28 @@ def test_score_reports_as_text_and_as_json(labelled: Path, predictions: Path) ->
     assert json.loads(record.output)["composite"] == pytest.approx(1)
 
 
-def test_score_notices_a_wrong_answer(labelled: Path, predictions: Path) -> None:
+def test_score_notices_a_wrong_prediction(labelled: Path, predictions: Path) -> None:
     (predictions / "masks" / "0.png").unlink()
     result = call("score", "--truth", labelled, "--predictions", predictions, "--json")
     assert result.exit_code == 0
     assert json.loads(result.output)["composite"] == pytest.approx(0.75)
 
 
-def test_tasks_lists_what_the_weights_answer(onnx_weights: Path) -> None:
+def test_the_old_name_of_compare_still_works_and_names_the_new_one(
+    labelled: Path, predictions: Path, tmp_path: Path
+) -> None:
+    flags = ("score", "--truth", labelled, "--predictions", predictions, "--json", "--html", tmp_path / "s.html")
+    pages = {}
+    for flag in ("--compare", "--against"):
+        result = call(*flags, flag, predictions)
+        assert json.loads(result.stdout)["composite"] == pytest.approx(1)
+        pages[flag] = (tmp_path / "s.html").read_bytes(), result.stderr
+    assert pages["--against"] == (pages["--compare"][0], "--against is now called --compare\n")
+    assert pages["--compare"][1] == ""
+    assert "--against" not in call("score", "--help").output
+
+
+def test_tasks_lists_the_tasks_of_the_weights(onnx_weights: Path) -> None:
     records = json.loads(call("tasks", "--weights", onnx_weights, "--json").output)
     assert set(OFFICIAL) <= {record["id"] for record in records}
     assert "fetal_plane_cls" in call("tasks", AURORA_WEIGHTS=str(onnx_weights)).output
@@ -154,7 +168,7 @@ def test_the_environment_sets_every_flag_and_a_good_run_is_silent_on_stderr(
         AURORA_PREVIEW=tmp_path / "sheet",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "answered 4 of 4 rows" in ended.stdout.splitlines()[-1]
+    assert "predicted 4 of 4 rows" in ended.stdout.splitlines()[-1]
     assert (tmp_path / "sheet" / "preview.png").is_file()
 
 

@@ -52,7 +52,7 @@ def test_2b_is_imported_trained_saved_and_answers(tmp_path: Path, sample_cases: 
     printed = command(
         "inference", "run", "--input", sample_cases, "--output", tmp_path / "out", "--limit", "5", *weights
     )
-    assert "answered 5 of 5 rows" in printed
+    assert "predicted 5 of 5 rows" in printed
 
 
 def test_8b_loads_and_runs_forward(tmp_path: Path) -> None:

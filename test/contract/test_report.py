@@ -1,4 +1,4 @@
-"""`run --report`: the page, the data, and the schemas of everything that a run writes."""
+"""`run --report`: the page, the JSON record, and the schemas of all files that a run writes."""
 
 import csv
 import json
@@ -57,7 +57,7 @@ def test_an_unknown_file_has_no_schema() -> None:
     assert all(name in result.output for name in NAMES)
 
 
-def test_the_page_is_whole_asks_nobody_and_shows_every_task(settings: RunSettings) -> None:
+def test_the_page_is_valid_makes_no_request_and_shows_every_task(settings: RunSettings) -> None:
     page = read_page(reported(settings))
     assert page.wrong == []
     with (settings.input / "csv_files").glob("*.csv").__next__().open(encoding="utf-8") as file:
@@ -78,6 +78,10 @@ def test_the_data_say_what_ran_and_what_came_of_it(settings: RunSettings, onnx_w
     assert record.weights.provenance["validation"]
     assert sum(task.rows for task in record.tasks) == 7
     assert all(sum(task.confidence) == task.rows for task in record.tasks)
+    assert set(record.at_work.stages) == {"reading", "model", "predictions", "writing"}
+    assert record.at_work.stages["model"] > 0
+    assert 0 < record.at_work.seconds < record.seconds
+    assert record.at_work.threads >= 1
 
 
 def test_a_resumed_run_reports_and_shows_what_an_undisturbed_one_does(settings: RunSettings, tmp_path: Path) -> None:
@@ -99,7 +103,7 @@ def test_hostile_text_stays_text(tmp_path: Path, settings: RunSettings) -> None:
     page = read_page(reported(replace(settings, input=root)))
     assert page.wrong == []
     assert '<script>alert("x")</script> {{ 7*7 }} &amp;' in page.text
-    assert "! 1 of 1 rows are answered, 1 of them by a neutral answer" in page.text
+    assert "! 1 of 1 rows have a prediction, 1 of them a fallback" in page.text
 
 
 def test_a_folder_whose_name_is_no_text_is_named_in_both_reports(settings: RunSettings, tmp_path: Path) -> None:
@@ -125,14 +129,14 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_runs(settings: 
     assert not list(settings.output.iterdir())
 
 
-def test_a_quiet_run_says_one_line(settings: RunSettings, capsys: pytest.CaptureFixture[str]) -> None:
-    run(replace(settings, quiet=True, limit=5))
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert [line.split(" in ")[0] for line in said.out.splitlines()] == ["answered 5 of 5 rows"]
+def test_a_quiet_run_prints_one_line(settings: RunSettings) -> None:
+    places = ("--input", settings.input, "--output", settings.output, "--device", "cpu", "--limit", 5)
+    result = CliRunner().invoke(main, ["run", "--quiet", *map(str, places)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [line.split(" in ")[0] for line in result.stdout.splitlines()] == ["predicted 5 of 5 rows"]
 
 
-def test_a_report_is_no_answer(settings: RunSettings) -> None:
-    """The output folder holds nothing but the answers."""
+def test_a_report_adds_nothing_to_the_output(settings: RunSettings) -> None:
+    """Check that the output folder holds only predictions."""
     reported(settings)
     assert {path.name for path in settings.output.iterdir()} == {*prediction_files().values(), "Segmentation"}

@@ -31,7 +31,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def answers(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("answers")
-    assert run(RunSettings(labelled, out, device="cpu", quiet=True)) == 0
+    assert run(RunSettings(labelled, out, device="cpu")) == 0
     return out
 
 
@@ -64,7 +64,7 @@ def test_the_page_shows_what_the_table_says(labelled: Path, answers: Path, tmp_p
 
 def test_two_folders_are_compared_case_by_case(labelled: Path, answers: Path, worse: Path, tmp_path: Path) -> None:
     html = tmp_path / "s.html"
-    result = call("score", "--truth", labelled, "--predictions", answers, "--html", html, "--against", worse)
+    result = call("score", "--truth", labelled, "--predictions", answers, "--html", html, "--compare", worse)
     assert result.exit_code == 0, result.output
     page = read_page(html)
     assert page.wrong == []
@@ -84,7 +84,7 @@ def test_two_folders_are_compared_case_by_case(labelled: Path, answers: Path, wo
 
 def test_the_same_answers_differ_nowhere(labelled: Path, answers: Path, tmp_path: Path) -> None:
     html = tmp_path / "s.html"
-    call("score", "--truth", labelled, "--predictions", answers, "--html", html, "--against", answers)
+    call("score", "--truth", labelled, "--predictions", answers, "--html", html, "--compare", answers)
     assert "+0.000 [0.000, 0.000]" in read_page(html).text
     assert "Compared:" not in read_page(html).text
 
@@ -100,7 +100,7 @@ def test_tasks_without_answers_stand_on_the_page(labelled: Path, worse: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("more", "message"), [(["--against", "."], "--against needs --html"), (["--html", "s.pdf"], ".html")]
+    ("more", "message"), [(["--compare", "."], "--compare needs --html"), (["--html", "s.pdf"], ".html")]
 )
 def test_what_makes_no_sense_is_refused(labelled: Path, answers: Path, more: list[str], message: str) -> None:
     result = call("score", "--truth", labelled, "--predictions", answers, *more)

@@ -1,5 +1,6 @@
-"""A run divided into shards and merged is the undivided run, byte for byte; what can't be merged is named."""
+"""Merged shards equal the undivided run byte for byte; shards that can't be merged are named."""
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,7 +38,7 @@ def whole(settings: RunSettings, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 def shards(settings: RunSettings, place: Path, count: int) -> list[Path]:
-    """The outputs of all shards, each run in a folder of its own."""
+    """Run all shards, each into a folder of its own, and return the folders."""
     for index in range(1, count + 1):
         assert run(replace(settings, output=place / str(index), shard=Shard(index, count))) == 0
     return [place / str(index) for index in range(1, count + 1)]
@@ -65,8 +66,9 @@ def test_a_shard_that_was_killed_and_resumed_is_as_good_as_any(
     killed = replace(settings, output=tmp_path / "killed", shard=Shard(2, 4))
     interrupted(killed, batches=0)
     folders[1] = killed.output
-    with pytest.raises(InputError, match=r"shard 2/4 in .* has answered 2 of 4 rows; finish it with --resume"):
+    with pytest.raises(InputError, match=r"shard 2/4 in .* has predicted 2 of 4 rows; finish it with --resume"):
         merge(folders, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     assert run(replace(killed, resume=True)) == 0
     merge(folders, tmp_path / "out")
     assert content(tmp_path / "out") == whole
@@ -79,7 +81,7 @@ def test_a_finished_shard_that_is_resumed_stays_as_it_is(settings: RunSettings, 
 
 
 def test_the_rows_of_an_image_stay_together(settings: RunSettings, three: list[Path]) -> None:
-    sizes = [int((folder / JOURNAL).read_bytes().split(b"\n")[0].split()[2]) for folder in three]
+    sizes = [json.loads((folder / JOURNAL).read_bytes().splitlines()[0])["rows"] for folder in three]
     assert min(sizes) > 0
     assert sum(sizes) == len(inference.run.read_rows(settings.input).rows)
 
@@ -93,8 +95,8 @@ def test_a_missing_shard_is_named(three: list[Path], tmp_path: Path) -> None:
         merge([three[2], three[0]], tmp_path / "out")
 
 
-def test_a_shard_that_is_there_twice_is_named(three: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"shard 2/3 is there twice, .*; name each once"):
+def test_a_shard_that_is_given_twice_is_named(three: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"shard 2/3 is given twice, .*; name each once"):
         merge([*three, *copies(three[1:2], tmp_path)], tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""What a run of these tests says at its end: how many faults were made, and how the runs ended."""
+"""The bench of the fault tests, and a line that counts the faults after a test run."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,12 +11,12 @@ from faults.catalogue.bench import Bench
 def bench(
     tmp_path: Path, onnx_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Bench:
-    """An input folder with four good rows, and runs on it."""
+    """Return an input folder with four good rows, ready for a fault."""
     return Bench(tmp_path, onnx_weights, monkeypatch, capsys)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Count the faults of the catalogue, from the tests that passed."""
+    """Count the faults of the catalogue whose tests passed."""
     passed = terminalreporter.stats.get("passed", [])
     counts = Counter(value for report in passed for key, value in report.user_properties if key == "fault")
     if counts:

@@ -1,4 +1,4 @@
-"""Every fault in docs/faults.md is made for real; the run ends with the page's exit code, in the page's words."""
+"""Every fault of docs/faults.md, reproduced: the run ends with the exit code and the output on the page."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ SHARED_MASK = "another row names the same mask"
 
 
 def line_of_page(name: str, code: int, said: list[str]) -> str:
-    """A fault's line of its table."""
+    """Return the line of a fault in its table."""
     return f"| {name} | {code} | {'<br>'.join(f'`{line}`' for line in said) or 'nothing'} |"
 
 
@@ -31,20 +31,20 @@ def test_a_fault_ends_as_its_line_of_the_page_says(
     ended = FAULTS[name].make(bench)
     assert "Traceback" not in ended.err
     if ended.code in (0, 10):
-        assert_every_row_is_answered(bench, ended)
+        assert_every_row_is_predicted(bench, ended)
     record_property("fault", "survived" if ended.code in (0, 10, 143) else "refused")
     assert line_of_page(name, ended.code, ended.said) == lines_of_page().get(name)
 
 
-def assert_every_row_is_answered(bench: Bench, ended: Ended) -> None:
-    """All rows but those that have no place for their mask have an answer, and what is printed counts them right."""
-    found = re.search(r"^answered (\d+) of (\d+) rows", ended.out, re.MULTILINE)
+def assert_every_row_is_predicted(bench: Bench, ended: Ended) -> None:
+    """Check that every row has a prediction, unless its mask can't be written, and that the output counts them."""
+    found = re.search(r"^predicted (\d+) of (\d+) rows", ended.out, re.MULTILINE)
     if not found:  # the log was lost, and the fault has counted them itself
         return
     unwritten = re.findall(r"^unwritten \((\d+)\)", ended.out, re.MULTILINE)
     shared = re.findall(rf"^warnings \((\d+)\): {SHARED_MASK}", ended.out, re.MULTILINE)
     assert int(found[1]) + sum(map(int, unwritten)) == int(found[2])
-    assert bench.answers() + sum(map(int, shared)) == int(found[1])
+    assert bench.predictions() + sum(map(int, shared)) == int(found[1])
 
 
 def test_the_page_has_every_fault_under_its_section_and_no_other() -> None:

@@ -1,4 +1,4 @@
-"""A run that was interrupted at any moment and goes on with --resume ends as one that nothing disturbed."""
+"""A run that is interrupted at any moment and resumed has the same result as an undisturbed run."""
 
 import os
 import random
@@ -30,14 +30,14 @@ from aurora.engine.select import open_engine
 from aurora.errors import OutputError
 from aurora.kinds import prediction_files
 from inference.output.folder import OutputFolder
-from inference.output.journal import JOURNAL
+from inference.output.journal import JOURNAL, Journal
 from inference.plan import RunSettings
 from inference.run import run
 
 BATCH = 4
 TAKEN_OVER = "rows are taken over from the run that was interrupted"
 Answers = dict[str, bytes]
-ANEW = "this one begins anew"
+STARTS_AGAIN = "this run starts again"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def undisturbed(settings: RunSettings, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def again(settings: RunSettings, tmp_path: Path) -> RunSettings:
-    """The settings of a run into `tmp_path / "out"` that resumes."""
+    """Return the settings of a run into `tmp_path / "out"` that resumes."""
     return replace(settings, output=tmp_path / "out", resume=True)
 
 
@@ -102,7 +102,7 @@ def test_done_batches_are_not_inferred_again(again: RunSettings, monkeypatch: py
 
 
 @pytest.mark.parametrize("renamed", range(4))
-def test_a_kill_between_the_last_steps_is_mended(
+def test_a_kill_between_the_last_steps_is_repaired(
     again: RunSettings, undisturbed: Answers, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
     """After no, one, two and all three lists were renamed, and before the journal is removed."""
@@ -130,6 +130,27 @@ def test_a_kill_between_the_last_steps_is_mended(
     left.rename(again.output)
     assert run(again) == 0
     assert content(again.output) == undisturbed
+
+
+def test_lists_and_folder_are_synced_before_the_journal_is_removed(
+    again: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real_fsync, real_finish = os.fsync, Journal.finish
+
+    def fsync(number: int) -> None:
+        synced.append(os.fstat(number).st_ino)
+        real_fsync(number)
+
+    def finish(journal: Journal) -> None:
+        lists = [(again.output / name).stat().st_ino for name in prediction_files().values()]
+        assert synced == [*lists, again.output.stat().st_ino]
+        real_finish(journal)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Journal, "finish", finish)
+    assert run(again) == 0
+    assert len(synced) == 4
 
 
 @pytest.mark.parametrize(("number", "damage"), [*((2, name) for name in DAMAGES), (1, "one bit")])
@@ -164,7 +185,7 @@ def test_what_another_run_left_is_not_taken_over(
 ) -> None:
     interrupted(replace(again, **change))  # type: ignore[arg-type]
     said = resumed(again, capsys)
-    assert said.count(ANEW) == 1
+    assert said.count(STARTS_AGAIN) == 1
     assert TAKEN_OVER not in said
     assert content(again.output) == undisturbed
 
@@ -179,7 +200,7 @@ def test_what_other_weights_left_is_not_taken_over(
     interrupted(again)
     # A field that no reader of ONNX knows is passed over: other bytes, the same model.
     weights.write_bytes(onnx_weights.read_bytes() + b"\xfa\x3f\x01x")
-    assert ANEW in resumed(replace(again, weights=weights), capsys)
+    assert STARTS_AGAIN in resumed(replace(again, weights=weights), capsys)
 
 
 def test_other_rows_or_another_input_are_another_run(
@@ -188,19 +209,19 @@ def test_other_rows_or_another_input_are_another_run(
     root = tmp_path / "in"
     shutil.copytree(again.input, root)
     interrupted(again)
-    assert ANEW in resumed(replace(again, input=root), capsys)
+    assert STARTS_AGAIN in resumed(replace(again, input=root), capsys)
     interrupted(replace(again, input=root))
     table = root / "csv_files" / "a.csv"
     table.write_text(table.read_text().replace("lung,segmentation,2", "lung,segmentation,3"))
-    assert ANEW in resumed(replace(again, input=root), capsys)
+    assert STARTS_AGAIN in resumed(replace(again, input=root), capsys)
 
 
-def test_without_the_flag_a_run_begins_anew_and_leaves_nothing_behind(
+def test_without_the_flag_a_run_starts_again_and_leaves_nothing_behind(
     again: RunSettings, undisturbed: Answers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     interrupted(again)
     said = resumed(replace(again, resume=False), capsys)
-    assert (TAKEN_OVER in said, ANEW in said) == (False, False)
+    assert (TAKEN_OVER in said, STARTS_AGAIN in said) == (False, False)
     assert content(again.output) == undisturbed
 
 
@@ -209,7 +230,7 @@ def test_where_nothing_is_left_the_flag_changes_nothing(
 ) -> None:
     for _ in ("fresh", "finished"):
         said = resumed(again, capsys)
-        assert (TAKEN_OVER in said, ANEW in said) == (False, False)
+        assert (TAKEN_OVER in said, STARTS_AGAIN in said) == (False, False)
         assert content(again.output) == undisturbed
 
 
@@ -250,7 +271,7 @@ def test_a_full_disk_is_survived(again: RunSettings, undisturbed: Answers, capsy
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limits[1]))
     try:
-        with pytest.raises(OutputError, match="go on with --resume"):
+        with pytest.raises(OutputError, match="continue with --resume"):
             run(again)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -261,14 +282,14 @@ def test_a_full_disk_is_survived(again: RunSettings, undisturbed: Answers, capsy
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_goes_on(again: RunSettings, undisturbed: Answers, number: int) -> None:
+def test_a_stopped_run_is_continued(again: RunSettings, undisturbed: Answers, number: int) -> None:
     with subprocess.Popen(command(again), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not list(again.output.rglob("*.jpg")):
             time.sleep(0.002)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert errors.endswith("go on with --resume\n")
+    assert errors.endswith("continue with --resume\n")
     left = content(again.output)
     assert set(prediction_files().values()) | {JOURNAL} <= set(left)
     subprocess.run([*command(again), "--resume"], check=True, stdout=subprocess.DEVNULL)

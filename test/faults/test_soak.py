@@ -1,4 +1,4 @@
-"""A run over a hundred thousand rows holds no more memory, files or threads at its end than near its beginning."""
+"""A run over a hundred thousand rows needs no more memory, files or threads at the end than near the start."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ SMALL = ModelConfig(EncoderConfig(4, 32, 32, 1), pyramid_width=8, image_size=(64
 
 
 class Moment(NamedTuple):
-    """What a process holds, and the seconds since it began."""
+    """The resources of a process, and the seconds since it started."""
 
     seconds: float
     megabytes: float
@@ -30,7 +30,7 @@ class Moment(NamedTuple):
 
 
 def watch(process: subprocess.Popen[str], began: float) -> Moment | None:
-    """What the process holds now; None once it has ended."""
+    """Return the resources of the process now, or None once it has ended."""
     place = Path(f"/proc/{process.pid}")
     try:
         status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
@@ -57,7 +57,7 @@ def test_memory_files_and_threads_stay_flat(sample_cases: Path, tmp_path: Path) 
             time.sleep(0.25)
     log = (tmp_path / "log").read_text()
     assert process.returncode == 0, log
-    assert f"answered {ROWS} of {ROWS} rows" in log
+    assert f"predicted {ROWS} of {ROWS} rows" in log
     early, late = moments[len(moments) // 20 :][: len(moments) // 20], moments[-len(moments) // 20 : -1]
     print(f"\n{moments[-1].seconds:.0f} s in all")
     for name in ("megabytes", "files", "threads"):

@@ -1,7 +1,7 @@
-"""A run on a hostile input folder reads, writes, starts and connects to nothing but what it was given.
+"""A run on a hostile input folder opens only its own files, starts no process and makes no connection.
 
-Proved by watching a whole `python -m inference run`, once from inside Python and once below it. Directories that are
-only looked up (stat, readlink) aren't opened and aren't counted.
+Tested by watching a whole `python -m inference run`, once from inside Python and once below it. Directories that are
+only looked up (stat, readlink) aren't opened and don't count.
 """
 
 import json
@@ -21,7 +21,7 @@ import aurora
 import inference
 from aurora.kinds import prediction_files
 
-#: What a run may read besides its input, its weights and its own code.
+#: What a run may read in addition to its input, its weights and its own code.
 SYSTEM = (
     *(sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), sysconfig.get_path("platlib")),  # the interpreter
     *("/lib", "/lib64", "/usr", "/etc/ld.so.cache", "/etc/ssl/openssl.cnf"),  # shared libraries and their settings
@@ -55,7 +55,7 @@ def run_flags(root: Path, out: Path, weights: Path) -> list[object]:
 
 @pytest.fixture(scope="module", params=WATCHES)
 def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, onnx_weights: Path) -> Watched:
-    """One run on the adversary's folder under each watch."""
+    """Run once on the adversary's folder under each watch."""
     folder = tmp_path_factory.mktemp("hostile")
     root, names = adversary.make(folder)
     ended, events = request.param(folder / "log", *run_flags(root, folder / "out", onnx_weights))
@@ -64,7 +64,7 @@ def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def outside(events: list[Event], deed: str, *allowed: str | Path) -> list[Event]:
-    """The events of this deed on files whose real place lies in none of the folders."""
+    """Return the events of this deed on files that are in none of the folders."""
     places = [Path(os.path.realpath(place)) for place in allowed]
     return [
         event
@@ -137,7 +137,7 @@ DEEDS = {
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on this ends at once, for it has no CSV file."""
+    """Return an input folder without a CSV file, on which a run ends at once."""
     folder = tmp_path_factory.mktemp("empty")
     (folder / "in").mkdir()
     return folder

@@ -45,7 +45,7 @@ folders with a colon between them, anything else with a space.
 def commands_page() -> str:
     """The whole page."""
     codes = {0: "Done."} | {error.exit_code: (error.__doc__ or "").partition("\n")[0] for error in ERRORS}
-    codes[EXIT_FALLBACKS] = "`inference run --strict`: a row got a neutral answer, or none."
+    codes[EXIT_FALLBACKS] = "`inference run --strict`: a row got a fallback or no prediction."
     table = "\n".join(f"| {code} | {codes[code]} |" for code in sorted(codes))
     return HEAD.format(codes=table) + "".join(map(_help, GROUPS))
 

@@ -1,4 +1,4 @@
-"""Runs that are killed, inside a test's own process and outside it, and what they leave."""
+"""Runs that are killed, in the process of a test or in one of their own, and the files they leave."""
 
 import csv
 import os
@@ -41,7 +41,7 @@ def content(root: Path) -> dict[str, bytes]:
 
 
 def repeated(cases: Path, root: Path, times: int, tables: str = "*") -> Path:
-    """An input root with `times` copies of the cases, each under names of its own."""
+    """Return an input root with `times` copies of the cases, each with names of its own."""
     for path in sorted(cases.glob(f"csv_files/{tables}.csv")):
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -67,7 +67,7 @@ def _copied(row: dict[str, str], copy: int, cases: Path, root: Path) -> dict[str
 
 
 def small_input(cases: Path, root: Path) -> Path:
-    """An input root: some sample cases, a row without a readable image, a mask without a place, one named twice."""
+    """Return an input root of sample cases, with an unreadable image, an unsafe mask path and a mask named twice."""
     for name in TABLES:
         repeated(cases, root, times=1, tables=name)
     (root / "images").mkdir()
@@ -103,11 +103,11 @@ class Remembering:
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL inside a test's own process."""
+    """Simulates SIGKILL in the process of a test."""
 
 
 def interrupted(settings: RunSettings, batches: int = 2) -> Path:
-    """A run that was killed in mid-batch, after `batches` whole ones; the folder is as it was then."""
+    """Kill a run within a batch, after `batches` complete ones, and return its folder as it was then."""
     left = settings.output.with_name("left")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference.run, "progress", lambda items, total: _dying(items, settings.output, left, batches))

@@ -54,7 +54,7 @@ def test_one_round_measures_the_model_the_start_and_whole_runs(sample_cases: Pat
     found = json.loads(done.stdout)["measured"]["onnx"]
     (run,) = found["runs"]["30"]
     assert run["rows"] == 30
-    assert set(run["stages"]) == {"reading", "model", "answers", "writing"}
+    assert set(run["stages"]) == {"reading", "model", "predictions", "writing"}
     assert 0 < run["stages"]["model"] <= run["at_work"] < run["seconds"]
     assert 30e6 < run["peak_memory"] < 1e9
     assert found["first"][0]["rows"] == 1

@@ -1,4 +1,4 @@
-"""What the check of an input folder reports."""
+"""The report of `check` on an input folder."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_rows_formats_and_sizes_are_gathered_by_task(tmp_path: Path) -> None:
     assert (task.smallest, task.largest) == ((10, 20), (30, 40))
 
 
-def test_every_kind_of_problem_is_named_with_its_row(tmp_path: Path) -> None:
+def test_every_problem_is_named_with_its_row(tmp_path: Path) -> None:
     root = folder(
         tmp_path,
         "lung,segmentation,2,../small.png,../m.png",
@@ -64,7 +64,7 @@ def test_without_opening_images_only_the_rows_are_judged(tmp_path: Path) -> None
 def test_the_text_shows_ten_examples_and_counts_the_rest(tmp_path: Path) -> None:
     rows = [f"lung,segmentation,2,../absent{i}.png,../{i}.png" for i in range(13)]
     text = as_text(check(folder(tmp_path, *rows)))
-    assert "images that can't be read (their rows get fallback answers): 13" in text
+    assert "images that can't be read (their rows get fallbacks): 13" in text
     assert text.count("absent") == 10
     assert "and 3 more" in text
 

@@ -1,4 +1,4 @@
-"""Which answers are shown, and the sheets they are shown on."""
+"""The selection of predictions to show, and their sheets."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from aurora.images import read_image
 from aurora.rows import Row
 from aurora.tasks import TaskType
 from inference.output.folder import OutputFolder
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.report.contact_sheet import CAPTION, COLUMNS, TILE, write_sheets
 from inference.report.gallery import DOUBTFUL, SAMPLE, Gallery
 
@@ -22,9 +22,9 @@ def row(number: int = 0, task_id: str = "organ") -> Row:
     return Row(task_id, CLASSIFICATION, 2, f"../{number}.png", None, f"a.csv:{number + 2}", {})
 
 
-def outcome(row: Row, confidence: float | None = 0.5) -> Outcome:
+def outcome(row: Row, confidence: float | None = 0.5) -> RowOutcome:
     record = {"image_path": row.image_path, "task_id": row.task_id, "predicted_class": 0, "predicted_probs": [1.0]}
-    return Outcome(json.dumps(record), confidence=confidence)
+    return RowOutcome(json.dumps(record), confidence=confidence)
 
 
 @pytest.fixture
@@ -47,37 +47,37 @@ def test_the_first_the_most_doubtful_and_a_sample_are_kept(gallery: Gallery) -> 
     for number, confidence in enumerate(confidences.tolist()):
         gallery.offer(row(number), outcome(row(number), confidence))
     (chosen,) = gallery.tasks.values()
-    assert [kept.number for kept in chosen.first] == [0]
-    assert [kept.outcome.confidence for kept in chosen.most_doubtful()] == [0.0, 0.001, 0.002, 0.003][:DOUBTFUL]
-    assert len({kept.number for kept in chosen.sample}) == SAMPLE
+    assert [item.number for item in chosen.first] == [0]
+    assert [item.outcome.confidence for item in chosen.most_doubtful()] == [0.0, 0.001, 0.002, 0.003][:DOUBTFUL]
+    assert len({item.number for item in chosen.sample}) == SAMPLE
 
 
 def test_a_sample_is_drawn_evenly_and_the_same_again(tmp_path: Path) -> None:
-    found = []
+    samples = []
     for task in [*map(str, range(300)), "0"]:
         gallery = Gallery(tmp_path, tmp_path)
         for number in range(100):
             gallery.offer(row(number, task), outcome(row(number)))
-        found.append([kept.number for kept in gallery.tasks[task, CLASSIFICATION].sample])
-    assert found[0] == found[-1]
-    assert np.mean(found) == pytest.approx(49.5, abs=2)
-    assert np.bincount(np.ravel(found), minlength=100).std() < 12
+        samples.append([item.number for item in gallery.tasks[task, CLASSIFICATION].sample])
+    assert samples[0] == samples[-1]
+    assert np.mean(samples) == pytest.approx(49.5, abs=2)
+    assert np.bincount(np.ravel(samples), minlength=100).std() < 12
 
 
-def test_neutral_answers_are_not_doubtful(gallery: Gallery) -> None:
+def test_fallbacks_are_not_doubtful(gallery: Gallery) -> None:
     gallery.offer(row(), outcome(row(), confidence=None))
     (chosen,) = gallery.tasks.values()
     assert chosen.most_doubtful() == []
     assert len(chosen.sample) == 1
 
 
-def test_answers_that_could_not_be_written_are_not_shown(gallery: Gallery) -> None:
-    gallery.offer(row(), Outcome(unwritten="mask_path is blank", confidence=0.1))
+def test_predictions_that_could_not_be_written_are_not_shown(gallery: Gallery) -> None:
+    gallery.offer(row(), RowOutcome(unwritten="mask_path is blank", confidence=0.1))
     assert gallery.tasks == {}
 
 
 @pytest.mark.parametrize(("tasks", "shape"), [(0, (1, 1)), (1, (1, 1)), (COLUMNS, (1, COLUMNS)), (8, (2, COLUMNS))])
-def test_the_overview_holds_the_first_answer_of_every_task(
+def test_the_overview_holds_the_first_prediction_of_every_task(
     gallery: Gallery, tasks: int, shape: tuple[int, int]
 ) -> None:
     for task in range(tasks):
@@ -92,9 +92,9 @@ def test_every_task_has_a_sheet_whatever_it_is_called(gallery: Gallery) -> None:
     names = ["organ", "../organ", "a/b", "a b", "preview", "PREVIEW", "ü" * 300, "", "..", "A_B"]
     for name in names:
         gallery.offer(row(0, name), outcome(row()))
-    found = {path.name for path in sheets(gallery).iterdir()}
-    assert len({name.lower() for name in found}) == len(names) + 1
-    assert {"organ.png", "organ-2.png", "a_b.png", "a_b-2.png", "preview-2.png", "task.png"} <= found
+    files = {path.name for path in sheets(gallery).iterdir()}
+    assert len({name.lower() for name in files}) == len(names) + 1
+    assert {"organ.png", "organ-2.png", "a_b.png", "a_b-2.png", "preview-2.png", "task.png"} <= files
 
 
 def test_a_sheet_shows_the_images_in_their_own_colours(gallery: Gallery) -> None:
@@ -106,6 +106,6 @@ def test_a_sheet_shows_the_images_in_their_own_colours(gallery: Gallery) -> None
 
 def test_an_image_or_a_mask_that_is_gone_leaves_a_tile(gallery: Gallery) -> None:
     gone = Row("lung", TaskType.SEGMENTATION, 2, "../1.png", "../m.png", "a.csv:2", {})
-    gallery.offer(gone, Outcome(mask="m.png", checksum=1))
-    gallery.offer(gone, Outcome(warnings=("another row names the same mask; the first one's is kept",)))
+    gallery.offer(gone, RowOutcome(mask="m.png", checksum=1))
+    gallery.offer(gone, RowOutcome(warnings=("another row names the same mask; the first one's is kept",)))
     assert size(sheets(gallery) / "lung.png") == (1, 2)

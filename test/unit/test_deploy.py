@@ -1,5 +1,8 @@
-"""The files of `deploy`: scripts that bash understands, and a Kubernetes job whose numbers agree."""
+"""The files of `deploy`: scripts, run with a fake docker, and a Kubernetes job whose numbers agree."""
 
+import gzip
+import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,16 +11,77 @@ import yaml
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SCRIPTS = sorted(path.name for path in DEPLOY.glob("*.sh"))
+# Logs its arguments. `run` prints what the test asks for on stderr; the image's user is root.
+DOCKER = """#!/bin/sh
+echo "$*" >> "$DOCKER_LOG"
+case "$1 $2" in
+  "save "*) printf image ;;
+  "run "*) printf '%s' "$DOCKER_STDERR" >&2; exit "${DOCKER_CODE:-0}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Path:
+    """Return a folder with a program `docker` that only logs its arguments."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").write_text(DOCKER)
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    return tmp_path
+
+
+def script(docker: Path, name: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    paths = {"PATH": f"{docker / 'bin'}:{os.environ['PATH']}", "DOCKER_LOG": str(docker / "log")}
+    command = ["bash", str(DEPLOY / name), *map(str, arguments)]
+    return subprocess.run(command, env=os.environ | paths | variables, capture_output=True, text=True, check=False)
+
+
+def calls(docker: Path) -> list[str]:
+    return (docker / "log").read_text().splitlines()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_scripts_are_sound_and_say_what_they_do(name: str) -> None:
-    text = (DEPLOY / name).read_text(encoding="utf-8")
-    shell = text.splitlines()[0].rpartition("/")[2].split()[-1]
+def test_the_shell_understands_a_script(name: str) -> None:
+    shell = (DEPLOY / name).read_text(encoding="utf-8").splitlines()[0].rpartition("/")[2].split()[-1]
     done = subprocess.run([shell, "-n", DEPLOY / name], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert text.splitlines()[1].startswith("# ")
-    assert "set -eu" in text
+
+
+def test_an_image_that_writes_nothing_to_stderr_checks_its_own_predictions(docker: Path) -> None:
+    ended = script(docker, "test-run.sh", "aurora", docker)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    predict, pack = (call for call in calls(docker) if call.startswith("run "))
+    assert all("--network none" in call and f"{docker}:/input/:ro" in call for call in (predict, pack))
+    assert predict.endswith(" aurora")
+    assert " pack --input /input --predictions /output " in pack
+
+
+def test_an_image_that_writes_to_stderr_fails_and_is_not_packed(docker: Path) -> None:
+    ended = script(docker, "test-run.sh", "aurora", docker, DOCKER_STDERR="a warning\n")
+    assert ended.returncode == 1
+    assert ended.stderr == "a warning\nexpected nothing on stderr, found the lines above\n"
+    assert not any(" pack " in call for call in calls(docker))
+
+
+def test_an_image_that_fails_ends_the_script_with_its_code(docker: Path) -> None:
+    ended = script(docker, "test-run.sh", "aurora", docker, DOCKER_STDERR="error: no\n", DOCKER_CODE="3")
+    assert (ended.returncode, ended.stderr) == (3, "error: no\n")
+
+
+def test_a_saved_image_comes_with_its_checksum(docker: Path) -> None:
+    file = docker / "image.tar.gz"
+    assert script(docker, "save.sh", "aurora", file).returncode == 0
+    assert calls(docker) == ["save aurora"]
+    assert gzip.decompress(file.read_bytes()) == b"image"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert Path(f"{file}.sha256").read_text() == f"{digest}  {file}\n"
+    assert not Path(f"{file}.part").exists()
+
+
+def test_a_shard_of_the_array_needs_its_folders(docker: Path) -> None:
+    ended = script(docker, "slurm-array.sh", INPUT="", OUTPUT="out")
+    assert ended.returncode != 0
+    assert "expected the folder that holds csv_files/" in ended.stderr
 
 
 def test_every_pod_of_the_job_gets_its_own_shard() -> None:

@@ -1,4 +1,4 @@
-"""The doctor says what is there, and ends as a run would."""
+"""The report of `doctor` on a machine, and its exit code, which is that of a run."""
 
 import json
 from pathlib import Path
@@ -30,13 +30,13 @@ def test_a_machine_without_a_folder_for_temporary_files_is_sound(monkeypatch: py
 
     monkeypatch.setattr("tempfile.gettempdir", absent)
     result = doctor()
-    assert (result.exit_code, "no folder for them; a run needs none" in result.stdout) == (0, True)
+    assert (result.exit_code, "no folder for them, which a run doesn't need" in result.stdout) == (0, True)
 
 
 def test_json_holds_the_same(tmp_path: Path) -> None:
-    found = {finding["name"]: finding for finding in json.loads(doctor("--json").stdout)}
-    assert found["weights and engine"]["exit_code"] == 0
-    assert "36 tasks" in found["weights and engine"]["found"]
+    findings = {finding["name"]: finding for finding in json.loads(doctor("--json").stdout)}
+    assert findings["weights and engine"]["exit_code"] == 0
+    assert "36 tasks" in findings["weights and engine"]["found"]
 
 
 def test_weights_that_would_end_a_run_end_the_doctor_alike(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The output folder: whole files or none, inside it only, in its owner's name."""
+"""The output folder: complete files or none, only inside it, with its owner."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ OWNER, NOBODY = 4343, 65534
 
 @pytest.fixture
 def visible() -> Iterator[Path]:
-    """A folder of root's that everybody may look into."""
+    """Return a folder of root that every user may read."""
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         yield Path(name)
@@ -27,7 +27,7 @@ def visible() -> Iterator[Path]:
 
 @contextmanager
 def effective_user(number: int) -> Iterator[None]:
-    """Inside, the process has this user's rights instead of root's."""
+    """Give the process this user's rights instead of root's, inside the context."""
     os.seteuid(number)
     try:
         yield
@@ -45,7 +45,7 @@ def test_the_folder_is_made_and_left_empty(tmp_path: Path) -> None:
     assert content(tmp_path) == {}
 
 
-def test_a_file_is_written_with_its_folders_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_file_is_written_with_its_folders_and_no_other_file(tmp_path: Path) -> None:
     OutputFolder(tmp_path).write("S/Two ü/a, b.png", b"1")
     assert content(tmp_path) == {"S/Two ü/a, b.png": b"1"}
 
@@ -116,7 +116,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
     ],
     ids=["under a file", "deep under a file", "a folder", "long", "long folder", "dangling link", "long path"],
 )
-def test_a_name_that_no_file_can_bear_is_refused_and_costs_only_itself(tmp_path: Path, name: str) -> None:
+def test_a_name_that_no_file_can_have_is_rejected_and_costs_only_itself(tmp_path: Path, name: str) -> None:
     (tmp_path / "taken").write_bytes(b"1")
     (tmp_path / "folder").mkdir()
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")

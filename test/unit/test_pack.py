@@ -74,9 +74,9 @@ def test_the_zip_holds_what_is_inside_the_folder_and_nothing_else(
         (lambda answers: a_mask(answers).write_bytes(b"x"), "expected an image"),
         (lambda answers: cv2.imwrite(str(a_mask(answers)), np.zeros((3, 5), np.uint8)), "pixels, found 5x3"),
         (lambda answers: cv2.imwrite(str(a_mask(answers)), cv2.imread(str(a_mask(answers)), 0) * 0 + 9), "found 9"),
-        (lambda answers: (answers / ".aurora-run.part").write_text(""), "go on with 'inference run --resume'"),
-        (edited(CLASSES, lambda entries: entries.pop()), "has no answer"),
-        (edited(CLASSES, lambda entries: entries.append(entries[0])), "is predicted again"),
+        (lambda answers: (answers / ".aurora-run.part").write_text(""), "continue with 'inference run --resume'"),
+        (edited(CLASSES, lambda entries: entries.pop()), "has no prediction"),
+        (edited(CLASSES, lambda entries: entries.append(entries[0])), "is answered again"),
         (edited(CLASSES, lambda entries: entries.append(entries[0] | {"task_id": "x"})), "belong to no row"),
         (edited(CLASSES, lambda entries: entries[0].pop("predicted_class")), "predicted_class: Field required"),
         (edited(CLASSES, lambda entries: entries[0].update(predicted_class=99)), "expected a class below"),
@@ -90,7 +90,7 @@ def test_the_zip_holds_what_is_inside_the_folder_and_nothing_else(
         (edited(BOXES, lambda entries: entries[0].update(bbox_pixels=["0", 0, 1, 1])), "bbox_pixels.0: .*valid number"),
     ],
 )  # fmt: skip
-def test_a_damaged_set_is_refused(
+def test_a_damaged_set_is_rejected(
     sample_cases: Path, answers: Path, tmp_path: Path, damage: Callable[[Path], object], said: str
 ) -> None:
     damage(answers)
@@ -108,18 +108,18 @@ def test_many_problems_are_counted_and_the_first_named(sample_cases: Path, tmp_p
 
 def test_a_zip_that_cannot_be_written_is_said(sample_cases: Path, answered: Path, tmp_path: Path) -> None:
     (tmp_path / "a.zip").mkdir()
-    with pytest.raises(OutputError, match="name another place with --out"):
+    with pytest.raises(OutputError, match="name another file with --out"):
         pack(sample_cases, answered, tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize("name", ["file/a.zip", f"{'x' * 300}.zip"])
 def test_a_place_where_no_zip_can_be_is_said(sample_cases: Path, answered: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="name another place with --out"):
+    with pytest.raises(OutputError, match="name another file with --out"):
         pack(sample_cases, answered, tmp_path / name)
 
 
-def test_the_neutral_answer_to_an_image_too_large_for_a_mask_is_packed(tmp_path: Path) -> None:
+def test_the_fallback_of_an_image_too_large_for_a_mask_is_packed(tmp_path: Path) -> None:
     (tmp_path / "in" / "csv_files").mkdir(parents=True)
     (tmp_path / "in" / "csv_files" / "lung.csv").write_text(
         "task_id,task_name,num_classes,image_path,mask_path\nlung,segmentation,2,../i.png,../m.png\n"

@@ -1,4 +1,4 @@
-"""The shipped weights reproduce their golden answers, and other weights don't pass for them."""
+"""The shipped weights reproduce their golden predictions; other predictions are detected."""
 
 import json
 import shutil
@@ -17,15 +17,15 @@ def selftest(*words: object) -> Result:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_the_shipped_weights_reproduce_their_golden_answers(engine: str) -> None:
+def test_the_shipped_weights_reproduce_their_golden_predictions(engine: str) -> None:
     result = selftest("--engine", engine)
     assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("the golden answers are reproduced\n")
+    assert result.stdout.endswith("the golden predictions are reproduced\n")
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A copy of the shipped weights whose golden answers may be changed."""
+    """Return a copy of the shipped weights whose golden predictions may be changed."""
     shutil.copytree(SHIPPED, tmp_path / "w")
     return tmp_path / "w" / "aurora-tiny.safetensors"
 
@@ -37,7 +37,7 @@ def weights(tmp_path: Path) -> Path:
         ("detection", "bbox_pixels", 6.0, "pixels: 6 at most"),
     ],
 )
-def test_other_answers_are_found(weights: Path, file: str, key: str, change: float, said: str) -> None:
+def test_other_predictions_are_detected(weights: Path, file: str, key: str, change: float, said: str) -> None:
     path = weights.parent / "golden" / "answers" / f"{file}_predictions.json"
     entries = json.loads(path.read_text())
     entries[-1][key][0] += change
@@ -45,10 +45,10 @@ def test_other_answers_are_found(weights: Path, file: str, key: str, change: flo
     result = selftest("--weights", weights)
     assert result.exit_code == 6
     assert said in result.stdout
-    assert result.stdout.endswith("the answers are not the golden ones\n")
+    assert result.stdout.endswith("the predictions differ from the golden ones\n")
 
 
 def test_weights_without_golden_cases_say_so(weights: Path) -> None:
     shutil.rmtree(weights.parent / "golden")
     result = selftest("--weights", weights)
-    assert "expected golden cases beside the weights" in str(result.exception)
+    assert "expected golden cases next to the weights" in str(result.exception)

@@ -17,7 +17,7 @@ from aurora.kinds.segmentation import encode
 from aurora.rows import Row
 from aurora.tasks import TaskType
 from inference.output.folder import OutputFolder
-from inference.output.journal import Outcome
+from inference.output.journal import RowOutcome
 from inference.output.writer import PredictionWriter, read_back
 
 SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
@@ -25,7 +25,7 @@ MASK = np.arange(200, dtype=np.uint8).reshape(10, 20)
 BOX = KINDS[DETECTION].fallback(Row("task", DETECTION, 1, "../i.png", None, "a.csv:2", {}), 1, (9, 9))
 
 
-def put(writer: PredictionWriter, row: Row, answer: Prediction) -> Outcome:
+def put(writer: PredictionWriter, row: Row, answer: Prediction) -> RowOutcome:
     return writer.write(row, answer, encode(answer) if isinstance(answer, np.ndarray) else b"")
 
 
@@ -122,12 +122,20 @@ def test_a_folder_in_a_lists_place_is_noticed_at_once(tmp_path: Path, writer: Pr
     assert names(tmp_path) == set()
 
 
+def test_a_list_that_cannot_be_opened_leaves_nothing_behind(tmp_path: Path, writer: PredictionWriter) -> None:
+    (tmp_path / f".{prediction_files()[DETECTION]}.part").mkdir()
+    with pytest.raises(OutputError, match="Is a directory"):
+        writer.__enter__()
+    assert names(tmp_path) == set()
+    assert all(file.closed for file in writer.lists.values())
+
+
 def test_of_two_rows_with_one_mask_the_first_is_kept(tmp_path: Path, writer: PredictionWriter) -> None:
     with writer:
         put(writer, masked("../S/1.png", 2), MASK)
         second = put(writer, masked("../S/./1.png", 3), MASK + 1)
     np.testing.assert_array_equal(pixels(tmp_path / "S/1.png"), MASK)
-    assert second == Outcome(warnings=("another row names the same mask; the first one's is kept",))
+    assert second == RowOutcome(warnings=("another row names the same mask; the first one's is kept",))
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "1", "1.PNG", "1.bmp"])
@@ -154,7 +162,7 @@ def test_a_mask_never_takes_the_place_of_other_answers(tmp_path: Path, writer: P
     with writer:
         refused = put(writer, masked(path), MASK)
         put(writer, row(CLASSIFICATION), KINDS[CLASSIFICATION].fallback(row(CLASSIFICATION), 2, (9, 9)))
-    assert "kept for other answers" in (refused.unwritten or "")
+    assert "reserved for other predictions" in (refused.unwritten or "")
     assert [len(entries) for entries in lists(tmp_path).values()] == [1, 0, 0]
     assert names(tmp_path) == set(prediction_files().values())
 

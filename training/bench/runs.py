@@ -16,7 +16,7 @@ from aurora.runtime.hardware import peak_resident
 
 _AT_WORK = re.compile(r"^at work for ([\d.]+) s: (.*);", re.MULTILINE)
 _STAGE = re.compile(r"(\w+) ([\d.]+) s")
-_ANSWERED = re.compile(r"^answered (\d+) of (\d+) rows", re.MULTILINE)
+_ANSWERED = re.compile(r"^predicted (\d+) of (\d+) rows", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

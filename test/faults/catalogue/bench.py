@@ -1,4 +1,4 @@
-"""One fault at a time: a good input folder, what goes wrong with it, and how the run ends."""
+"""The bench of the fault catalogue: a good input folder, one fault, and the end of the run."""
 
 import json
 import os
@@ -25,12 +25,12 @@ GOOD = (
     "thyroid_nodule_det,detection,1,../images/2.png,\n"
     "IUGC,Regression,3,../images/2.png,\n"
 )
-# What a line of the output begins with that says something is odd.
-ODD = ("fallbacks (", "unwritten (", "warnings (", "the memory", "the GPU's", "what is left", "stopped")
+# The beginnings of the output lines that report something unusual.
+ODD = ("fallbacks (", "unwritten (", "warnings (", "the memory", "the GPU's", "the output folder holds", "stopped")
 
 
 class Ended(NamedTuple):
-    """How a run ended: its exit code, and what it said, with the places of the bench named as a user's."""
+    """The end of a run: its exit code and output, with the bench's folders renamed as on the page."""
 
     code: int
     out: str
@@ -38,7 +38,7 @@ class Ended(NamedTuple):
 
     @property
     def said(self) -> list[str]:
-        """The last line of a failure; otherwise every line that says something is odd."""
+        """Return the last line of a failure, or else every line that reports something unusual."""
         last = self.err.splitlines()[-1:]
         return last or [line for line in self.out.splitlines() if line.startswith(ODD)]
 
@@ -81,7 +81,7 @@ class Bench:
         self.csv("b.csv", HEAD + "".join(f"{row}\n" for row in rows))
 
     def image(self, content: bytes | np.ndarray, name: str = "bad.png") -> Path:
-        """Add an image and a row that wants its mask."""
+        """Add an image and a row that asks for its mask."""
         path = self.root / "images" / name
         if isinstance(content, bytes):
             path.write_bytes(content)
@@ -91,13 +91,13 @@ class Bench:
         return path
 
     def flags(self, *flags: object, **places: Path) -> list[str]:
-        """The words of `run`, from `root` to `out` unless told otherwise."""
+        """Return the arguments of `run`, by default from `root` to `out`."""
         known = {"input": self.root, "output": self.out, "weights": self.weights} | places
         named = [word for name, place in known.items() for word in (f"--{name}", str(place))]
         return ["run", *named, "--engine", "onnx", "--device", "cpu", *map(str, flags)]
 
     def run(self, *flags: object, **places: Path) -> Ended:
-        """`python -m inference run` in this process."""
+        """Run `python -m inference run` in this process."""
         self.patch.setattr(sys, "argv", ["inference", *self.flags(*flags, **places)])
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -106,7 +106,7 @@ class Bench:
         return self.ended(ended.value.code, *self.capsys.readouterr())
 
     def process(self, *flags: object, before: tuple[object, ...] = (), env: Mapping[str, str] | None = None) -> Ended:
-        """The same in a process of its own, started by the words `before`."""
+        """Run it in a process of its own, with the command `before` in front."""
         command = [*map(str, before), sys.executable, "-m", "inference", *self.flags(*flags)]
         ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
         return self.ended(ended.returncode, ended.stdout, ended.stderr)
@@ -122,7 +122,7 @@ class Bench:
             place.chmod(0o755)
 
     def as_nobody(self, *flags: object, **places: Path) -> Ended:
-        """`run` as a user to whom nothing here belongs."""
+        """Run as a user who owns nothing here."""
         needs(os.geteuid() == 0, "only root can become somebody else")
         self.open_to_all()
         os.seteuid(65534)
@@ -131,8 +131,8 @@ class Bench:
         finally:
             os.seteuid(0)
 
-    def answers(self) -> int:
-        """How many rows are answered in `out`; each answer file is read, and must be whole."""
+    def predictions(self) -> int:
+        """Return the number of predictions in `out`, all of which must be complete files."""
         entries = [
             entry
             for name in prediction_files().values()
@@ -152,7 +152,7 @@ def _refuse(name: str) -> None:
 
 
 class Fault(NamedTuple):
-    """A fault by its name in the documentation; `make` makes it on a bench and runs."""
+    """A fault with its section of the page; `make` makes it on a bench and runs."""
 
     section: str
     make: Callable[[Bench], Ended]
@@ -162,7 +162,7 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(section: str, name: str) -> Callable[[Callable[[Bench], Ended]], Callable[[Bench], Ended]]:
-    """Enter a function as a fault."""
+    """Register a function as a fault."""
 
     def enter(make: Callable[[Bench], Ended]) -> Callable[[Bench], Ended]:
         assert name not in FAULTS, name

@@ -1,4 +1,4 @@
-"""Image files that are damaged, dangerous, odd or not there."""
+"""Image files that are damaged, dangerous, unusual or absent."""
 
 import os
 import pickle
@@ -86,7 +86,7 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "an image of 1x1": holding(np.zeros((1, 1), np.uint8)),
     "an image of 1x4000": holding(np.zeros((4000, 1), np.uint8)),
     "an image of 4000x1": holding(np.zeros((1, 4000), np.uint8)),
-    "a bomb: 20000x20000 pixels in 80 kB": holding(bomb(20000)),
+    "a decompression bomb: 20000x20000 pixels in 80 kB": holding(bomb(20000)),
     "a header that states 2147483647x2147483647 pixels": holding(png_header(2**31 - 1, 2**31 - 1)),
     "an animated GIF": in_frames("GIF"),
     "an animated PNG": in_frames("PNG"),
@@ -99,7 +99,7 @@ for name, make in FILES.items():
     fault(SECTION, name)(make)
 
 
-@fault(SECTION, "a MetaImage whose pixels lie in another file")
+@fault(SECTION, "a MetaImage whose pixels are in another file")
 def pixels_elsewhere(bench: Bench) -> Ended:
     path = bench.image(b"", "bad.mha")
     sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint8)), str(path.with_suffix(".mhd")))
@@ -108,7 +108,7 @@ def pixels_elsewhere(bench: Bench) -> Ended:
 
 
 def cut(name: str, kept: int) -> Callable[[Bench], Ended]:
-    """The first bytes of a volume."""
+    """Keep only the first bytes of a volume."""
 
     def make(bench: Bench) -> Ended:
         path = bench.image(b"", name)
@@ -198,7 +198,7 @@ PATHS = {
     "an absolute image_path": "/etc/passwd",
     "an image_path that is a URL": "http://127.0.0.1:9/x.png",
     "a blank image_path": "",
-    "an image_path that says nan": "nan",
+    "an image_path of nan": "nan",
     "an image_path with a NUL byte": "../images/0\0.png",
     "an image_path with a name of 300 letters": f"../images/{'x' * 300}.png",
 }
@@ -216,7 +216,7 @@ for name, path in PATHS.items():
     fault(SECTION, name)(at(path))
 
 
-@fault(SECTION, "a file that a decoder gives up on with an error of its own")
+@fault(SECTION, "a file that makes a decoder raise an error of its own")
 def broken_decoder(bench: Bench) -> Ended:
     bench.image(PNG)
     real = cv2.imdecode

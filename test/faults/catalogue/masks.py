@@ -1,4 +1,4 @@
-"""Where masks are asked for."""
+"""Paths of masks."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ SECTION = "Mask paths"
 PATHS = {
     "an absolute mask_path": "/outside/m.png",
     "a mask_path with a second ../": "../../outside/m.png",
-    "a mask_path that climbs further on": "../masks/../../m.png",
+    "a mask_path that climbs out later": "../masks/../../m.png",
     "a mask_path of four dots": "....//....//m.png",
     "a mask_path with backslashes": "..\\m.png",
     "a mask_path with a drive letter": "C:/m.png",
@@ -17,7 +17,7 @@ PATHS = {
     "a blank mask_path": "",
     "a mask_path that names a folder": "../masks/",
     "a mask_path with a name of 300 letters": f"../masks/{'x' * 300}.png",
-    "a mask_path in the place of another answer": "../regression_predictions.json",
+    "a mask_path in the place of another prediction": "../regression_predictions.json",
     "a mask_path that leads through another mask": "../masks/0.png/m.png",
     "a mask_path without ../": "masks/b.png",
     "a mask_path that ends in .jpg": "../masks/b.jpg",

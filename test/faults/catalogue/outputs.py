@@ -1,4 +1,4 @@
-"""Output folders that can't be written, or hold something already."""
+"""Output folders that can't be written or aren't empty."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ SECTION = "The output folder"
 
 @contextmanager
 def mounted(place: Path, options: str) -> Iterator[None]:
-    """A small file system in memory; skipped where none can be mounted."""
+    """Mount a small file system in memory, or skip the fault if that isn't allowed."""
     place.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", options, "aurora", str(place)]
     works = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
@@ -39,18 +39,18 @@ def below_a_file(bench: Bench) -> Ended:
     return bench.run(output=bench.folder / "file" / "out")
 
 
-@fault(SECTION, "an output folder where none can be made")
+@fault(SECTION, "an output folder where none can be created")
 def in_proc(bench: Bench) -> Ended:
     return bench.run(output=Path("/proc/aurora"))
 
 
-@fault(SECTION, "an output folder of somebody else")
+@fault(SECTION, "another user's output folder")
 def somebody_elses(bench: Bench) -> Ended:
     bench.out.mkdir()
     return bench.as_nobody()
 
 
-@fault(SECTION, "a folder with the name of an answer file")
+@fault(SECTION, "a folder with the name of a prediction file")
 def folder_for_a_file(bench: Bench) -> Ended:
     (bench.out / "detection_predictions.json").mkdir(parents=True)
     return bench.run()
@@ -64,7 +64,7 @@ def full(bench: Bench) -> Ended:
         subprocess.run(["mount", "-o", "remount,size=1m", str(bench.out)], check=True)
         again = bench.run("--resume")
         assert again.code == 0, again
-        assert bench.answers() == 4
+        assert bench.predictions() == 4
     return ended
 
 
@@ -84,7 +84,7 @@ def full_for_the_report(bench: Bench) -> Ended:
     place = bench.folder / "file"
     with mounted(place, "size=4k"):
         ended = bench.run("--report", str(place / "report.html"))
-    assert bench.answers() == 4
+    assert bench.predictions() == 4
     return ended
 
 
@@ -96,13 +96,13 @@ def another_run(bench: Bench) -> Ended:
         return bench.run()
 
 
-@fault(SECTION, "what a run with other flags left")
+@fault(SECTION, "an interrupted run with other flags")
 def other_flags(bench: Bench) -> Ended:
     stopped(bench, signal.SIGKILL)
     return bench.run("--resume", "--batch-size", 2)
 
 
-@fault(SECTION, "old answers of another set")
+@fault(SECTION, "old predictions of another set")
 def old_answers(bench: Bench) -> Ended:
     bench.out.mkdir()
     (bench.out / "detection_predictions.json").write_text('[{"image_path": "old"}]')

@@ -1,4 +1,4 @@
-"""The machine, and what interrupts a run."""
+"""Faults of the machine, interruptions and flags."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from faults.catalogue.bench import ROOT, Bench, Ended, fault, needs
-from faults.catalogue.stopping import COPIES, goes_on, many, stopped
+from faults.catalogue.stopping import COPIES, continued, many, stopped
 
 import inference.run
 from aurora.engine.base import Engine
@@ -22,22 +22,22 @@ RUN, FLAGS = "The run and the machine", "Flags"
 
 @fault(RUN, "SIGTERM, as `docker stop` sends it")
 def terminated(bench: Bench) -> Ended:
-    return goes_on(bench, stopped(bench, signal.SIGTERM))
+    return continued(bench, stopped(bench, signal.SIGTERM))
 
 
 @fault(RUN, "SIGINT, as Ctrl-C sends it")
 def interrupted(bench: Bench) -> Ended:
-    return goes_on(bench, stopped(bench, signal.SIGINT))
+    return continued(bench, stopped(bench, signal.SIGINT))
 
 
 @fault(RUN, "SIGKILL or a loss of power, then `--resume`")
 def killed(bench: Bench) -> Ended:
     assert stopped(bench, signal.SIGKILL).code == -signal.SIGKILL
-    return goes_on(bench, bench.ended(0, "", ""))
+    return continued(bench, bench.ended(0, "", ""))
 
 
 class Changed:
-    """An engine whose outputs are changed."""
+    """An engine that changes the outputs of another."""
 
     def __init__(self, engine: Engine, change: Callable[[np.ndarray], None]) -> None:
         self.engine, self.change = engine, change
@@ -59,8 +59,8 @@ def with_outputs(change: Callable[[np.ndarray], None]) -> Callable[[Bench], Ende
     return make
 
 
-fault(RUN, "a model that answers NaN")(with_outputs(lambda output: output.fill(np.nan)))
-fault(RUN, "a model that answers infinity")(with_outputs(lambda output: output.fill(np.inf)))
+fault(RUN, "a model whose output is NaN")(with_outputs(lambda output: output.fill(np.nan)))
+fault(RUN, "a model whose output is infinite")(with_outputs(lambda output: output.fill(np.inf)))
 
 # The first batch is computed image by image. When the second one comes, all threads are there, and the address space is
 # bounded to what is in use and a little more.
@@ -99,11 +99,11 @@ def little_memory(bench: Bench) -> Ended:
     few_arenas = os.environ | {"MALLOC_ARENA_MAX": "1"}
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=few_arenas)
     assert ended.returncode == 0, ended
-    assert bench.answers() == COPIES + 4
+    assert bench.predictions() == COPIES + 4
     return bench.ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-@fault(RUN, "a GPU that is asked for and isn't there")
+@fault(RUN, "a GPU that is requested but absent")
 def no_gpu(bench: Bench) -> Ended:
     import onnxruntime
 
@@ -141,7 +141,7 @@ def bare_machine(bench: Bench) -> Ended:
     return ended
 
 
-@fault(RUN, "root, and an output folder of somebody else")
+@fault(RUN, "root, and another user's output folder")
 def as_owner(bench: Bench) -> Ended:
     needs(os.geteuid() == 0, "only root can give files away")
     bench.out.mkdir()
@@ -156,11 +156,11 @@ def no_log(bench: Bench) -> Ended:
     with Path("/dev/full").open("w") as nowhere:
         command = [sys.executable, "-m", "inference", *bench.flags()]
         ended = subprocess.run(command, cwd=ROOT, stdout=nowhere, stderr=subprocess.PIPE, text=True)
-    assert bench.answers() == 4
+    assert bench.predictions() == 4
     return bench.ended(ended.returncode, "", ended.stderr)
 
 
-@fault(RUN, "a reader of the log that goes away")
+@fault(RUN, "a log whose reader goes away")
 def broken_pipe(bench: Bench) -> Ended:
     command = [sys.executable, "-m", "inference", *bench.flags()]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -168,24 +168,24 @@ def broken_pipe(bench: Bench) -> Ended:
         process.stdout.close()
         assert process.stderr
         err = process.stderr.read()
-    assert bench.answers() == 4
+    assert bench.predictions() == 4
     return bench.ended(process.returncode, "", err)
 
 
 @fault(RUN, "a log that is closed from the beginning")
 def closed_log(bench: Bench) -> Ended:
     ended = bench.process(before=("sh", "-c", 'exec "$@" >&- 2>&-', "sh"))
-    assert bench.answers() == 4
+    assert bench.predictions() == 4
     return ended
 
 
-@fault(RUN, "a terminal that knows ASCII only")
+@fault(RUN, "a terminal that only supports ASCII")
 def ascii_only(bench: Bench) -> Ended:
     bench.rows("läsion,classification,2,../images/ä.png,")
     return bench.process(env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
 
 
-@fault(RUN, "file names that are no text")
+@fault(RUN, "file names that aren't text")
 def odd_names(bench: Bench) -> Ended:
     shutil.rmtree(bench.root)
     bench.root.mkdir()

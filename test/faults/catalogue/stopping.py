@@ -1,4 +1,4 @@
-"""A run of a second or more, and how it ends when it gets a signal."""
+"""Runs that get a signal, and their continuation."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ COPIES = 80
 
 
 def many(bench: Bench) -> None:
-    """Rows for a second or more."""
+    """Add rows for a run of a second or more."""
     names = [f"copy{number}.png" for number in range(COPIES)]
     for name in names:
         (bench.root / "images" / name).hardlink_to(bench.root / "images" / "0.png")
@@ -19,7 +19,7 @@ def many(bench: Bench) -> None:
 
 
 def stopped(bench: Bench, number: int) -> Ended:
-    """A run that gets a signal after its first masks."""
+    """Send a signal to a run after its first masks."""
     many(bench)
     command = [sys.executable, "-m", "inference", *bench.flags("--batch-size", 1)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -31,13 +31,13 @@ def stopped(bench: Bench, number: int) -> Ended:
 
 
 def _counts_hidden(text: str) -> str:
-    """How many rows are answered by then is for the clock to say."""
+    """Hide the number of rows, which depends on the machine."""
     return re.sub(r"\d+ of \d+ rows", "N of N rows", text)
 
 
-def goes_on(bench: Bench, ended: Ended) -> Ended:
+def continued(bench: Bench, ended: Ended) -> Ended:
     again = bench.run("--batch-size", 1, "--resume")
     assert again.code == 0
     assert "rows are taken over" in again.out
-    assert bench.answers() == COPIES + 4
+    assert bench.predictions() == COPIES + 4
     return ended

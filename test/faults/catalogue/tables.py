@@ -1,4 +1,4 @@
-"""CSV files and rows as they come from other people."""
+"""Unusual and malformed CSV files and rows."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ ROW = "lung,segmentation,2,../images/é 0.png,../masks/b.png\n"
 
 
 def table(content: str | bytes) -> Callable[[Bench], Ended]:
-    """Another CSV file beside the good one."""
+    """Add another CSV file to the good one."""
 
     def make(bench: Bench) -> Ended:
         (bench.root / "images" / "é 0.png").hardlink_to(bench.root / "images" / "0.png")
@@ -25,7 +25,7 @@ def rows(*added: str) -> Callable[[Bench], Ended]:
 
 
 def alone(content: str | None) -> Callable[[Bench], Ended]:
-    """Nothing but this CSV file, or none at all."""
+    """Replace the good CSV file by this one, or by none."""
 
     def make(bench: Bench) -> Ended:
         (bench.root / "csv_files" / "a.csv").unlink()
@@ -57,9 +57,9 @@ TABLES = {
     ),
     "a header and no rows": table(HEAD),
     "an empty CSV file": table(""),
-    "a CSV file that is something else": table(b"\x89PNG\r\n\x1a\n" + bytes(range(256))),
+    "a CSV file that isn't CSV": table(b"\x89PNG\r\n\x1a\n" + bytes(range(256))),
     "a CSV file without a needed column": table("task_id,task_name\nlung,segmentation\n"),
-    "a row that stands twice": rows("breast_3cls,classification,3,../images/1.png,"),
+    "a row that is given twice": rows("breast_3cls,classification,3,../images/1.png,"),
     "a task that the weights don't know": rows("new_cls,classification,4,../images/0.png,"),
     "an unknown detection task": rows("new_det,detection,1,../images/0.png,"),
     "an unknown landmark task": rows("new_reg,Regression,4,../images/0.png,"),

@@ -18,7 +18,7 @@ SECTION = "Weights"
 
 
 class Trap:
-    """Unpickling it makes a folder."""
+    """An object whose unpickling creates a folder."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -28,7 +28,7 @@ class Trap:
 
 
 def onnx(change: Callable[[bytes], bytes]) -> Callable[[Bench], Ended]:
-    """The shipped ONNX export with its bytes changed, and no checksum beside it."""
+    """Run with the shipped ONNX export, its bytes changed, without a checksum next to it."""
 
     def make(bench: Bench) -> Ended:
         path = bench.folder / "w.onnx"
@@ -50,7 +50,7 @@ def flipped(at: int) -> Callable[[Bench], Ended]:
 
 
 def torch(change: Callable[[dict[str, np.ndarray], dict], None]) -> Callable[[Bench], Ended]:
-    """The shipped checkpoint with its tensors or its description changed, run with PyTorch."""
+    """Run with PyTorch on the shipped checkpoint, its tensors or its description changed."""
 
     def make(bench: Bench) -> Ended:
         shipped, path = bench.weights.with_suffix(".safetensors"), bench.folder / "w.safetensors"
@@ -124,7 +124,7 @@ def no_export(bench: Bench) -> Ended:
     return bench.run(weights=bench.folder / "w.safetensors")
 
 
-@fault(SECTION, "a checkpoint beside the ONNX export of another")
+@fault(SECTION, "a checkpoint next to the ONNX export of another")
 def other_export(bench: Bench) -> Ended:
     shutil.copy(bench.weights, bench.folder / "w.onnx")
     spec = json.loads(read_metadata(bench.weights.with_suffix(".safetensors"))[KEY])
@@ -133,7 +133,7 @@ def other_export(bench: Bench) -> Ended:
     return bench.run(weights=bench.folder / "w.safetensors")
 
 
-@fault(SECTION, "checksums that are no text")
+@fault(SECTION, "checksums that aren't text")
 def odd_checksums(bench: Bench) -> Ended:
     shutil.copy(bench.weights, bench.folder / "w.onnx")
     (bench.folder / "SHA256SUMS").write_bytes(b"\xff\xfe\x00")
