@@ -76,7 +76,7 @@ def test_the_zip_holds_what_is_inside_the_folder_and_nothing_else(
         (lambda answers: cv2.imwrite(str(a_mask(answers)), cv2.imread(str(a_mask(answers)), 0) * 0 + 9), "found 9"),
         (lambda answers: (answers / ".aurora-run.part").write_text(""), "continue with 'inference run --resume'"),
         (edited(CLASSES, lambda entries: entries.pop()), "has no prediction"),
-        (edited(CLASSES, lambda entries: entries.append(entries[0])), "is answered again"),
+        (edited(CLASSES, lambda entries: entries.append(entries[0])), "is predicted again"),
         (edited(CLASSES, lambda entries: entries.append(entries[0] | {"task_id": "x"})), "belong to no row"),
         (edited(CLASSES, lambda entries: entries[0].pop("predicted_class")), "predicted_class: Field required"),
         (edited(CLASSES, lambda entries: entries[0].update(predicted_class=99)), "expected a class below"),
