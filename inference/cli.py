@@ -190,6 +190,10 @@ def selftest(context: click.Context, weights: Path | None, engine: Any, device: 
 
 
 def _check_device(name: str) -> None:
+    from aurora.errors import UsageError
     from aurora.runtime.hardware import parse_device
 
-    parse_device(name)
+    try:
+        parse_device(name)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from None
