@@ -199,6 +199,10 @@ def selftest(context: click.Context, weights: Path | None, engine: Any, device: 
 
 
 def _check_device(name: str) -> None:
-    device, colon, index = name.partition(":")
-    if device not in ("auto", "cpu", "cuda") or (colon and not (device == "cuda" and index.isdigit())):
-        raise click.UsageError(f"--device must be auto, cpu, cuda or cuda:N, found {name!r}")
+    from aurora.errors import UsageError
+    from aurora.runtime.hardware import parse_device
+
+    try:
+        parse_device(name)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from None
