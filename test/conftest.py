@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from aurora.runtime.cli import configure_logging
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Read when onnxruntime is first imported: a test run reports to nobody.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+@pytest.fixture(autouse=True)
+def logging_to_stdout() -> None:
+    """Print what the program logs, as its command lines do."""
+    configure_logging()
 
 
 @pytest.fixture(scope="session")
