@@ -13,6 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
+@pytest.fixture(autouse=True)
+def logging_to_stdout() -> None:
+    """Print what the program logs, as its command lines do."""
+    configure_logging()
+
+
 @pytest.fixture(scope="session")
 def realus() -> Path:
     """The folder of real labelled images; a test that asks for it is skipped where it is absent."""

@@ -1,18 +1,16 @@
 """Predict from the training labels alone, without a look at the image: the floor that a model must exceed."""
 
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from aurora.errors import InputError, OutputError, UsageError
+from aurora.errors import InputError, OutputError
 from aurora.images import image_size
 from aurora.kinds import KINDS, Record, prediction_files
 from aurora.kinds.segmentation import encode
 from aurora.rows import Row, image_file, predicted_mask_path, read_rows
-from aurora.runtime.files import replacing
+from aurora.runtime.files import replacing, require_different_folders
 from aurora.runtime.text import dump_json
 from aurora.tasks import TaskType
 from training.data.cases import Case, load_cases
@@ -35,12 +33,7 @@ def write_baseline(train: Path, data: Path, out: Path) -> None:
         OutputError: `out` can't be written.
     """
     for root in (train, data):
-        with suppress(OSError):  # one of them doesn't exist yet
-            if os.path.samefile(root, out):
-                raise UsageError(
-                    f"expected an output folder that isn't an input, found {out} for both, where predictions would "
-                    "replace the labels; name another one with --out"
-                )
+        require_different_folders(root, out, "--out")
     labelled: dict[_Task, list[Case]] = {}
     for case in load_cases([train]):
         labelled.setdefault((case.task.id, case.task.type), []).append(case)

@@ -1,24 +1,45 @@
 """The commands of `python -m training`. Each imports what it needs when it is called."""
 
 import json
+import logging
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from aurora import __version__
 from aurora.errors import UsageError
 from aurora.model.config import PRESETS
-from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
+from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP, configure_logging
 from training.ablation.variants import DEFAULT, ROWS
+
+logger = logging.getLogger("aurora.training")
 
 
 @click.group(context_settings=GROUP)
 @click.version_option(__version__, prog_name="aurora")
 def main() -> None:
-    """Make an AURORA checkpoint.
+    """Train, evaluate and export AURORA checkpoints.
 
     Every flag can also be set in the environment: --out is AURORA_OUT.
     """
+    # Of the processes that torchrun starts, only the first logs what all of them do.
+    configure_logging(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+
+
+def _add_former_name(name: str, command: click.Command) -> None:
+    """Make a command callable by its former name, which `--help` doesn't list."""
+
+    def run(**arguments: Any) -> None:
+        _report_former_name(f"'training {name}'", f"'training {command.name}'")
+        click.get_current_context().invoke(command, **arguments)
+
+    main.add_command(click.Command(name, command.context_settings, run, command.params, help=command.help, hidden=True))
+
+
+def _report_former_name(former: str, present: str) -> None:
+    logger.info("%s is now called %s; the next release won't accept the former name", former, present)
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -57,18 +78,18 @@ def phantom(
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--config", type=FILE, required=True, help="YAML file; see training/configs/.")
 @click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
-@click.option("--val", type=FOLDER, multiple=True, help="Labelled input root to choose the weights by.")
+@click.option("--val", type=FOLDER, multiple=True, help="Labelled input root that chooses the weights.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for weights, states and log.")
-@click.option("--resume", is_flag=True, help="Go on from the last whole state in --out.")
+@click.option("--resume", is_flag=True, help="Continue from the last valid state in --out.")
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 def fit(
     config: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path, resume: bool, changes: tuple[str, ...]
 ) -> None:
     """Train one model on all tasks of the data. KEY=VALUE changes single settings of the configuration.
 
-    Started by torchrun, several processes train it together.
+    Start it with torchrun to train in several processes.
 
-    Without --val a part of the data chooses the weights, split so that no image and no patient stands on both sides.
+    Without --val a share of the data chooses the weights; no image and no patient is on both sides of the split.
     """
     from training.config import load_config
     from training.data.prepare import prepare
@@ -79,9 +100,11 @@ def fit(
     settings = load_config(config, changes)
     with init_distributed(settings.device) as group:
         check_run(settings, out, group, resume=resume)
-        cases, validation = prepare(settings, data, val)
+        # All images are decoded, which one process does for all.
+        cases, validation = group.run_on_main(prepare, settings, data, val)
         weights = train(settings, cases, validation, out, [folder.name for folder in data], group, resume=resume)
-        click.echo(f"weights: {weights}")
+        if group.is_main:
+            click.echo(f"weights: {weights}")
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -90,9 +113,9 @@ def fit(
 @click.option("--out", type=FILE, required=True, help="Checkpoint to write (.safetensors).")
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
-    """Train a model without labels, to paint in hidden squares of images. KEY=VALUE changes single settings.
+    """Train a model without labels to reconstruct hidden squares of images. KEY=VALUE changes single settings.
 
-    A training configuration takes the file as `start`.
+    Train it further with init_from=OUT.
     """
     from training.config import load_config
     from training.fit.distributed import init_distributed
@@ -104,18 +127,19 @@ def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str
 
 
 @main.command(context_settings=ENVIRONMENT)
-@click.option("--config", type=FILE, required=True, help="YAML file: the default that each row changes.")
+@click.option("--config", type=FILE, required=True, help="YAML file: the default that each variant changes.")
 @click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
 @click.option("--val", type=FOLDER, multiple=True, help="Labelled input root to score on.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for the runs, each in ROW/seed-N.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for the runs, each in VARIANT/seed-N.")
 @click.option(
-    "--row",
-    "rows",
-    envvar="AURORA_ROW",
+    "--variant",
+    "variants",
+    envvar="AURORA_VARIANT",
     type=click.Choice(list(ROWS)),
     multiple=True,
-    help="What to change; may be repeated. Default: every row.",
+    help="What to change; may be repeated. Default: every variant.",
 )
+@click.option("--row", "rows", envvar="AURORA_ROW", type=click.Choice(list(ROWS)), multiple=True, hidden=True)
 @click.option(
     "--seed",
     "seeds",
@@ -131,23 +155,32 @@ def ablate(
     data: tuple[Path, ...],
     val: tuple[Path, ...],
     out: Path,
+    variants: tuple[str, ...],
     rows: tuple[str, ...],
     seeds: tuple[int, ...],
     changes: tuple[str, ...],
 ) -> None:
-    """Train the default and networks that differ from it in one thing each, and print what each change costs.
+    """Train the default and variants that differ from it in one thing each, and print what each change costs.
 
-    Runs that are trained already are only read, and one that was stopped goes on. KEY=VALUE changes the default.
+    Finished runs are only read, and interrupted ones are continued. KEY=VALUE changes the default.
     """
     from training.ablation.study import Study, as_markdown
     from training.config import load_config
     from training.fit.distributed import init_distributed
+    from training.fit.initialize import model_config
 
-    wanted = [name for name in ROWS if not rows or name == DEFAULT or name in rows]
-    with init_distributed(load_config(config, changes).device) as group:
+    settings = load_config(config, changes)
+    if rows:
+        _report_former_name("--row", "--variant")
+    chosen = {*variants, *rows}
+    names = [name for name in ROWS if not chosen or name == DEFAULT or name in chosen]
+    with init_distributed(settings.device) as group:
+        model_config(settings)  # finds wrong settings before the data is read
         study = Study(config, changes, data, val, out, group)
-        # Seed by seed, so that a study that is stopped early has all rows of the first.
-        click.echo(as_markdown([study.score(name, seed) for seed in seeds for name in wanted]))
+        # Seed by seed, so that a study that is stopped early has all variants of the first.
+        table = as_markdown([study.score(name, seed) for seed in seeds for name in names])
+        if group.is_main:
+            click.echo(table)
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -163,18 +196,25 @@ def ablate(
 )
 @click.option("--out", type=FOLDER, required=True, help="Folder for the runs, each in without-NAME.")
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
-def unseen(config: Path, sources: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
-    """Train without each source in turn, and print how much worse it scores then than where it was trained on.
+def leave_one_out(config: Path, sources: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
+    """Train without each source in turn, and print how much lower the model scores on it than if trained on it.
 
-    Runs that are trained already are only scored, and one that was stopped goes on. KEY=VALUE changes single settings.
+    Finished runs are only scored, and interrupted ones are continued. KEY=VALUE changes single settings.
     """
     from training.ablation.leave_one_out import as_markdown, leave_each_out
     from training.config import load_config
     from training.fit.distributed import init_distributed
+    from training.fit.initialize import model_config
 
     settings = load_config(config, changes)
     with init_distributed(settings.device) as group:
-        click.echo(as_markdown(leave_each_out(settings, sources, out, group)))
+        model_config(settings)  # finds wrong settings before the data is read
+        table = as_markdown(leave_each_out(settings, sources, out, group))
+        if group.is_main:
+            click.echo(table)
+
+
+_add_former_name("unseen", leave_one_out)
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -187,12 +227,12 @@ def unseen(config: Path, sources: tuple[Path, ...], out: Path, changes: tuple[st
 def evaluate(weights: Path, data: Path, as_json: bool, resamples: int, device: str, batch_size: int) -> None:
     """Print the challenge's metrics with 95 % bootstrap intervals, per task and per class, and the composite.
 
-    The numbers are those that 'inference run --engine torch' and 'inference score' give.
+    The numbers are those of 'inference run --engine torch' and 'inference score'.
     """
     from training.evaluation import report
 
-    found = report.report(weights, data, resamples=resamples, device=device, batch_size=batch_size)
-    click.echo(json.dumps(report.as_json(found)) if as_json else report.as_text(found))
+    scores = report.report(weights, data, resamples=resamples, device=device, batch_size=batch_size)
+    click.echo(json.dumps(report.as_json(scores)) if as_json else report.as_text(scores))
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -218,9 +258,9 @@ def export(weights: Path, out: Path) -> None:
 @click.option("--revision", help="Branch, tag or commit on the hub.")
 @click.option("--depth", type=click.IntRange(1), help="Blocks to keep, from the first. Default: all.")
 def import_encoder(source: str, out: Path, revision: str | None, depth: int | None) -> None:
-    """Write the vision tower of a published Qwen3-VL checkpoint, and nothing of its language model, to a file.
+    """Write the vision tower of a published Qwen3-VL checkpoint, without its language model, to a file.
 
-    A training configuration takes the file as `encoder`.
+    Train with it by encoder=OUT.
     """
     from training.qwen.importer import import_encoder as convert
 
@@ -229,14 +269,14 @@ def import_encoder(source: str, out: Path, revision: str | None, depth: int | No
 
 
 @main.command(context_settings=ENVIRONMENT)
-@click.option("--device", help="cpu, cuda or cuda:N: measure there, instead of counting.")
+@click.option("--device", help="cpu, cuda or cuda:N: measure on it instead of counting.")
 @click.option(
     "--preset", "presets", envvar="AURORA_PRESET", type=click.Choice(list(PRESETS)), multiple=True, help="Default: all."
 )
 @click.option("--size", type=click.IntRange(32), default=448, show_default=True, help="Side of the images measured.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images per batch measured.")
 def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_size: int) -> None:
-    """Print what the encoders cost: counted parameters, FLOP and memory, or with --device measured speed and memory."""
+    """Print the encoders' parameters, FLOP and memory, counted, or with --device their measured speed and memory."""
     from training.bench.encoder_cost import cost_table, speed_table
 
     click.echo(speed_table(device, presets or tuple(PRESETS), size, batch_size) if device else cost_table())
@@ -253,7 +293,7 @@ def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_
     envvar="AURORA_ROWS",
     type=click.IntRange(1),
     multiple=True,
-    help="Make so many rows of the data's images.",
+    help="Number of rows, made of the data's images.",
 )
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print every measurement as JSON.")
@@ -266,27 +306,30 @@ def bench(
     repeats: int,
     as_json: bool,
 ) -> None:
-    """Measure how fast 'inference run' is, and how fast it could be: the model alone.
+    """Measure the speed of 'inference run', and that of the model alone, which is its limit.
 
-    --engine and --rows may be repeated; both engines and 1,000 rows unless given, or the data as it is.
+    --engine and --rows may be repeated. Default: both engines, and 1,000 rows, or with --data all of its rows.
     """
     from aurora.engine.select import default_weights
     from training.bench import bench as command
     from training.bench.runs import Subject
 
     subjects = [Subject(engine, device, weights or default_weights()) for engine in engines or ("onnx", "torch")]
-    wanted = sizes if sizes or data else (1000,)
-    found = command.bench(subjects, data, wanted, repeats, tell=lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(command.as_json(found)) if as_json else command.as_text(found))
+    rows = sizes if sizes or data else (1000,)
+    results = command.bench(subjects, data, rows, repeats, tell=lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(command.as_json(results)) if as_json else command.as_text(results))
 
 
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--train", type=FOLDER, required=True, help="Labelled input root.")
-@click.option("--data", type=FOLDER, required=True, help="Input root whose rows are answered.")
-@click.option("--out", type=FOLDER, required=True, help="Folder for the answers.")
-def trivial(train: Path, data: Path, out: Path) -> None:
-    """Answer from the training labels alone (mean mask, box and points, class frequencies): the floor to beat."""
+@click.option("--data", type=FOLDER, required=True, help="Input root whose rows get predictions.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for the predictions.")
+def baseline(train: Path, data: Path, out: Path) -> None:
+    """Predict from the training labels alone (mean mask, box and points, class frequencies): the floor to beat."""
     from training.baseline import write_baseline
 
     write_baseline(train, data, out)
-    click.echo(f"trivial answers: {out}")
+    click.echo(f"baseline predictions: {out}")
+
+
+_add_former_name("trivial", baseline)

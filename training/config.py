@@ -1,7 +1,9 @@
-"""The training configuration: a YAML file checked by a schema, with `key=value` changes on top."""
+"""The training configuration: a YAML file checked against a schema, with `key=value` changes on top."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -9,6 +11,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from aurora.errors import UsageError
 
+logger = logging.getLogger("aurora.training")
+
+#: Former names of keys, which this release still reads.
+FORMER_KEYS = {
+    "start": "init_from",
+    "bad_cases": "on_bad_case",
+    "skip_bad_steps": "max_skipped_steps",
+    "left_right": "fixed_laterality",
+    "loader_threads": "num_workers",
+    "accumulate": "gradient_accumulation",
+    "clip_norm": "grad_clip_norm",
+}
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -21,85 +35,91 @@ Size = Annotated[tuple[Count, Count], BeforeValidator(lambda size: (size, size) 
 
 
 class FitConfig(BaseModel):
-    """Everything that decides a training run, apart from its data."""
+    """All settings of a training run, apart from its data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # The model
     preset: Literal["tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
-    #: A file made by `import-encoder`; it replaces the preset's encoder, shape and weights.
+    #: A file written by `import-encoder`, whose shape and weights replace the preset's encoder.
     encoder: Path | None = None
-    #: A checkpoint to begin with; it replaces the preset, shape and weights, and gives the tasks that it knows their
-    #: heads.
-    start: Path | None = None
-    #: Height and width of the frame that images are stretched to, multiples of 32.
+    #: A checkpoint, whose shape and weights replace the preset; the tasks that it knows keep their heads.
+    init_from: Path | None = None
+    #: Height and width in pixels that images are resized to, multiples of 32.
     image_size: Size = (256, 256)
 
     # The data
-    #: Tasks to train, by id; all that have rows unless given.
+    #: Tasks to train, by id. Default: all tasks of the data.
     tasks: list[str] | None = None
-    #: Tasks of one's own whose labels know left from right: they are never mirrored. Landmarks aren't in any case.
-    left_right: list[str] = []
-    #: Part of the data that chooses the weights where no validation folder is given; 0 keeps the last weights.
+    #: Your own tasks whose labels depend on left and right, so that images aren't mirrored. Landmark tasks never are.
+    fixed_laterality: list[str] = []
+    #: Share of the data that chooses the weights if there is no validation folder; 0 keeps the last weights.
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
     #: All kinds for true, none for false, or a list of some.
     augment: Annotated[
         tuple[Augmentation, ...],
         BeforeValidator(lambda kinds: (ALL_AUGMENTATIONS if kinds else ()) if isinstance(kinds, bool) else kinds),
     ] = ALL_AUGMENTATIONS
-    #: What a case whose image or label can't be used does: end the run, or be left out and counted.
-    bad_cases: Literal["error", "skip"] = "error"
-    loader_threads: Count = 2
-    #: How much a task's number of cases and its moving loss count when tasks are drawn, as exponents; with both 0
-    #: every task is as likely.
+    #: Whether a case whose image or label can't be used ends the run, or is left out and counted.
+    on_bad_case: Literal["error", "skip"] = "error"
+    #: Threads that read and augment images.
+    num_workers: Count = 2
+    #: Exponents of a task's number of cases and of its moving loss in the probability of drawing it; with both 0 all
+    #: tasks are equally likely.
     size_exponent: NotNegative = 0.5
     loss_exponent: NotNegative = 1.0
-    #: Which tasks' losses are rescaled: those of classification and detection, of all types, or none.
+    #: Which types' losses are rescaled: classification and detection, all, or none.
     balance: Literal["selective", "all", "none"] = "selective"
 
     # The steps
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     steps: Count
-    #: After so many steps come a validation and a line of the log: tasks are sampled, so data has no end of its own.
+    #: Steps from one validation to the next. Tasks are sampled, so an epoch isn't one pass over the data.
     steps_per_epoch: Count = 500
-    #: Samples in a batch; several processes have a part of it each.
+    #: Samples in a batch; several processes share them.
     batch_size: Count = 32
-    #: Batches whose gradients make one step.
-    accumulate: Count = 1
-    #: Epochs without a better composite after which the run ends; 0 never ends it early.
+    #: Batches whose gradients are accumulated for one step.
+    gradient_accumulation: Count = 1
+    #: Epochs without a better composite after which the run ends; 0 disables early stopping.
     patience: Number = 0
 
     # The optimizer
     learning_rate: Positive = 1e-3
-    #: The learning rate falls by this factor from each block of the encoder to the one before it.
+    #: Factor of the learning rate from each block of the encoder to the one before it.
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    #: Blocks of the encoder, from the first, that stay as they are, with its embeddings; 0 trains all of it.
+    #: Number of first blocks of the encoder that aren't trained, nor are its embeddings then; 0 trains all of it.
     freeze_blocks: Number = 0
     weight_decay: NotNegative = 0.05
     warmup_steps: Number = 200
-    clip_norm: Positive = 1.0
-    #: The validated and saved weights are a moving average with this decay.
+    grad_clip_norm: Positive = 1.0
+    #: Decay of the moving average of the weights, which is what is validated and saved.
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    #: Steps in a row whose loss or gradient isn't finite that are passed over before the run ends.
-    skip_bad_steps: Number = 0
+    #: Steps in a row that are skipped because their loss or gradient isn't finite, before the run ends.
+    max_skipped_steps: Number = 0
 
     # The machine
     device: str = "auto"
-    #: How several processes share the model: each has a copy, or a piece, for encoders too large for one device.
+    #: Whether each of several processes has a copy of the model, or, for encoders too large for one device, a shard.
     parallel: Literal["ddp", "fsdp"] = "ddp"
     precision: Literal["bf16", "fp32"] = "bf16"
-    #: Computes the encoder's activations twice instead of keeping them: slower by a forward pass, far less memory.
+    #: Compute the encoder's activations twice instead of storing them: one more forward pass, far less memory.
     gradient_checkpointing: bool = False
 
-    # What is kept
+    # The output
     log_every: Count = 50
-    #: Steps between two states that `--resume` goes on from, and how many of them are kept.
+    #: Steps from one saved state to the next, from which `--resume` continues, and how many states are kept.
     save_every: Count = 500
     keep_states: Count = 2
 
 
 def load_config(path: Path, changes: Sequence[str] = ()) -> FitConfig:
-    """Read `path` and apply `changes` such as `steps=100`; raises `UsageError` naming what is wrong."""
+    """Read a YAML file and apply `changes` such as "steps=100"; a later change of a key replaces an earlier one.
+
+    Former names of keys are read too, with a log message.
+
+    Raises:
+        UsageError: the file can't be read, or a key or a value is wrong.
+    """
     import yaml
 
     try:
@@ -110,18 +130,42 @@ def load_config(path: Path, changes: Sequence[str] = ()) -> FitConfig:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} must hold 'key: value' lines, found {type(values).__name__}")
+    changed: dict[Any, Any] = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
             raise UsageError(f"expected key=value, found {change!r}")
         try:
-            values[key] = yaml.safe_load(value)
+            changed[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UsageError(f"expected a YAML value after {key}=, found {value!r}") from error
-    return _checked(values, path)
+    for key in FORMER_KEYS:
+        if key in values or key in changed:
+            _report_former_key(path, key)
+    # Renamed one by one, so that a change may use the other name of a key in the file.
+    return _validate(rename_former_keys(values) | rename_former_keys(changed), path)
 
 
-def _checked(values: dict[Any, Any], path: Path) -> FitConfig:
+def rename_former_keys(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return `values` under the present names of keys; raises `UsageError` if a key has both its names.
+
+    Example:
+        >>> rename_former_keys({"accumulate": 2, "steps": 10})
+        {'gradient_accumulation': 2, 'steps': 10}
+    """
+    for former, present in FORMER_KEYS.items():
+        if former in values and present in values:
+            raise UsageError(f"expected {present} or its former name {former}, found both; leave out {former}")
+    return {FORMER_KEYS.get(key, key): value for key, value in values.items()}
+
+
+@cache
+def _report_former_key(path: Path, key: str) -> None:
+    """Log, once for each file, that a key has another name now."""
+    logger.info("%s: %s is now called %s; the next release won't read the former name", path, key, FORMER_KEYS[key])
+
+
+def _validate(values: dict[Any, Any], path: Path) -> FitConfig:
     known = list(FitConfig.model_fields)
     for key in values:
         if key not in known:
@@ -131,6 +175,6 @@ def _checked(values: dict[Any, Any], path: Path) -> FitConfig:
         return FitConfig(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        found = "none" if first["type"] == "missing" else repr(first["input"])
-        raise UsageError(f"{path}, {where}: {first['msg']}, found {found}") from error
+        location = ".".join(map(str, first["loc"]))
+        value = "none" if first["type"] == "missing" else repr(first["input"])
+        raise UsageError(f"{path}, {location}: {first['msg']}, found {value}") from error

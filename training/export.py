@@ -1,4 +1,4 @@
-"""A checkpoint in the forms that are shipped, ONNX for ONNX Runtime and float16 at half the size."""
+"""Convert a checkpoint to the forms that are shipped: ONNX for ONNX Runtime, and float16 at half the size."""
 
 import logging
 import warnings
@@ -20,69 +20,62 @@ from aurora.tasks import TaskType, of_type
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-#: A graph of more bytes than this is stored without its tensors; at 2 GB protobuf's own limit would end it.
-MOST_INSIDE = 500_000_000
-PAGE = 4096
+#: An ONNX file of more bytes than this has its tensors in a separate file; protobuf itself allows less than 2 GB.
+MAX_EMBEDDED_BYTES = 500_000_000
+#: Bytes of a memory page. Large tensors start at whole pages, so that the runtime can map them into memory.
+PAGE_SIZE = 4096
 
 
 class _Positional(nn.Module):
-    """The model with plain tensors in and out, as a graph needs it."""
+    """The model with tensors instead of dictionaries as inputs and outputs, as a graph needs it."""
 
-    def __init__(self, model: Aurora, kinds: list[TaskType]) -> None:
+    def __init__(self, model: Aurora, task_types: list[TaskType]) -> None:
         super().__init__()
-        self.model, self.kinds = model, kinds
+        self.model, self.task_types = model, task_types
 
     def forward(self, images: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.model(images, dict(zip(self.kinds, rows, strict=True)))
-        return tuple(outputs[kind] for kind in self.kinds)
+        outputs = self.model(images, dict(zip(self.task_types, rows, strict=True)))
+        return tuple(outputs[task_type] for task_type in self.task_types)
 
 
 def export(weights: Path, out: Path) -> None:
-    """Write `weights` to `out` as ONNX, or, if `out` ends in .safetensors, as a checkpoint in float16.
+    """Write a checkpoint to `out` as ONNX, or, if `out` ends in .safetensors, as a checkpoint in float16.
 
-    The tensors of a large model go to a file of their own beside `out`, its name and ".data". Checksums are entered in
-    the `SHA256SUMS` beside `out`. Raises `WeightsError` for unusable weights, and for those that answer no task.
+    Raises:
+        WeightsError: the weights can't be used, or have no task.
+        OutputError: `out` can't be written.
     """
     model, spec = checkpoint.load(weights)
     if not spec.tasks:
         raise WeightsError(
-            f"expected weights that answer tasks, found none in {weights}; train some first with "
-            f"'python -m training fit' and start={weights}"
+            f"expected weights with tasks, found none in {weights}; train some first with "
+            f"'python -m training fit' and init_from={weights}"
         )
     if out.suffix == ".safetensors":
         checkpoint.save(out, model, spec.provenance, half=True)
-        return
-    proto, tensors = to_onnx(model, spec), files.tensors_file(out)
-    with files.checksummed(out) as beside:
-        if proto.ByteSize() > MOST_INSIDE:
-            with files.checksummed(tensors) as beside_tensors, beside_tensors.open("wb") as file:
-                _move_tensors(proto.graph, file, tensors.name)
-        else:
-            files.forget_checksum(tensors)
-            tensors.unlink(missing_ok=True)
-        beside.write_bytes(proto.SerializeToString())
+    else:
+        write_onnx(to_onnx(model, spec), out)
 
 
 def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":
-    """The model as an ONNX graph that bears the checkpoint's description.
+    """Convert a model to an ONNX graph whose metadata is the checkpoint's description.
 
-    The graph takes `images` (B, H, W, 3) uint8 and, for every type that the checkpoint answers,
-    `<type>_rows` (R,) int64, the image of each row; it gives `<type>` (R, channels, ...) float32. B is free but at
-    least 1, and so is every R, where 0 means that the type's head has nothing to compute. Weights that float16 holds
-    exactly are stored as float16 and widened when the file is loaded.
+    Inputs are `images` (B, H, W, 3) uint8 and, for every type of the checkpoint's tasks, `<type>_rows` (R,) int64, the
+    image of each row; outputs are `<type>` (R, channels, ...) float32. B may be any number from 1, and every R any
+    number from 0. Weights that float16 represents exactly are stored as float16, and widened when the file is loaded.
     """
-    kinds = [kind for kind in TaskType if of_type(spec.tasks, kind)]
+    task_types = [task_type for task_type in TaskType if of_type(spec.tasks, task_type)]
     images = torch.zeros((3, *spec.config.image_size, 3), dtype=torch.uint8)
-    rows = tuple(torch.arange(2 + i % 2) for i in range(len(kinds)))
-    dynamic = ({0: torch.export.Dim("images")}, tuple({0: torch.export.Dim(f"{kind}_rows")} for kind in kinds))
+    rows = tuple(torch.arange(2 + i % 2) for i in range(len(task_types)))
+    dynamic = ({0: torch.export.Dim("images")}, tuple({0: torch.export.Dim(f"{name}_rows")} for name in task_types))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _Positional(model, kinds),
+            _Positional(model, task_types),
             (images, *rows),
-            input_names=["images", *(f"{kind}_rows" for kind in kinds)],
-            output_names=[str(kind) for kind in kinds],
+            input_names=["images", *(f"{name}_rows" for name in task_types)],
+            output_names=[str(name) for name in task_types],
             dynamic_shapes=dynamic,
             dynamo=True,
             opset_version=20,
@@ -91,15 +84,37 @@ def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":
     assert program is not None
     proto = program.model_proto
     proto.model_version = ONNX_VERSION
-    _bear_no_rows(proto.graph)
-    _halve(proto.graph)
+    _allow_empty_rows(proto.graph)
+    _store_as_half(proto.graph)
     for key, value in spec.to_metadata().items():
         proto.metadata_props.add(key=key, value=value)
     return proto
 
 
-def _bear_no_rows(graph: "GraphProto") -> None:
-    """Make reshapes copy the number of images or rows, which they can't infer where it is 0."""
+def write_onnx(
+    proto: "ModelProto", out: Path, *, max_embedded_bytes: int = MAX_EMBEDDED_BYTES, page_size: int = PAGE_SIZE
+) -> None:
+    """Write an ONNX graph to `out`, and enter its checksum in the folder's `SHA256SUMS`.
+
+    If the graph has more than `max_embedded_bytes`, its tensors of at least `page_size` bytes are moved out of `proto`
+    to another file, whose name is that of `out` and ".data".
+
+    Raises:
+        OutputError: a file can't be written.
+    """
+    tensors = files.tensors_file(out)
+    with files.checksummed(out) as tmp:
+        if proto.ByteSize() > max_embedded_bytes:
+            with files.checksummed(tensors) as tensors_tmp, tensors_tmp.open("wb") as file:
+                _move_tensors(proto.graph, file, tensors.name, page_size)
+        else:
+            files.forget_checksum(tensors)
+            tensors.unlink(missing_ok=True)
+        tmp.write_bytes(proto.SerializeToString())
+
+
+def _allow_empty_rows(graph: "GraphProto") -> None:
+    """Make reshapes copy the number of images or rows, which they can't infer if it is 0."""
     from onnx import numpy_helper
 
     sizes = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.output)}
@@ -119,21 +134,21 @@ def _bear_no_rows(graph: "GraphProto") -> None:
     graph.initializer.extend(kept)
 
 
-def _move_tensors(graph: "GraphProto", file: BinaryIO, name: str) -> None:
-    """Write the graph's tensors to `file`, which will be called `name`, and leave in the graph where they lie."""
+def _move_tensors(graph: "GraphProto", file: BinaryIO, name: str, page_size: int) -> None:
+    """Move the graph's large tensors to `file`; the graph gets references to a file called `name` instead."""
     from onnx.external_data_helper import set_external_data
 
     for tensor in graph.initializer:
-        if len(tensor.raw_data) < PAGE:
+        if len(tensor.raw_data) < page_size:
             continue
-        file.seek(-file.tell() % PAGE, SEEK_CUR)  # at whole pages, so that the runtime can map them into memory
+        file.seek(-file.tell() % page_size, SEEK_CUR)
         set_external_data(tensor, name, offset=file.tell(), length=len(tensor.raw_data))
         file.write(tensor.raw_data)
         tensor.ClearField("raw_data")
 
 
-def _halve(graph: "GraphProto") -> None:
-    """Store float32 constants that are exact in float16 as float16, with a cast that the runtime folds."""
+def _store_as_half(graph: "GraphProto") -> None:
+    """Store float32 constants that float16 represents exactly as float16, with a cast that the runtime folds."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS = 20
 SETTINGS = {
     "image_size": 64, "batch_size": 8, "warmup_steps": 2, "ema_decay": 0.5, "log_every": 5, "precision": "fp32",
-    "device": "cpu", "loader_threads": 1, "steps_per_epoch": 10, "save_every": 10, "val_share": 0,
+    "device": "cpu", "num_workers": 1, "steps_per_epoch": 10, "save_every": 10, "val_share": 0,
     "learning_rate": 2e-4, "steps": STEPS,
 }  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_what_either_process_leaves_out_is_named_and_counted(runs: Runs, phantom
     images = sorted(path for path in damaged.glob("Classification/**/*.png"))
     for path in images:
         path.write_bytes(path.read_bytes()[:200])
-    ended = process(runs.command("damaged", 2, "--data", str(damaged), "bad_cases=skip"))
+    ended = process(runs.command("damaged", 2, "--data", str(damaged), "on_bad_case=skip"))
     assert ended.returncode == 0, ended.stderr[:6000]
     named = [line for line in ended.stdout.splitlines() if line.startswith("left out: ")]
     assert len(named) == len(images)
@@ -114,7 +114,7 @@ def test_what_either_process_leaves_out_is_named_and_counted(runs: Runs, phantom
 
 
 def test_gradients_may_be_accumulated_in_two_processes(runs: Runs) -> None:
-    halves = ("batch_size=4", "accumulate=2")
+    halves = ("batch_size=4", "gradient_accumulation=2")
     for name, processes, more in (("halves", 1, ()), ("halves2", 2, ()), ("halvesf", 2, ("parallel=fsdp",))):
         runs.train(name, processes, *halves, *more)
     same(runs, "halves2", "halves")
@@ -134,7 +134,7 @@ def test_a_run_goes_on_in_another_number_of_processes(
 ) -> None:
     """It is stopped by SIGTERM at step 10, as every process finds out."""
     stopped = process(runs.command(name, *first), STOP_AT="10")
-    assert "stopped at step 10 of 20; go on with --resume" in stopped.stderr
+    assert "stopped at step 10 of 20; continue with --resume" in stopped.stderr
     found = load_state(runs.place / name)
     assert found is not None
     assert found[1]["step"] == 10
@@ -155,9 +155,9 @@ def test_two_processes_print_one_table_of_a_study(runs: Runs, tmp_path: Path) ->
         (tmp_path / source / split).symlink_to(runs.phantoms)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "training"]
     quick = ["--config", str(runs.config), "steps=2"]
-    ablate = ["ablate", *quick, "--row", "no-augmentation", "--seed", "0", "--out", str(tmp_path / "rows")]
+    ablate = ["ablate", *quick, "--variant", "no-augmentation", "--seed", "0", "--out", str(tmp_path / "rows")]
     ablate += ["--data", str(runs.phantoms), "--val", str(runs.phantoms)]
-    unseen = ["unseen", *quick, "--out", str(tmp_path / "runs")]
+    unseen = ["leave-one-out", *quick, "--out", str(tmp_path / "runs")]
     unseen += ["--source", str(tmp_path / "one"), "--source", str(tmp_path / "two")]
     for words, rows in ((ablate, ["`default`", "`no-augmentation`"]), (unseen, ["one", "two", "mean"])):
         ended = process([*launch, *words])

@@ -55,7 +55,7 @@ def test_or_is_left_out_named_once_and_counted(
     broken = [case for case in cases if case.task.id == "breast_2cls"][:2]
     for case in broken:
         cut_image(case)
-    config = CONFIG.model_copy(update={"bad_cases": "skip", "batch_size": 16})
+    config = CONFIG.model_copy(update={"on_bad_case": "skip", "batch_size": 16})
     fit(config, cases, [], tmp_path / "run", [], ALONE)
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["skipped"] == 2
     said = capsys.readouterr().out
@@ -66,7 +66,7 @@ def test_or_is_left_out_named_once_and_counted(
 def test_cases_that_all_have_to_be_left_out_end_the_run(cases: list[Case], tmp_path: Path) -> None:
     for case in cases:
         cut_image(case)
-    config = CONFIG.model_copy(update={"bad_cases": "skip"})
+    config = CONFIG.model_copy(update={"on_bad_case": "skip"})
     with pytest.raises(InputError, match="expected images that can be read, found none in 8 rows; the last: "):
         fit(config, cases, [], tmp_path / "run", [], ALONE)
 

@@ -101,7 +101,7 @@ def test_a_terminated_run_saves_its_state_says_so_and_goes_on(runs: Runs, undist
     code, errors = runs.interrupt("terminated", 12, signal.SIGTERM)
     assert code == 143
     assert errors.startswith("stopped at step ")
-    assert errors.endswith(f"of {STEPS}; go on with --resume\n")
+    assert errors.endswith(f"of {STEPS}; continue with --resume\n")
     assert same(runs.finish("terminated", "--resume"), undisturbed)
 
 
@@ -118,7 +118,7 @@ def test_another_run_is_not_overwritten(runs: Runs, undisturbed: Path) -> None:
     process = runs.start("undisturbed")
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 2
-    assert "holds a run already: go on with --resume" in errors
+    assert "already holds a run; continue it with --resume" in errors
 
 
 def test_a_finished_run_is_left_as_it_is(runs: Runs, undisturbed: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_finished_run_is_left_as_it_is(runs: Runs, undisturbed: Path) -> None:
 
 
 def test_another_configuration_is_refused(runs: Runs, undisturbed: Path) -> None:
-    process = runs.start("undisturbed", "--resume", "learning_rate=0.5")
+    process = runs.start("undisturbed", "--resume", "weight_decay=0.5")
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 2
-    assert "expected learning_rate = 0.001" in errors
+    assert "expected weight_decay = 0.05" in errors

@@ -55,7 +55,7 @@ def _help(name: str) -> str:
     group, program = GROUPS[name], f"python -m {name}"
     above = click.Context(group, info_name=program, terminal_width=WIDTH, **group.context_settings)
     text = f"\n## {program}\n\n```text\n{group.get_help(above)}\n```\n"
-    for command in group.commands.values():
+    for command in (command for command in group.commands.values() if not command.hidden):
         context = click.Context(command, parent=above, info_name=command.name, **command.context_settings)
         text += f"\n### {program} {command.name}\n\n```text\n{command.get_help(context)}\n```\n"
     return text

@@ -37,7 +37,7 @@ def watch(record: Path) -> None:
         found = step(self, number, batches)
         line = {"step": number, "done": found, "sampler": self.sampler.losses, "rows": len(batches[0].images)}
         # One of the processes, the last, gets the signal; all are to end at this step.
-        if number == int(os.environ.get("STOP_AT", "0")) and self.group.rank == self.group.count - 1:
+        if number == int(os.environ.get("STOP_AT", "0")) and self.group.rank == self.group.world_size - 1:
             os.kill(os.getpid(), signal.SIGTERM)
         with record.with_suffix(f".{self.group.rank}").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

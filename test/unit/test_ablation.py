@@ -159,7 +159,8 @@ def test_the_table_compares_seed_by_seed() -> None:
 
 
 def test_the_command_prints_the_row_beside_the_default(phantoms: Path, tmp_path: Path) -> None:
-    arguments = ["--config", CONFIG, "--data", phantoms, "--val", phantoms, "--out", tmp_path, "--row", "no-graphics"]
+    arguments = ["--config", CONFIG, "--data", phantoms, "--val", phantoms, "--out", tmp_path]
+    arguments += ["--variant", "no-graphics"]
     found = CliRunner().invoke(main, ["ablate", *map(str, arguments), "--seed", "3", *QUICK])
     assert found.exit_code == 0, found.output
     lines = [line.split("|")[1].strip() for line in found.output.splitlines() if line.startswith("| `")]
@@ -170,7 +171,7 @@ def test_a_task_without_cases_to_score_and_cases_that_are_skipped_end_no_study(p
     generate(tmp_path / "val", cases=3, seed=4, tasks=["fetal_head", "IUGC"], size_scale=0.4)
     damaged = image_file(tmp_path / "val", read_rows(tmp_path / "val").rows[0])
     damaged.write_bytes(damaged.read_bytes()[:200])
-    changes = [*QUICK, "bad_cases=skip"]
+    changes = [*QUICK, "on_bad_case=skip"]
     study = Study(CONFIG, changes, [phantoms], [tmp_path / "val"], tmp_path / "runs", GROUP)
     for name in ("one-model-per-task", "mirrored"):
         assert set(study.score(name, 0).types) == {TaskType.SEGMENTATION, TaskType.REGRESSION}

@@ -1,6 +1,7 @@
 """Training end to end on small phantoms: it learns, repeats itself, and refuses what it can't use."""
 
 import json
+import re
 from math import hypot
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from support.qwen import make_checkpoint
 
@@ -16,11 +18,13 @@ from aurora.images import image_size
 from aurora.model import checkpoint
 from aurora.rows import image_file
 from aurora.tasks import OFFICIAL
-from training.config import FitConfig, load_config
+from training.cli import main
+from training.config import FORMER_KEYS, FitConfig, load_config
 from training.data.cases import load_cases, load_sample, task_registry
 from training.fit.distributed import ProcessGroup
 from training.fit.log import read_log
 from training.fit.loop import fit
+from training.fit.state import load_state, save_state
 from training.phantom import generate
 from training.qwen.importer import import_encoder
 
@@ -85,9 +89,80 @@ def test_a_smaller_imported_encoder_replaces_the_presets(phantoms: Path, tmp_pat
     assert (spec.config.encoder.depth, spec.config.encoder.hidden_size, spec.config.pyramid_width) == (4, 192, 96)
 
 
-def test_an_image_size_off_the_grid_is_a_usage_error(phantoms: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"multiples of 32, found \(64, 100\)"):
-        fit(QUICK.model_copy(update={"image_size": (64, 100)}), load_cases([phantoms]), [], tmp_path, [], ALONE)
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("image_size=[64, 100]", r"multiples of 32, found \(64, 100\)"),
+        ("freeze_blocks=7", "freeze_blocks: expected at most the encoder's 6 blocks, found 7"),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "ablate", "leave-one-out", "pretrain"])
+def test_settings_that_can_not_work_are_refused_before_the_data_is_read(
+    command: str, change: str, expected: str, tmp_path: Path
+) -> None:
+    data = ["--source", "absent"] if command == "leave-one-out" else ["--data", "absent"]
+    words = [command, "--config", str(CONFIGS / "smoke.yaml"), *data, "--out", str(tmp_path / "run"), change]
+    error = CliRunner().invoke(main, words).exception
+    assert isinstance(error, UsageError)
+    assert re.search(expected, str(error))
+
+
+def test_what_an_error_advises_may_be_changed_when_a_run_is_resumed(phantoms: Path, tmp_path: Path) -> None:
+    cases = load_cases([phantoms])
+    fit(QUICK, cases, [], tmp_path, [], ALONE)
+    advised = {"max_skipped_steps": 3, "on_bad_case": "skip", "patience": 5, "precision": "bf16", "learning_rate": 1e-4}
+    fit(QUICK.model_copy(update=advised), cases, [], tmp_path, [], ALONE, resume=True)
+    with pytest.raises(UsageError, match=r"expected batch_size = 8, which the run in .* began with, found 4"):
+        fit(QUICK.model_copy(update={"batch_size": 4}), cases, [], tmp_path, [], ALONE, resume=True)
+
+
+def test_a_run_that_ran_out_of_patience_continues_with_more(phantoms: Path, tmp_path: Path) -> None:
+    cases = load_cases([phantoms])
+    config = QUICK.model_copy(update={"steps": 6, "steps_per_epoch": 1, "learning_rate": 1e-12, "patience": 1})
+    fit(config, cases, cases, tmp_path, [], ALONE)
+    assert len(read_log(tmp_path / "log.jsonl")) < 6
+    fit(config.model_copy(update={"patience": 0}), cases, cases, tmp_path, [], ALONE, resume=True)
+    assert [entry["step"] for entry in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_saved_under_former_keys_is_resumed(phantoms: Path, tmp_path: Path) -> None:
+    cases = load_cases([phantoms])
+    weights = fit(QUICK, cases, [], tmp_path / "start", [], ALONE)
+    config = QUICK.model_copy(update={"init_from": weights, "gradient_accumulation": 2})
+    fit(config, cases, cases, tmp_path / "run", [], ALONE)
+    present = json.loads((tmp_path / "run" / "config.json").read_text())
+    former = {name: key for key, name in FORMER_KEYS.items()}
+    (tmp_path / "run" / "config.json").write_text(json.dumps({former.get(k, k): v for k, v in present.items()}))
+    tensors, record = load_state(tmp_path / "run")  # type: ignore[misc]
+    record["stale"] = record.pop("epochs_without_improvement")
+    record["origin"]["start"] = record["origin"].pop("init_from")
+    step = record.pop("step")
+    save_state(tmp_path / "run", step, tensors, record, keep=1)
+    fit(config, cases, cases, tmp_path / "run", [], ALONE, resume=True)
+    with pytest.raises(UsageError, match="expected gradient_accumulation = 2"):
+        fit(QUICK.model_copy(update={"init_from": weights}), cases, [], tmp_path / "run", [], ALONE, resume=True)
+
+
+def test_an_epoch_that_can_not_be_scored_is_never_the_best(tmp_path: Path) -> None:
+    """The true masks become readable after two epochs, as if a network drive came back."""
+    generate(tmp_path / "train", cases=2, seed=3, tasks=["fetal_head"], size_scale=0.3)
+    generate(tmp_path / "val", cases=2, seed=4, tasks=["fetal_head"], size_scale=0.3)
+    cases, validation = load_cases([tmp_path / "train"]), load_cases([tmp_path / "val"])
+    masks = {path: path.read_bytes() for path in (c.root / "csv_files" / str(c.row.mask_path) for c in validation)}
+    for path in masks:
+        path.write_bytes(b"no mask")
+    changes = {"steps": 4, "steps_per_epoch": 1, "on_bad_case": "skip", "patience": 2}
+    config = QUICK.model_copy(update=changes)
+    weights = fit(config, cases, validation, tmp_path / "run", [], ALONE)
+    log = tmp_path / "run" / "log.jsonl"
+    assert [(entry["composite"], entry["best"]) for entry in read_log(log)] == [(None, None)] * 2
+    assert checkpoint.read_spec(weights).provenance["step"] == 2  # better weights than none
+    for path, content in masks.items():
+        path.write_bytes(content)
+    fit(config.model_copy(update={"patience": 0}), cases, validation, tmp_path / "run", [], ALONE, resume=True)
+    entries = read_log(log)[2:]
+    assert [entry["best"] for entry in entries] == [entries[0]["composite"], max(e["composite"] for e in entries)]
+    assert checkpoint.read_spec(weights).provenance["step"] >= 3
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Path:
 
 
 def begun(start: Path, tasks: Registry) -> tuple[Aurora, dict]:
-    model, origin = build_model(CONFIG.model_copy(update={"start": start}), tasks, Aurora)
+    model, origin = build_model(CONFIG.model_copy(update={"init_from": start}), tasks, Aurora)
     return model.eval(), origin
 
 
@@ -59,7 +59,7 @@ def test_tasks_that_are_known_are_answered_as_before_wherever_their_channels_now
     tasks = {**NEW, **dict(reversed(KNOWN.items()))}
     model, origin = begun(start, tasks)
     assert model.config == replace(SHAPE, image_size=(64, 64))
-    assert origin["start"] == {"sha256": files.sha256(start), "data": ["elsewhere"]}
+    assert origin["init_from"] == {"sha256": files.sha256(start), "data": ["elsewhere"]}
     before, after = answers(checkpoint.load(start)[0]), answers(model)
     assert before.keys() == KNOWN.keys()
     assert after.keys() == tasks.keys()
@@ -86,39 +86,39 @@ def test_a_task_that_now_knows_left_from_right_is_the_same(start: Path) -> None:
 
 def test_training_goes_on_from_it_and_says_so(start: Path, tmp_path: Path) -> None:
     generate(tmp_path / "phantoms", cases=2, seed=3, tasks=["lung", "fetal_femur"], size_scale=0.4)
-    config = CONFIG.model_copy(update={"start": start, "learning_rate": 1e-9})
+    config = CONFIG.model_copy(update={"init_from": start, "learning_rate": 1e-9})
     weights = fit(
         config, load_cases([tmp_path / "phantoms"]), [], tmp_path / "run", [], ProcessGroup(torch.device("cpu"))
     )
     model, spec = checkpoint.load(weights)
     assert list(spec.tasks) == ["lung", "fetal_femur"]
-    assert spec.provenance["start"]["sha256"] == files.sha256(start)
+    assert spec.provenance["init_from"]["sha256"] == files.sha256(start)
     torch.testing.assert_close(answers(model)["lung"], answers(checkpoint.load(start)[0])["lung"], rtol=1e-3, atol=1e-4)
 
 
 def test_a_resumed_run_wants_the_start_that_it_began_with(start: Path, tmp_path: Path) -> None:
     generate(tmp_path / "phantoms", cases=2, seed=3, tasks=["lung"], size_scale=0.4)
-    config, cases = CONFIG.model_copy(update={"start": start}), load_cases([tmp_path / "phantoms"])
+    config, cases = CONFIG.model_copy(update={"init_from": start}), load_cases([tmp_path / "phantoms"])
     run = tmp_path / "run"
     weights = fit(config, cases, [], run, [], ProcessGroup(torch.device("cpu")))
     fit(config, cases, [], run, [], ProcessGroup(torch.device("cpu")), resume=True)
     start.write_bytes(weights.read_bytes())
     files.record_checksum(start)
-    with pytest.raises(WeightsError, match=r"weights that the run in .* began with, found others under start"):
+    with pytest.raises(WeightsError, match=r"weights that the run in .* began with, found others in init_from"):
         fit(config, cases, [], run, [], ProcessGroup(torch.device("cpu")), resume=True)
 
 
 def test_an_encoder_and_a_start_are_one_too_many(start: Path) -> None:
-    config = CONFIG.model_copy(update={"start": start, "encoder": start})
+    config = CONFIG.model_copy(update={"init_from": start, "encoder": start})
     with pytest.raises(
         UsageError,
-        match=r"expected an encoder or a start, found encoder=.* and start=.*; leave one out, as encoder=null does",
+        match=r"expected encoder or init_from, found encoder=.* and init_from=.*; leave one out, as encoder=null does",
     ):
         build_model(config, KNOWN, Aurora)
 
 
 def test_a_start_that_is_no_checkpoint_is_named(start: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no checkpoint .*nothing\.safetensors; name one with start=FILE"):
+    with pytest.raises(WeightsError, match=r"no checkpoint .*nothing\.safetensors; name one with init_from=FILE"):
         begun(tmp_path / "nothing.safetensors", KNOWN)
     start.write_bytes(start.read_bytes()[:-1])
     with pytest.raises(WeightsError, match="is damaged"):
@@ -127,8 +127,8 @@ def test_a_start_that_is_no_checkpoint_is_named(start: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["last-map", "no-stem", "pooled-landmarks", "shared-heads"])
 def test_a_network_of_another_make_can_not_start_from_it(start: Path, name: str) -> None:
-    config = CONFIG.model_copy(update={"start": start})
-    with pytest.raises(UsageError, match="expected a network of the same make as the one to start from"):
+    config = CONFIG.model_copy(update={"init_from": start})
+    with pytest.raises(UsageError, match="expected the same network as in init_from, found another "):
         build_model(config, KNOWN, NETWORKS[name])
 
 

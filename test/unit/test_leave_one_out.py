@@ -110,6 +110,6 @@ def test_a_type_counts_for_the_sources_that_have_cases_of_it() -> None:
 
 def test_the_command_prints_the_table(sources: list[Path], tmp_path: Path) -> None:
     arguments = [*(word for source in sources for word in ("--source", str(source))), "--out", str(tmp_path)]
-    found = CliRunner().invoke(main, ["unseen", "--config", str(CONFIG), *arguments, *QUICK])
+    found = CliRunner().invoke(main, ["leave-one-out", "--config", str(CONFIG), *arguments, *QUICK])
     assert found.exit_code == 0, found.output
     assert [line.split("|")[1].strip() for line in found.output.splitlines()[-4:]] == ["---", *SCANNERS, "mean"]

@@ -1,12 +1,21 @@
 """Each loss is lowest at the truth, and training's frame is the decoder's frame."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 
 from aurora.kinds.detection import decode_box
 from aurora.kinds.landmarks import decode_points
-from training.fit.losses import HEATMAP_SIGMA_CELLS, detection_loss, giou_loss, regression_loss, segmentation_loss
+from training.fit.losses import (
+    HEATMAP_SIGMA_CELLS,
+    detection_loss,
+    giou_loss,
+    positive_cells,
+    regression_loss,
+    segmentation_loss,
+)
 
 GRIDS = pytest.mark.parametrize("grid", [(16, 16), (16, 24), (24, 16)])
 
@@ -35,8 +44,19 @@ def test_detection_loss_vanishes_for_the_box_that_the_decoder_returns(grid: tupl
     np.testing.assert_allclose(decode_box(maps[0].numpy()), box.numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("cells", [24, 48, 32])
+@pytest.mark.parametrize("pixels", [192, 256, 384, 640, 1000])
+def test_every_small_box_aligned_with_pixels_has_a_positive_cell(cells: int, pixels: int) -> None:
+    """The grid's two directions are alike, so all positions along one are combined with a few along the other."""
+    edges = [(start, start + size) for size in (1, 2, 3, 5, 8) for start in range(pixels - size + 1)]
+    others = edges[:: len(edges) // 7]
+    boxes = torch.tensor([(x1, y1, x2, y2) for (x1, x2), (y1, y2) in product(edges, others)]) / pixels
+    assert positive_cells(boxes, cells, cells).any(dim=(1, 2)).all()
+    assert positive_cells(boxes[:, [1, 0, 3, 2]], cells, cells).any(dim=(1, 2)).all()
+
+
 @GRIDS
-def test_a_box_smaller_than_a_cell_still_has_a_positive_cell(grid: tuple[int, int]) -> None:
+def test_a_box_smaller_than_a_cell_is_learnt(grid: tuple[int, int]) -> None:
     maps = torch.zeros(1, 5, *grid, requires_grad=True)
     detection_loss(maps, torch.tensor([[0.5, 0.5, 0.51, 0.51]])).backward()
     assert maps.grad is not None

@@ -71,7 +71,7 @@ def test_a_case_that_cannot_be_used_is_an_error(data: Path) -> None:
 
 def test_or_it_is_left_out_and_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     break_image(data)
-    train, val = prepare(CONFIG.model_copy(update={"bad_cases": "skip"}), [data], [])
+    train, val = prepare(CONFIG.model_copy(update={"on_bad_case": "skip"}), [data], [])
     assert len(train) + len(val) == 15
     assert "1 of 16 rows left out" in capsys.readouterr().out
 
@@ -87,8 +87,8 @@ def test_a_configured_task_without_rows_is_named(data: Path) -> None:
 
 
 def test_a_task_may_be_said_to_know_left_from_right(data: Path) -> None:
-    train, val = prepare(CONFIG.model_copy(update={"left_right": ["breast_2cls"]}), [data], [data])
+    train, val = prepare(CONFIG.model_copy(update={"fixed_laterality": ["breast_2cls"]}), [data], [data])
     for cases in (train, val):
         assert {case.task.id: case.task.left_right for case in cases} == {"fetal_head": False, "breast_2cls": True}
-    with pytest.raises(InputError, match="rows of the task IUGC, named in left_right, found none"):
-        prepare(CONFIG.model_copy(update={"left_right": ["IUGC"]}), [data], [])
+    with pytest.raises(InputError, match="rows of the task IUGC, named in fixed_laterality, found none"):
+        prepare(CONFIG.model_copy(update={"fixed_laterality": ["IUGC"]}), [data], [])

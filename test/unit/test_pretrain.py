@@ -1,5 +1,6 @@
 """Pre-training: what is hidden can't be seen, only that counts, and it is learnt; the file is one to start from."""
 
+import logging
 import signal
 from pathlib import Path
 
@@ -17,9 +18,8 @@ from training.cli import main
 from training.config import FitConfig
 from training.fit.distributed import ProcessGroup
 from training.phantom import generate
-from training.pretrain import pretrain as module
-from training.pretrain.images import UnlabelledImages, find_pictures
-from training.pretrain.pretrain import MASK_RATIO, MaskedImageModel, hide, pretrain
+from training.pretrain.images import UnlabelledImages, find_images
+from training.pretrain.pretrain import MASK_RATIO, MaskedImageModel, pretrain, random_mask
 
 ALONE = ProcessGroup(torch.device("cpu"))
 CONFIG = FitConfig(steps=4, image_size=64, batch_size=4, warmup_steps=1, precision="fp32", device="cpu", log_every=2)
@@ -33,7 +33,7 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def painter(size: tuple[int, int] = (64, 96)) -> MaskedImageModel:
+def masked_model(size: tuple[int, int] = (64, 96)) -> MaskedImageModel:
     torch.manual_seed(0)
     tiny = PRESETS["tiny"]
     return MaskedImageModel(Aurora(type(tiny)(tiny.encoder, tiny.pyramid_width, size, tiny.stem_width), {}))
@@ -45,17 +45,17 @@ def pixels(count: int, size: tuple[int, int]) -> torch.Tensor:
 
 
 def test_as_many_squares_as_said_are_hidden_elsewhere_in_every_image() -> None:
-    hidden = hide(50, (6, 5), torch.Generator().manual_seed(0))
+    hidden = random_mask(50, (6, 5), torch.Generator().manual_seed(0))
     assert hidden.shape == (50, 1, 6, 5)
     assert hidden.unique().tolist() == [0.0, 1.0]
     assert hidden.sum((1, 2, 3)).unique().tolist() == [round(MASK_RATIO * 30)]
     assert len({tuple(image.flatten().tolist()) for image in hidden}) == 50
-    assert torch.equal(hidden, hide(50, (6, 5), torch.Generator().manual_seed(0)))
+    assert torch.equal(hidden, random_mask(50, (6, 5), torch.Generator().manual_seed(0)))
     assert ((hidden.mean(0) - MASK_RATIO).abs() < 0.3).all()
 
 
 def test_no_part_of_the_network_sees_what_is_hidden() -> None:
-    network, images = painter(), pixels(2, (64, 96))
+    network, images = masked_model(), pixels(2, (64, 96))
     assert network.grid == (2, 3)
     hidden = torch.tensor([[[[1.0, 0, 0], [0, 0, 1]]], [[[0.0, 1, 0], [0, 1, 0]]]])
     covered = hidden.repeat_interleave(32, 2).repeat_interleave(32, 3).expand_as(images) > 0
@@ -71,9 +71,9 @@ def test_no_part_of_the_network_sees_what_is_hidden() -> None:
 
 
 def test_the_loss_is_the_mean_error_of_the_hidden_cells_alone() -> None:
-    network, images = painter(), pixels(2, (64, 96))
-    network.paint.weight.data.zero_()
-    network.paint.bias.data = torch.tensor([0.5, -0.25, 0.0])
+    network, images = masked_model(), pixels(2, (64, 96))
+    network.to_colours.weight.data.zero_()
+    network.to_colours.bias.data = torch.tensor([0.5, -0.25, 0.0])
     hidden = torch.tensor([[[[1.0, 0, 0], [0, 0, 1]]], [[[0.0, 1, 0], [0, 1, 0]]]])
     expected = []
     for image, row, column in ((0, 0, 0), (0, 1, 2), (1, 0, 1), (1, 1, 1)):
@@ -84,9 +84,9 @@ def test_the_loss_is_the_mean_error_of_the_hidden_cells_alone() -> None:
 
 
 def test_each_picture_comes_once_before_any_comes_again(unlabelled: Path) -> None:
-    found = find_pictures([unlabelled, unlabelled], "error")
+    found = find_images([unlabelled, unlabelled], "error")
     assert len(found) == 8
-    config = CONFIG.model_copy(update={"augment": (), "loader_threads": 3})
+    config = CONFIG.model_copy(update={"augment": (), "num_workers": 3})
     first, again = (iter(UnlabelledImages(found, config)) for _ in range(2))
     rounds = [np.concatenate([next(first), next(first)]) for _ in range(2)]
     for batch in rounds:
@@ -96,7 +96,7 @@ def test_each_picture_comes_once_before_any_comes_again(unlabelled: Path) -> Non
 
 
 def test_pictures_are_turned_and_mirrored(unlabelled: Path) -> None:
-    found = find_pictures([unlabelled], "error")[:1]
+    found = find_images([unlabelled], "error")[:1]
     batch = next(iter(UnlabelledImages(found, CONFIG)))
     assert len({image.tobytes() for image in batch}) == 4
 
@@ -105,14 +105,14 @@ def test_bad_pictures_are_named_or_left_out(unlabelled: Path, tmp_path: Path) ->
     generate(tmp_path, cases=2, seed=4, tasks=["organ_cls"], size_scale=0.4)
     spoilt = image_file(tmp_path, read_rows(tmp_path).rows[0])
     spoilt.write_bytes(b"no image")
-    found = find_pictures([tmp_path], "error")
+    found = find_images([tmp_path], "error")
     with pytest.raises(ImageError, match=spoilt.name):
         next(iter(UnlabelledImages(found, CONFIG)))
-    album = UnlabelledImages(found, CONFIG.model_copy(update={"bad_cases": "skip"}))
+    album = UnlabelledImages(found, CONFIG.model_copy(update={"on_bad_case": "skip"}))
     assert next(iter(album)).shape == (4, 64, 64, 3)
     assert list(album.skipped) == [spoilt]
-    with pytest.raises(InputError, match="found none that can be read of 1"):
-        next(iter(UnlabelledImages(found[:1], CONFIG.model_copy(update={"bad_cases": "skip"}))))
+    with pytest.raises(InputError, match="found none among 1"):
+        next(iter(UnlabelledImages(found[:1], CONFIG.model_copy(update={"on_bad_case": "skip"}))))
 
 
 def test_a_row_whose_path_leads_nowhere_is_named_or_left_out(
@@ -124,8 +124,8 @@ def test_a_row_whose_path_leads_nowhere_is_named_or_left_out(
     blank = ",".join("" if "../" in cell else cell for cell in first.split(","))
     table.write_text("\n".join([head, blank, *rest]) + "\n")
     with pytest.raises(ImageError, match="image_path is blank"):
-        find_pictures([tmp_path], "error")
-    assert len(find_pictures([tmp_path], "skip")) == 1
+        find_images([tmp_path], "error")
+    assert len(find_images([tmp_path], "skip")) == 1
     assert "left out: " in capsys.readouterr().out
 
 
@@ -143,28 +143,37 @@ def test_it_learns_and_a_run_begins_with_what_it_learnt(tmp_path: Path) -> None:
     assert (dict(spec.tasks), spec.provenance["images"], spec.provenance["step"]) == ({}, 8, 60)
     done = run.invoke(main, ["export", "--weights", str(weights), "--out", str(tmp_path / "masked.onnx")])
     assert isinstance(done.exception, WeightsError)
-    assert "expected weights that answer tasks, found none in" in str(done.exception)
+    assert "expected weights with tasks, found none in" in str(done.exception)
     # So slowly that nothing but a weight's beginning can be seen.
     settings = ["image_size=64", "steps=1", "batch_size=4", "device=cpu", "val_share=0", "learning_rate=1e-12"]
-    done = run.invoke(main, ["fit", *given, "--out", str(tmp_path / "run"), f"start={weights}", *settings])
+    done = run.invoke(main, ["fit", *given, "--out", str(tmp_path / "run"), f"init_from={weights}", *settings])
     assert done.exit_code == 0, done.output
     begun = checkpoint.load(tmp_path / "run" / "best.safetensors")[0].state_dict()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(begun[name], tensor)
 
 
-def test_a_stop_keeps_the_weights(unlabelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = module._Work.step
+class SignalAt(logging.Handler):
+    """Send SIGTERM to this process once a step is logged."""
 
-    def stopping(self: module._Work, number: int, images: torch.Tensor) -> None:
-        step(self, number, images)
-        if number == 2:
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith(f"step {self.step} "):
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(module._Work, "step", stopping)
-    with pytest.raises(Stopped, match=r"stopped at step 2 of 4; start=.*out.safetensors begins with its weights"):
-        pretrain(CONFIG, [unlabelled], tmp_path / "out.safetensors", ALONE)
-    assert checkpoint.read_spec(tmp_path / "out.safetensors").provenance["step"] == 2
+
+def test_a_stop_keeps_the_weights(unlabelled: Path, tmp_path: Path) -> None:
+    logger, handler = logging.getLogger("aurora.training"), SignalAt(2)
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(Stopped, match=r"stopped at step 3 of 4; init_from=.*out.safetensors starts with"):
+            pretrain(CONFIG, [unlabelled], tmp_path / "out.safetensors", ALONE)
+    finally:
+        logger.removeHandler(handler)
+    assert checkpoint.read_spec(tmp_path / "out.safetensors").provenance["step"] == 3
 
 
 def test_a_place_that_can_not_be_written_is_found_out_at_the_first_step(unlabelled: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_one_sentence(batch: Batch) 
 
 
 def test_bad_steps_may_be_passed_over_but_not_for_ever(batch: Batch) -> None:
-    run = spoilt(trainer(batch, skip_bad_steps=2))
+    run = spoilt(trainer(batch, max_skipped_steps=2))
     before = {name: p.detach().clone() for name, p in parameters(run).items()}
     losses = dict(run.sampler.losses)
     assert run.step(1, [batch]) is None
@@ -97,6 +97,6 @@ def test_a_restored_trainer_goes_on_as_the_first_would_have(batch: Batch) -> Non
     expected = [first.step(step, [batch]) for step in (2, 3)]  # with dropout, so that what is random counts
     second.restore(tensors, json.loads(json.dumps(record)))
     assert [second.step(step, [batch]) for step in (2, 3)] == expected
-    for part in ("model", "average", "balance"):
+    for part in ("model", "ema", "balance"):
         ours, theirs = (getattr(run, part).state_dict() for run in (first, second))
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -72,7 +72,7 @@ def _without(
     weights = fit(settings, training, [], folder, [other for other in validation if other != name], group, resume=True)
     model = checkpoint.load(weights)[0].to(group.device)
     scores = {
-        source: type_means(evaluate(model, cases, bad_cases=settings.bad_cases), cases)
+        source: type_means(evaluate(model, cases, bad_cases=settings.on_bad_case), cases)
         for source, cases in validation.items()
     }
     return Trained(name, scores)

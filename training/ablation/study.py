@@ -69,7 +69,7 @@ class Study:
         if row.mirrored:
             self.score(DEFAULT, seed)
             model = self._mirrored(seed).to(self.group.device)
-            bad_cases = load_config(self.config, self.changes).bad_cases
+            bad_cases = load_config(self.config, self.changes).on_bad_case
             return self._score(name, seed, evaluate(model, self.validation, bad_cases=bad_cases), None)
         results: dict[str, dict[str, float]] = {}
         speeds = []

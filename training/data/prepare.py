@@ -24,7 +24,7 @@ def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tup
             no sense.
     """
     cases = _usable(config, data)
-    _check_named("left_right", config.left_right, cases)
+    _check_named("fixed_laterality", config.fixed_laterality, cases)
     if val:
         validation = _usable(config, val)
         _report_leaks(cases, validation)
@@ -40,7 +40,7 @@ def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tup
 
 def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
     tell(f"{problem.source}: {problem.message}" for root in roots for problem in read_rows(root).problems)
-    cases = load_cases(roots, config.left_right)
+    cases = load_cases(roots, config.fixed_laterality)
     if config.tasks is not None:
         _check_named("tasks", config.tasks, cases)
         cases = [case for case in cases if case.task.id in config.tasks]
@@ -50,7 +50,7 @@ def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
             check_label(case)
             usable.append(case)
         except AuroraError as error:
-            if config.bad_cases == "error":
+            if config.on_bad_case == "error":
                 raise
             problems.append(f"left out: {error}")
     tell(problems)

@@ -1,1 +1,1 @@
-"""A training run: sampling, losses, steps, states to go on from, and logs."""
+"""A training run: sampling, losses, steps, resumable states and logs."""

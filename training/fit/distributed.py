@@ -1,16 +1,15 @@
-"""The processes that train one model together, as `torchrun` starts them; one alone is a group too.
+"""Training in several processes, as `torchrun` starts them: collectives, and the model replicated or sharded.
 
-Nothing here is known of models and data: a process knows its number, adds up numbers with the others, and waits for
-them. Whatever decides the steps to come is the same in all processes, so that each comes to the same decisions.
+Everything that decides the next step is the same in all processes, so that all of them make the same decisions.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -24,84 +23,114 @@ from aurora.errors import DeviceError, UsageError
 from aurora.model.aurora import Aurora
 from aurora.runtime.hardware import open_device
 
-#: How long the others wait for the first process, which validates and writes.
+T = TypeVar("T")
+
+#: How long the other processes wait for the main one, which prepares the data, validates and writes.
 TIMEOUT = timedelta(hours=2)
+# How a lost peer is reported: by gloo at once, by NCCL with its error code or when its watchdog's timeout has passed.
+_PEER_LOST = re.compile(r"(closed|reset) by peer|ncclRemoteError|Watchdog caught collective operation timeout")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """This process, the `rank`-th of `count`, and the device that it computes on."""
+    """This process: its `rank` among `world_size` processes, and the device that it computes on.
+
+    `control` connects the processes through gloo on every device. Whatever may take long is waited for there, because
+    gloo notices at once that a peer is gone, while NCCL waits for its timeout.
+    """
 
     device: torch.device
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
+    control: dist.ProcessGroup | None = None
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that logs, validates and writes."""
+    def is_main(self) -> bool:
+        """Whether this is the process that prepares the data, logs, validates and writes."""
         return self.rank == 0
 
-    def sum(self, numbers: Tensor) -> Tensor:
-        """The sums of the `numbers` of all processes, in place."""
-        if self.count > 1:
-            dist.all_reduce(numbers)
-        return numbers
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor on `device` over the processes, in place, and return it."""
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def total(self, number: float) -> float:
+        """Return the sum of a number over the processes."""
+        numbers = torch.tensor(float(number), dtype=torch.float64)
+        if self.world_size > 1:
+            dist.all_reduce(numbers, group=self.control)
+        return numbers.item()
 
     def union(self, entries: Mapping[int, str]) -> dict[int, str]:
-        """The `entries` of all processes."""
-        parts = [entries]
-        if self.count > 1:
-            parts *= self.count
-            dist.all_gather_object(parts, dict(entries))
-        return {key: text for part in parts for key, text in part.items()}
+        """Return the `entries` of all processes."""
+        gathered = [entries]
+        if self.world_size > 1:
+            gathered *= self.world_size
+            dist.all_gather_object(gathered, dict(entries), group=self.control)
+        return {key: text for mapping in gathered for key, text in mapping.items()}
+
+    def run_on_main(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call `function` in the main process alone, and return its result, which must be picklable, in all.
+
+        If it raises, the main process ends with that error, and the others with a `DeviceError`.
+
+        Example:
+            >>> cases, validation = group.run_on_main(prepare, config, data, val)
+        """
+        results = [function(*args, **kwargs) if self.is_main else None]
+        if self.world_size > 1:
+            dist.broadcast_object_list(results, src=0, group=self.control)
+        return cast(T, results[0])
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
-        if self.count > 1:
-            dist.barrier()
+        """Wait until all processes have called this."""
+        if self.world_size > 1:
+            dist.barrier(group=self.control)
 
 
 @contextmanager
 def init_distributed(device: str) -> Iterator[ProcessGroup]:
-    """The group that the environment tells of, left at the end; all but the first process are silent.
+    """Join the processes that the environment names, and leave them at the end; without any, be the only process.
 
-    Each process takes the CUDA device of its number on its machine, or the CPU.
+    Each process takes the CUDA device of its local rank, or the CPU.
 
     Raises:
-        UsageError: the device is named with its number, which only one process could take; or torchrun's restarts
-            can't work.
+        UsageError: the device has a number, so that only one process could use it; or torchrun is to restart
+            processes with settings that would make them hang.
         DeviceError: there is no such device, or another process has ended.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
         yield ProcessGroup(open_device(device))
         return
     _check_restarts()
     if ":" in device:
-        raise UsageError(f"expected device=cuda or device=cpu for {count} processes, found {device}")
-    found = open_device(device)
-    if found.type == "cuda":
-        found = open_device(f"cuda:{os.environ['LOCAL_RANK']}")
-        torch.cuda.set_device(found)
-    dist.init_process_group("nccl" if found.type == "cuda" else "gloo", timeout=TIMEOUT)
+        raise UsageError(f"expected device=cuda or device=cpu for {world_size} processes, found {device}")
+    local_device = open_device(device)
+    if local_device.type == "cuda":
+        local_device = open_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(local_device)
+    # With PyTorch's own timeout, since nothing but the steps, which are short, goes through this group.
+    dist.init_process_group("nccl" if local_device.type == "cuda" else "gloo")
     try:
-        group = ProcessGroup(found, dist.get_rank(), count)
-        if group.first:
-            yield group
-        else:
-            with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-                yield group
+        control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        yield ProcessGroup(local_device, dist.get_rank(), world_size, control)
     except RuntimeError as error:
-        # What PyTorch says of it names neither the process nor its reason, which that process has said itself.
-        if "closed by peer" not in str(error):
+        if not is_peer_lost(error):
             raise
         raise DeviceError("another process of this run has ended; its own last line says why") from error
     finally:
         dist.destroy_process_group()
 
 
+def is_peer_lost(error: RuntimeError) -> bool:
+    """Whether a collective failed because another process has ended."""
+    return _PEER_LOST.search(str(error)) is not None
+
+
 def _check_restarts() -> None:
-    """With a store that outlives a restart, processes look for each other where those before them were, and hang.
+    """Refuse restarts with a store that outlives them: the new processes would look for the old ones, and hang.
 
     See https://github.com/pytorch/pytorch/issues/135712.
     """
@@ -114,71 +143,73 @@ def _check_restarts() -> None:
 
 
 class DistributedModel:
-    """What trains `model` in a group: called as the model is, and its gradients are the means over the processes.
+    """A model trained by a group: call it like the model; its gradients are the means over the processes.
 
     Args:
-        model: this process's copy, the same in all; cut into pieces in place where `pieces` is true.
+        model: this process's copy, the same in all; sharded in place if `sharded` is true.
         group: the processes.
-        pieces: whether each process holds only a piece of the weights.
+        sharded: whether each process holds only a shard of the weights (FSDP) instead of all of them (DDP).
     """
 
-    def __init__(self, model: Aurora, group: ProcessGroup, *, pieces: bool) -> None:
-        self.group, self.module = group, model
-        self.call: nn.Module = model
-        if group.count > 1 and pieces:
-            cut(model, group)
-        elif group.count > 1:
-            # A type that no row of a batch wants computes nothing.
-            self.call = DistributedDataParallel(model, find_unused_parameters=True)
+    def __init__(self, model: Aurora, group: ProcessGroup, *, sharded: bool) -> None:
+        self.group = group
+        self.module: nn.Module = model
+        if group.world_size > 1 and sharded:
+            shard(model, group)
+        elif group.world_size > 1:
+            # The head of a type that has no row in a batch computes nothing.
+            self.module = DistributedDataParallel(model, find_unused_parameters=True)
 
     def __call__(self, *inputs: Any) -> Any:
-        return self.call(*inputs)
+        return self.module(*inputs)
 
     @contextmanager
-    def sync_gradients(self, together: bool) -> Iterator[None]:
-        """Within it, gradients are exchanged only if `together` is true, and otherwise kept for a later exchange."""
-        if isinstance(self.call, DistributedDataParallel) and not together:
-            with self.call.no_sync():
+    def sync_gradients(self, enabled: bool) -> Iterator[None]:
+        """Exchange the gradients of the backward passes inside; if not `enabled`, accumulate them for a later one."""
+        if isinstance(self.module, DistributedDataParallel) and not enabled:
+            with self.module.no_sync():
                 yield
             return
-        if isinstance(self.call, FSDPModule):
-            self.call.set_requires_gradient_sync(together)
+        if isinstance(self.module, FSDPModule):
+            self.module.set_requires_gradient_sync(enabled)
         yield
 
-    def exchange(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Make the gradients of parameters that aren't the model's the means over the processes."""
+    def all_reduce_grads(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace the gradients of parameters outside the model by their means over the processes."""
         for parameter in parameters:
-            if self.group.count > 1 and parameter.grad is not None:
-                self.group.sum(parameter.grad).div_(self.group.count)
+            if self.group.world_size > 1 and parameter.grad is not None:
+                self.group.all_reduce(parameter.grad).div_(self.group.world_size)
 
 
-def cut(model: Aurora, group: ProcessGroup) -> None:
-    """Leave each process its piece of the weights: block by block of the encoder, and all the rest together."""
-    mesh = init_device_mesh(group.device.type, (group.count,))
+def shard(model: Aurora, group: ProcessGroup) -> None:
+    """Leave each process its shard of the weights: each block of the encoder is one unit, and the rest another."""
+    mesh = init_device_mesh(group.device.type, (group.world_size,))
     for block in model.encoder.blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor, put together where it is in pieces; all processes must call this."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return a tensor, gathered if it is sharded; all processes must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(tensor: Tensor, model: Tensor) -> Tensor:
-    """This process's piece of a whole tensor, if `model` is in pieces."""
-    if not isinstance(model, DTensor) or isinstance(tensor, DTensor):
+def shard_like(tensor: Tensor, reference: Tensor) -> Tensor:
+    """Return this process's shard of a full tensor if `reference` is sharded, and otherwise the tensor."""
+    if not isinstance(reference, DTensor) or isinstance(tensor, DTensor):
         return tensor
-    return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements, src_data_rank=None)
+    return distribute_tensor(
+        tensor.to(reference.device), reference.device_mesh, reference.placements, src_data_rank=None
+    )
 
 
-def load_whole(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load whole tensors into a module that may be in pieces."""
-    own = module.state_dict()
-    module.load_state_dict({name: like(tensor, own[name]) for name, tensor in tensors.items()})
+def load_full_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load full tensors into a module that may be sharded."""
+    state = module.state_dict()
+    module.load_state_dict({name: shard_like(tensor, state[name]) for name, tensor in tensors.items()})
 
 
-def gather_into(module: Aurora, plain: Aurora) -> Aurora:
-    """`plain`, a model on one device, with the weights of one that may be in pieces; all processes must call this."""
-    plain.load_state_dict({name: whole(tensor) for name, tensor in module.state_dict().items()})
-    return plain
+def gather_into(unsharded: Aurora, model: Aurora) -> Aurora:
+    """Load the weights of `model`, which may be sharded, into `unsharded`, and return it; all processes must call."""
+    unsharded.load_state_dict({name: full_tensor(tensor) for name, tensor in model.state_dict().items()})
+    return unsharded

@@ -1,4 +1,4 @@
-"""The network that a run begins with: its shape, and the weights it takes over."""
+"""Build the network that a run starts with: its shape, and the weights it takes from a file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,81 +17,101 @@ from training.config import FitConfig
 from training.fit.optimizer import freeze
 from training.qwen.encoder_file import load_encoder, read_encoder
 
-#: What builds the network: `Aurora`, or something that differs from it.
+#: Builds a network: `Aurora`, or a function that returns a variant of it.
 ModelFactory = Callable[[ModelConfig, Registry], Aurora]
 
 
-def check_beginning(config: FitConfig) -> None:
-    """Raise what `build_model` would, as far as it can be known before the data is read."""
-    if config.encoder and config.start:
+def model_config(config: FitConfig) -> ModelConfig:
+    """Return the shape of the network that a configuration describes; reads only the headers of its files.
+
+    Raises:
+        UsageError: the configuration contradicts itself, or doesn't fit its encoder or checkpoint.
+        WeightsError: its encoder file or checkpoint is missing, or can't be used.
+    """
+    if config.encoder and config.init_from:
         raise UsageError(
-            f"expected an encoder or a start, found encoder={config.encoder} and start={config.start}; "
+            f"expected encoder or init_from, found encoder={config.encoder} and init_from={config.init_from}; "
             "leave one out, as encoder=null does"
         )
-    if config.encoder:
-        read_encoder(config.encoder)
-    if config.start:
-        if not config.start.is_file():
-            raise WeightsError(f"no checkpoint {config.start}; name one with start=FILE")
-        checkpoint.read_spec(config.start)
+    if config.init_from and not config.init_from.is_file():
+        raise WeightsError(f"no checkpoint {config.init_from}; name one with init_from=FILE")
+    shape = checkpoint.read_spec(config.init_from).config if config.init_from else PRESETS[config.preset]
+    try:
+        if config.encoder:
+            shape = replace(shape, encoder=read_encoder(config.encoder).config)
+        shape = replace(shape, image_size=config.image_size)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if config.freeze_blocks > shape.encoder.depth:
+        raise UsageError(
+            f"freeze_blocks: expected at most the encoder's {shape.encoder.depth} blocks, found {config.freeze_blocks}"
+        )
+    return shape
 
 
 def build_model(config: FitConfig, tasks: Registry, make_model: ModelFactory) -> tuple[Aurora, dict[str, Any]]:
-    """The model to be trained, and what its weights come from by part; nothing for those that are random.
+    """Return the model to be trained, and the provenance of its weights by their source; empty for random ones.
 
     Raises:
-        UsageError: the configuration doesn't fit the encoder, or `make_model` the checkpoint to start from.
-        WeightsError: the configuration's encoder file or checkpoint can't be used.
+        UsageError, WeightsError: as `model_config` does; or the file's weights don't fit what `make_model` builds.
     """
-    check_beginning(config)
-    file = read_encoder(config.encoder) if config.encoder else None
-    start = checkpoint.load(config.start) if config.start else None
-    shape = start[1].config if start else PRESETS[config.preset]
-    shape = replace(shape, encoder=file.config) if file else shape
-    origin: dict[str, Any] = {"encoder": file.provenance if file else {}}
+    shape = model_config(config)
+    encoder = read_encoder(config.encoder) if config.encoder else None
+    pretrained = checkpoint.load(config.init_from) if config.init_from else None
+    origin: dict[str, Any] = {"encoder": encoder.provenance if encoder else {}}
     try:
-        model = make_model(replace(shape, image_size=config.image_size), tasks)
-        if start and config.start:
-            take_over(model, start[0])
-            origin["start"] = {"sha256": files.sha256(config.start), **start[1].provenance}
+        model = make_model(shape, tasks)
+        if config.init_from and pretrained:
+            load_pretrained(model, pretrained[0])
+            origin["init_from"] = {"sha256": files.sha256(config.init_from), **pretrained[1].provenance}
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if file:
-        load_encoder(model.encoder, file)
+    if encoder:
+        load_encoder(model.encoder, encoder)
     freeze(model.encoder, config.freeze_blocks)
     model.encoder.gradient_checkpointing = config.gradient_checkpointing
     return model, origin
 
 
 @torch.no_grad()
-def take_over(model: Aurora, known: Aurora) -> None:
-    """Copy into `model` what `known` has learnt: the body, each common type's trunk, each common task's last layer.
+def load_pretrained(model: Aurora, pretrained: Aurora) -> None:
+    """Copy into `model` the body of `pretrained`, the trunks of common types' heads, and common tasks' last layers.
 
-    A task is the same if its name, type and number of classes are. What `known` doesn't have stays as it is. Raises
-    `ValueError`, before anything is changed, where a part that both have is of another make.
+    Two tasks are the same if their name, type and number of classes are. Everything else keeps its weights.
+
+    Raises:
+        ValueError: a tensor that both must have is absent in one, or of another shape; nothing has changed then.
     """
-    kinds = [kind for kind in TaskType if kind.value in model.heads and kind.value in known.heads]
-    own, theirs = (_taken(of, kinds) for of in (model, known))
-    shapes = [{name: tensor.shape for name, tensor in part.items()} for part in (own, theirs)]
-    if shapes[0] != shapes[1]:
-        name = min(name for name, _ in shapes[0].items() ^ shapes[1].items())
-        raise ValueError(
-            f"expected a network of the same make as the one to start from, found another {name}; leave out start"
-        )
-    for name, tensor in own.items():
-        tensor.copy_(theirs[name])
-    for kind in kinds:
-        last, from_last = (of.heads[kind.value].get_submodule("last") for of in (model, known))
-        to_slices, from_slices = (channel_slices(of.tasks, kind) for of in (model, known))
-        for name in to_slices.keys() & from_slices.keys():
-            if model.tasks[name].num_classes == known.tasks[name].num_classes:
-                for part, tensor in last.named_parameters():
-                    tensor[to_slices[name]] = from_last.get_parameter(part)[from_slices[name]]
+    common_types = [name for name in TaskType if name.value in model.heads and name.value in pretrained.heads]
+    target, source = (_shared_tensors(network, common_types) for network in (model, pretrained))
+    target_shapes, source_shapes = (
+        {(name, tensor.shape) for name, tensor in tensors.items()} for tensors in (target, source)
+    )
+    if target_shapes != source_shapes:
+        name = min(name for name, _ in target_shapes ^ source_shapes)
+        raise ValueError(f"expected the same network as in init_from, found another {name}; leave out init_from")
+    for name, tensor in target.items():
+        tensor.copy_(source[name])
+    for task_type in common_types:
+        _load_last_layer(model, pretrained, task_type)
 
 
-def _taken(model: Aurora, kinds: Sequence[TaskType]) -> dict[str, Tensor]:
-    """The tensors that are copied whole: of the body, and of these types' heads all but the last layer."""
-    heads = [f"heads.{kind.value}." for kind in kinds]
-    whole, parted = ("encoder.", "stem.", "pyramid.", *heads), tuple(f"{head}last." for head in heads)
-    state = model.state_dict()
-    return {name: tensor for name, tensor in state.items() if name.startswith(whole) and not name.startswith(parted)}
+def _load_last_layer(model: Aurora, pretrained: Aurora, task_type: TaskType) -> None:
+    """Copy the output channels of the tasks that both models have."""
+    target, source = (network.heads[task_type.value].get_submodule("last") for network in (model, pretrained))
+    target_slices, source_slices = (channel_slices(network.tasks, task_type) for network in (model, pretrained))
+    for name in target_slices.keys() & source_slices.keys():
+        if model.tasks[name].num_classes == pretrained.tasks[name].num_classes:
+            for parameter_name, tensor in target.named_parameters():
+                tensor[target_slices[name]] = source.get_parameter(parameter_name)[source_slices[name]]
+
+
+def _shared_tensors(model: Aurora, task_types: Sequence[TaskType]) -> dict[str, Tensor]:
+    """Return the tensors that don't depend on the tasks: the body's, and those of heads except their last layers."""
+    heads = tuple(f"heads.{task_type.value}." for task_type in task_types)
+    included, excluded = ("encoder.", "stem.", "pyramid.", *heads), tuple(f"{head}last." for head in heads)
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith(included) and not name.startswith(excluded)
+    }

@@ -1,4 +1,4 @@
-"""Mixed-task batches, read and augmented in threads ahead of the network."""
+"""Load mixed-task batches: samples are read and augmented in threads while the network computes."""
 
 import time
 from collections import defaultdict, deque
@@ -18,17 +18,19 @@ from training.data.cases import Case, Sample, load_sample
 from training.fit.distributed import ProcessGroup
 from training.fit.sampler import TaskSampler
 
-# Batches on their way while one is computed; fixed, because the sampler draws that far ahead.
+# Batches in flight; fixed, because the sampler draws this far ahead and the draws must not depend on the machine.
 PREFETCH = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples as the network and the losses want them.
+    """Samples in the form that the network and the losses take.
 
-    `images` (B, H, W, 3) uint8; `rows` the image of every row by type, (R,) int64; `targets` by task: which
-    of its type's rows are the task's, a slice of n, and their targets, (n, ...). A type in `rows` of which there is no
-    target is one that other processes have samples of.
+    Attributes:
+        images: (B, H, W, 3) uint8.
+        rows: for each type the image of each row, (R,) int64.
+        targets: for each task its slice of n rows among its type's, and their targets (n, ...). A type in `rows`
+            without a target is one that only other processes have samples of.
     """
 
     images: Tensor
@@ -36,28 +38,29 @@ class Batch:
     targets: dict[Task, tuple[slice, Tensor]]
 
 
-def collate(samples: Sequence[Sample], kinds: Iterable[TaskType] = ()) -> Batch:
-    """One batch of samples of any tasks; a task's samples are brought together. `kinds` are in `rows` at any rate."""
+def collate(samples: Sequence[Sample], task_types: Iterable[TaskType] = ()) -> Batch:
+    """Return one batch, with each task's samples next to each other; `task_types` get a row even without a sample."""
     by_task: dict[Task, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_task[sample.task].append(sample)
     images: list[np.ndarray] = []
     rows: dict[TaskType, list[int]] = defaultdict(list)
     targets = {}
-    for task, own in by_task.items():
+    for task, task_samples in by_task.items():
         start = len(rows[task.type])
-        rows[task.type] += range(len(images), len(images) + len(own))
-        images += (sample.image for sample in own)
+        rows[task.type] += range(len(images), len(images) + len(task_samples))
+        images += (sample.image for sample in task_samples)
         # A slice, because the gradient of indexing with a list is several times slower on a CPU.
-        targets[task] = slice(start, start + len(own)), _stack([sample.target for sample in own])
-    for kind in kinds:
-        rows[kind] = rows[kind] or [0]
+        targets[task] = slice(start, start + len(task_samples)), _stack([sample.target for sample in task_samples])
+    for task_type in task_types:
+        rows[task_type] = rows[task_type] or [0]
     return Batch(torch.from_numpy(np.stack(images)), {k: torch.tensor(v) for k, v in rows.items()}, targets)
 
 
-def empty_batch(size: tuple[int, int], kinds: Iterable[TaskType]) -> Batch:
-    """A batch without a sample, of one black image of `size` (height, width), for which the heads of `kinds` run."""
-    return Batch(torch.zeros(1, *size, 3, dtype=torch.uint8), {kind: torch.tensor([0]) for kind in kinds}, {})
+def empty_batch(size: tuple[int, int], task_types: Iterable[TaskType]) -> Batch:
+    """Return a batch without samples: a black image of `size` (height, width), with a row for each of `task_types`."""
+    rows = {task_type: torch.tensor([0]) for task_type in task_types}
+    return Batch(torch.zeros(1, *size, 3, dtype=torch.uint8), rows, {})
 
 
 def _stack(targets: Sequence[np.ndarray]) -> Tensor:
@@ -65,17 +68,18 @@ def _stack(targets: Sequence[np.ndarray]) -> Tensor:
     return stacked.float() if stacked.is_floating_point() else stacked
 
 
-#: A case, by its index, and the seed of its augmentation.
+#: The index of a case, and the seed of its augmentation.
 SampleSpec = tuple[int, int]
 
 
 class BatchLoader:
     """An endless stream of batches drawn by a task sampler; the same for the same seed and losses.
 
-    Every process of a group draws the whole batch and reads its own part of it.
+    Every process of a group draws the whole batch and reads its share of it.
 
-    `waited` counts the seconds that the caller spent waiting for a batch; `skipped` tells of each case left out,
-    by its index, why. `state` and `restore` make a stream go on where another one was.
+    Attributes:
+        skipped: the reason why each unusable case was left out, by the case's index.
+        wait_seconds: the time that the caller has waited for batches.
     """
 
     def __init__(self, cases: Sequence[Case], sampler: TaskSampler, config: FitConfig, group: ProcessGroup) -> None:
@@ -84,74 +88,77 @@ class BatchLoader:
         for index, case in enumerate(cases):
             self.by_task[case.task.id].append(index)
         self.rng = np.random.default_rng(config.seed)
-        self.drawn: deque[list[SampleSpec]] = deque()
+        self.pending: deque[list[SampleSpec]] = deque()
         self.skipped: dict[int, str] = {}
-        self._told: set[int] = set()
-        self.waited = 0.0
+        self._reported: set[int] = set()
+        self.wait_seconds = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        with ThreadPoolExecutor(self.config.loader_threads, thread_name_prefix="feed") as pool:
-            waiting = deque(self._submit(pool, draws) for draws in self.drawn)
+        with ThreadPoolExecutor(self.config.num_workers, thread_name_prefix="loader") as pool:
+            futures = deque(self._submit(pool, specs) for specs in self.pending)
             try:
                 while True:
-                    while len(waiting) < PREFETCH:
-                        self.drawn.append(self._draw())
-                        waiting.append(self._submit(pool, self.drawn[-1]))
+                    while len(futures) < PREFETCH:
+                        self.pending.append(self._draw())
+                        futures.append(self._submit(pool, self.pending[-1]))
                     start = time.monotonic()
-                    samples = [sample for future in waiting.popleft() if (sample := future.result()) is not None]
-                    self.waited += time.monotonic() - start
-                    draws = self.drawn.popleft()
-                    if self.group.count > 1:
-                        # However few samples are left of its part, a process must take part in every step.
-                        kinds = sorted({self.cases[index].task.type for index, _ in draws})
-                        yield collate(samples, kinds) if samples else empty_batch(self.config.image_size, kinds)
-                    elif samples:
-                        yield collate(samples)
-                    elif len(self.skipped) == len(self.cases):
-                        raise InputError(
-                            f"expected images that can be read, found none in {len(self.cases)} rows; the last: "
-                            f"{next(reversed(self.skipped.values()))}"
-                        )
+                    samples = [sample for future in futures.popleft() if (sample := future.result()) is not None]
+                    self.wait_seconds += time.monotonic() - start
+                    batch = self._collate(samples, self.pending.popleft())
+                    if batch:
+                        yield batch
             finally:
                 pool.shutdown(cancel_futures=True)
 
     def newly_skipped(self) -> list[str]:
-        """Why cases were left out since the last call, in any process; each must call this."""
-        found = self.group.union(dict(self.skipped))  # a copy, since the threads go on
-        self.skipped |= found
-        new = sorted(found.keys() - self._told)
-        self._told.update(new)
-        return [found[index] for index in new]
+        """Return why cases were left out since the last call, in any process; all must call this."""
+        skipped = self.group.union(dict(self.skipped))  # a copy, since the threads continue
+        self.skipped |= skipped
+        new = sorted(skipped.keys() - self._reported)
+        self._reported.update(new)
+        return [skipped[index] for index in new]
 
     def state(self) -> dict[str, Any]:
-        """What decides the batches to come, JSON-ready: the generator, and what it drew that wasn't given out."""
-        return {"rng": self.rng.bit_generator.state, "drawn": list(self.drawn), "left_out": dict(self.skipped)}
+        """Return what decides the next batches, JSON-ready: the generator, and the batches drawn but not given out."""
+        return {"rng": self.rng.bit_generator.state, "drawn": list(self.pending), "left_out": dict(self.skipped)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on as the feed that gave `state` would have; to be called before the first batch is taken."""
+        """Continue from what `state` returned; to be called before the first batch is taken."""
         self.rng.bit_generator.state = state["rng"]
-        self.drawn = deque([(index, seed) for index, seed in draws] for draws in state["drawn"])
-        self.skipped = {int(index): why for index, why in state.get("left_out", {}).items()}
-        self._told = set(self.skipped)
-
-    def _submit(self, pool: ThreadPoolExecutor, draws: list[SampleSpec]) -> list[Future[Sample | None]]:
-        return [pool.submit(self._load, index, seed) for index, seed in draws[self.group.rank :: self.group.count]]
+        self.pending = deque([(index, seed) for index, seed in specs] for specs in state["drawn"])
+        self.skipped = {int(index): reason for index, reason in state.get("left_out", {}).items()}
+        self._reported = set(self.skipped)
 
     def _draw(self) -> list[SampleSpec]:
-        draws = []
+        specs = []
         for name in self.sampler.draw(self.config.batch_size, self.rng):
             index = self.by_task[name][self.rng.integers(len(self.by_task[name]))]
-            draws.append((index, int(self.rng.integers(2**63))))
-        return draws
+            specs.append((index, int(self.rng.integers(2**63))))
+        return specs
+
+    def _submit(self, pool: ThreadPoolExecutor, specs: list[SampleSpec]) -> list[Future[Sample | None]]:
+        return [pool.submit(self._load, *spec) for spec in specs[self.group.rank :: self.group.world_size]]
 
     def _load(self, index: int, seed: int) -> Sample | None:
-        # Each sample has its own generator, so that threads can't change what it becomes.
+        # Each sample has its own generator, so that the order of the threads can't change it.
         rng = np.random.default_rng(seed)
-        case = self.cases[index]
         try:
-            return load_sample(case, self.config.image_size, rng, self.config.augment)
+            return load_sample(self.cases[index], self.config.image_size, rng, self.config.augment)
         except AuroraError as error:
-            if self.config.bad_cases == "error":
+            if self.config.on_bad_case == "error":
                 raise
             self.skipped[index] = str(error)
             return None
+
+    def _collate(self, samples: list[Sample], specs: list[SampleSpec]) -> Batch | None:
+        """Return this process's batch; None if it is the only process and no sample can be used."""
+        if self.group.world_size > 1:
+            # A process must take part in every step, however few usable samples its share has.
+            task_types = sorted({self.cases[index].task.type for index, _ in specs})
+            return collate(samples, task_types) if samples else empty_batch(self.config.image_size, task_types)
+        if not samples and len(self.skipped) == len(self.cases):
+            raise InputError(
+                f"expected images that can be read, found none in {len(self.cases)} rows; the last: "
+                f"{next(reversed(self.skipped.values()))}"
+            )
+        return collate(samples) if samples else None

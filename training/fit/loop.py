@@ -1,15 +1,17 @@
-"""A training run from its first step, or from where it was stopped, to its last."""
+"""Run a training from its first step, or from its last state, to its end."""
 
 import hashlib
 import json
-import os
+import logging
+import math
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -17,23 +19,39 @@ from aurora import __version__
 from aurora.errors import InputError, OutputError, Stopped, UsageError, WeightsError
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
+from aurora.runtime import files
 from aurora.runtime.cli import graceful_shutdown
 from aurora.runtime.hardware import peak_memory
 from aurora.tasks import Registry
-from training.config import FitConfig
+from training.config import FitConfig, rename_former_keys
 from training.data.cases import Case, task_registry
 from training.data.prepare import first_lines
 from training.evaluation.evaluate import composite, evaluate
 from training.fit.distributed import ProcessGroup
-from training.fit.initialize import ModelFactory, check_beginning
-from training.fit.loader import BatchLoader
+from training.fit.initialize import ModelFactory, model_config
+from training.fit.loader import Batch, BatchLoader
 from training.fit.log import Log, epoch_line, task_table
 from training.fit.state import has_state, load_state, save_state
 from training.fit.trainer import Trainer
 
+logger = logging.getLogger("aurora.training")
+
 WEIGHTS, CONFIG = "best.safetensors", "config.json"
-#: What may differ between a run and its continuation.
-RESUMABLE_CHANGES = ("device", "parallel", "loader_threads", "log_every", "save_every", "keep_states")
+#: Keys that may be changed on `--resume`: how the run computes and saves, and whatever an error advises to change.
+RESUMABLE_CHANGES = (
+    "device",
+    "parallel",
+    "num_workers",
+    "log_every",
+    "save_every",
+    "keep_states",
+    "gradient_checkpointing",
+    "precision",
+    "learning_rate",
+    "max_skipped_steps",
+    "on_bad_case",
+    "patience",
+)
 
 
 def fit(
@@ -47,39 +65,72 @@ def fit(
     *,
     resume: bool = False,
 ) -> Path:
-    """Train on `cases`; returns the path of the weights, the best by composite on `validation`.
+    """Train on `cases`, and return the path of the weights with the best composite on `validation`.
 
-    Each process of the `group` calls this with the same arguments; the first one validates and writes.
+    Each process of the group calls this with the same arguments; the main one validates and writes.
 
-    Without validation cases the last weights are kept. The folder `out` gets the weights, the resolved configuration,
-    states to go on from, a log with a JSON object per line, TensorBoard's files and curves. `sources` names the data
-    in the provenance. `make_model` builds the network; only `Aurora`'s own weights can be loaded again. With `resume`
-    the run in `out` goes on from its last whole state, exactly on a CPU.
+    Args:
+        config: the run's configuration.
+        cases: training cases.
+        validation: cases to choose the weights by; without any, the last weights are kept.
+        out: folder for the weights, the configuration, states, `log.jsonl`, TensorBoard's files and curves.
+        sources: names of the data, for the weights' provenance.
+        group: the processes.
+        make_model: builds the network; only the weights of `Aurora` itself can be loaded again.
+        resume: continue the run in `out` from its last valid state; on a CPU the result is exactly the same.
 
     Raises:
-        UsageError: the configuration doesn't fit the encoder, or not the run in `out`.
-        WeightsError: the configuration's encoder file, or the checkpoint to start from, can't be used or isn't the one
-            that the stopped run had.
-        DeviceError: a loss that isn't finite.
-        InputError: a validation case of a task that isn't trained, other data than the stopped run had, or, unless
-            the configuration skips them, a case that can't be used.
+        UsageError: the configuration doesn't fit the encoder, or the run in `out`.
+        WeightsError: the encoder file or the checkpoint in `init_from` can't be used, or isn't the one that the
+            stopped run had.
+        DeviceError: the loss isn't finite.
+        InputError: a validation case has a task that isn't trained, the data isn't what the stopped run had, or a case
+            can't be used and the configuration doesn't skip it.
         OutputError: `out` can't be written, or holds another run.
-        Stopped: SIGTERM or SIGINT came; the state is saved.
+        Stopped: SIGTERM or SIGINT arrived; the state is saved.
     """
     check_run(config, out, group, resume=resume)
     tasks = task_registry(cases)
     for case in validation:
         if tasks.get(case.task.id) != case.task:
             raise InputError(f"{case.row.source}: expected a task of the training data, found {case.task}")
-    return _Run(config, cases, validation, out, sources, tasks, group, make_model).go(resume)
+    return _Run(config, cases, validation, out, sources, tasks, group, make_model).run(resume)
 
 
 def check_run(config: FitConfig, out: Path, group: ProcessGroup, *, resume: bool) -> None:
-    """Make `out` ready, and raise what `fit` would, as far as it can be known before the data is read."""
-    check_beginning(config)
-    if group.first:
-        _open_folder(out, config, resume)
-    group.wait()
+    """Prepare the folder `out`, and raise every error of `fit` that doesn't depend on the data."""
+    model_config(config)
+    group.run_on_main(_open_folder, out, config, resume)
+
+
+@dataclass
+class _Progress:
+    """How far a run is; `loss` and `steps` add up since the last record, `drawn` samples since the last epoch."""
+
+    step: int = 0
+    best: float | None = None
+    epochs_without_improvement: int = 0
+    loss: float = 0.0
+    steps: int = 0
+    drawn: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Read what `asdict` gave, also in the states of version 0.1, where one key is named differently."""
+        values = {"epochs_without_improvement": record.get("stale"), **record}
+        return cls(**{item.name: values[item.name] for item in fields(cls)})
+
+    def update_best(self, score: float) -> bool:
+        """Take the score of an epoch into account; return whether its weights are to be saved.
+
+        A score of NaN, of a validation without a usable case, is never the best. Its weights are saved only as long
+        as there are no better ones.
+        """
+        improved = not math.isnan(score) and (self.best is None or not score <= self.best)
+        first = self.best is None
+        self.best = score if improved else self.best
+        self.epochs_without_improvement = 0 if improved else self.epochs_without_improvement + 1
+        return improved or first
 
 
 class _Run:
@@ -98,49 +149,49 @@ class _Run:
         self.sizes = dict(Counter(case.task.id for case in cases))
         self.data = _fingerprint(cases, validation)
         self.trainer = Trainer(config, tasks, {name: self.sizes[name] for name in tasks}, group, make_model)
-        self.feed = BatchLoader(cases, self.trainer.sampler, config, group)
-        # What a state holds beside the trainer's and the feed's own.
-        self.record: dict[str, Any] = {"step": 0, "best": None, "stale": 0, "loss": 0.0, "steps": 0, "drawn": {}}
+        self.loader = BatchLoader(cases, self.trainer.sampler, config, group)
+        self.progress = _Progress()
 
-    def go(self, resume: bool) -> Path:
+    def run(self, resume: bool) -> Path:
         if resume:
             self._restore()
-            if self._out_of_patience():  # it had ended
+            if self._out_of_patience():  # the run has ended before
                 return self.out / WEIGHTS
-        start = self.record["step"]
-        self.log = Log(self.out, self.config.steps, start) if self.group.first else None
+        start = self.progress.step
+        self.log = Log(self.out, self.config.steps, start) if self.group.is_main else None
         self.clock = time.monotonic(), start
         try:
-            with graceful_shutdown() as stop:
-                batches = iter(self.feed)
+            with graceful_shutdown() as shutdown:
+                batches = iter(self.loader)
                 for step in range(start + 1, self.config.steps + 1):
-                    self._step(step, list(islice(batches, self.config.accumulate)))
+                    self._step(step, list(islice(batches, self.config.gradient_accumulation)))
                     ended = step == self.config.steps or self._out_of_patience()
                     # A signal may reach one process before the others.
-                    stopping = self._together(stop.requested) > 0
+                    stopping = self.group.total(shutdown.requested) > 0
                     if ended or stopping or step % self.config.save_every == 0:
                         self._save(keep=1 if ended else self.config.keep_states)
                     if ended:
                         break
                     if stopping:
-                        raise Stopped(f"stopped at step {step} of {self.config.steps}; go on with --resume")
+                        raise Stopped(f"stopped at step {step} of {self.config.steps}; continue with --resume")
         finally:
             if self.log:
                 self.log.close()
-        # The first process may still be writing what the others are about to read.
+        # The main process may still be writing what the others are about to read.
         self.group.wait()
         return self.out / WEIGHTS
 
-    def _step(self, step: int, batches: list[Any]) -> None:
-        record = self.record
-        record["step"] = step
-        done = self.trainer.step(step, batches)
-        if done:
-            record["loss"] += done[0]
-            record["steps"] += 1
-            record["drawn"] = dict(Counter(record["drawn"]) + Counter(done[1]))
+    def _step(self, step: int, batches: list[Batch]) -> None:
+        progress = self.progress
+        progress.step = step
+        result = self.trainer.step(step, batches)
+        if result:
+            loss, counts = result
+            progress.loss += loss
+            progress.steps += 1
+            progress.drawn = dict(Counter(progress.drawn) + Counter(counts))
             if self.log:
-                self.log.advance(step, done[0])
+                self.log.advance(step, loss)
         if step % self.config.steps_per_epoch == 0 or step == self.config.steps:
             self._end_epoch(step)
         elif step % self.config.log_every == 0:
@@ -148,85 +199,91 @@ class _Run:
             if self.log:
                 self.log.write(**entry)
 
-    def _together(self, number: float) -> float:
-        """The sum of a number over the processes."""
-        return self.group.sum(torch.tensor(float(number), dtype=torch.float64, device=self.group.device)).item()
-
     def _entry(self, step: int) -> dict[str, Any]:
-        """What is recorded of the steps since the last record."""
-        record = self.record
-        loss = record["loss"] / max(record["steps"], 1)
-        record["loss"], record["steps"] = 0.0, 0
+        """Return what is recorded of the steps since the last record, and begin the next one."""
+        loss = self.progress.loss / max(self.progress.steps, 1)
+        self.progress.loss, self.progress.steps = 0.0, 0
         return {"step": step, "loss": loss, "losses": dict(self.trainer.sampler.losses)}
 
     def _end_epoch(self, step: int) -> None:
-        seconds, steps = time.monotonic() - self.clock[0], step - self.clock[1]
-        left_out = self.feed.newly_skipped()
-        entry = self._entry(step) | {
-            "epoch": -(-step // self.config.steps_per_epoch),
-            "drawn": self.record["drawn"],
-            "images_per_second": steps * self.config.batch_size * self.config.accumulate / seconds,
-            "waiting": self.feed.waited / seconds,
-            "memory_mb": peak_memory(self.trainer.device) / 1e6,
-            "skipped": len(self.feed.skipped),
-        }
-        if self.log and left_out:
-            self.log.tell("\n".join(first_lines([f"left out: {why}" for why in left_out])))
-        score, results = float(step), {}
-        averaged = self.trainer.averaged()
+        entry = self._epoch_entry(step)
+        for line in first_lines([f"left out: {reason}" for reason in self.loader.newly_skipped()]):
+            logger.info("%s", line)
+        model = self.trainer.ema_model()
+        results, score = self._validate(model, step)
+        improved = self.progress.update_best(score)
         if self.validation:
-            if self.group.first:
-                results = evaluate(averaged, self.validation, bad_cases=self.config.bad_cases)
-            score = self._together(composite(results, self.validation) if self.group.first else 0.0)
-            entry |= {"composite": score, "tasks": results}
-        better = self.record["best"] is None or score > self.record["best"]
-        self.record["best"] = score if better else self.record["best"]
-        self.record["stale"] = 0 if better else self.record["stale"] + 1
-        if self.validation:
-            entry["best"] = self.record["best"]
-        if better and self.group.first:
-            checkpoint.save(self.out / WEIGHTS, averaged, self._provenance(step, results))
+            best = self.progress.best
+            entry |= {"composite": score, "tasks": results, "best": math.nan if best is None else best}
+        if improved and self.group.is_main:
+            checkpoint.save(self.out / WEIGHTS, model, self._provenance(step, results))
         if self.log:
             self.log.write(**entry)
-            left = (time.monotonic() - self.clock[0]) / steps * (self.config.steps - step)
-            self.log.tell(epoch_line(entry, left) + "\n" + task_table(entry))
-        self.record["drawn"], self.feed.waited, self.clock = {}, 0.0, (time.monotonic(), step)
+            left = (time.monotonic() - self.clock[0]) / (step - self.clock[1]) * (self.config.steps - step)
+            logger.info("%s\n%s", epoch_line(entry, left), task_table(entry))
+        self.progress.drawn, self.loader.wait_seconds, self.clock = {}, 0.0, (time.monotonic(), step)
+
+    def _epoch_entry(self, step: int) -> dict[str, Any]:
+        """Return what is recorded of an epoch, apart from its validation."""
+        seconds, steps = time.monotonic() - self.clock[0], step - self.clock[1]
+        return self._entry(step) | {
+            "epoch": -(-step // self.config.steps_per_epoch),
+            "drawn": self.progress.drawn,
+            "images_per_second": steps * self.config.batch_size * self.config.gradient_accumulation / seconds,
+            "waiting": self.loader.wait_seconds / seconds,
+            "memory_mb": peak_memory(self.trainer.device) / 1e6,
+            "skipped": len(self.loader.skipped),
+        }
+
+    def _validate(self, model: Aurora, step: int) -> tuple[dict[str, dict[str, float]], float]:
+        """Return the metrics by task, which only the main process computes, and the score that chooses the weights.
+
+        Without validation cases the score is the number of the step, so that the last weights are the best.
+        """
+        if not self.validation:
+            return {}, float(step)
+        results: dict[str, dict[str, float]] = {}
+        if self.group.is_main:
+            results = evaluate(model, self.validation, bad_cases=self.config.on_bad_case)
+        return results, self.group.total(composite(results, self.validation) if self.group.is_main else 0.0)
 
     def _out_of_patience(self) -> bool:
-        return 0 < self.config.patience <= self.record["stale"]
+        return 0 < self.config.patience <= self.progress.epochs_without_improvement
 
     def _save(self, keep: int) -> None:
         tensors, trainer = self.trainer.state()
-        begun = {"data": self.data, "origin": self.trainer.origin}
-        record = self.record | {"trainer": trainer, "feed": self.feed.state(), **begun}
-        if self.group.first:
-            save_state(self.out, self.record["step"], tensors, record, keep)
+        record = asdict(self.progress) | {
+            "trainer": trainer,
+            "feed": self.loader.state(),
+            "data": self.data,
+            "origin": self.trainer.origin,
+        }
+        self.group.run_on_main(save_state, self.out, self.progress.step, tensors, record, keep)
 
     def _restore(self) -> None:
-        found = load_state(self.out)
-        if found is None:
-            print(f"no state in {self.out}: the run begins at step 1", flush=True)
+        state = load_state(self.out)
+        if state is None:
+            logger.info("no state in %s: the run starts at step 1", self.out)
             return
-        tensors, record = found
+        tensors, record = state
         if record["data"] != self.data:
             raise InputError(f"expected the data that the run in {self.out} began with, found other rows or labels")
-        for part, origin in record.get("origin", {}).items():
-            if origin != self.trainer.origin.get(part):
+        for key, origin in rename_former_keys(record.get("origin", {})).items():
+            if origin != self.trainer.origin.get(key):
                 raise WeightsError(
-                    f"expected the weights that the run in {self.out} began with, found others under {part}; put them "
-                    "back, or begin in another folder"
+                    f"expected the weights that the run in {self.out} began with, found others in {key}; restore them, "
+                    "or train in another folder"
                 )
         self.trainer.restore(tensors, record["trainer"])
-        self.feed.restore(record["feed"])
-        self.record = {key: record[key] for key in self.record}
+        self.loader.restore(record["feed"])
+        self.progress = _Progress.from_record(record)
 
     def _provenance(self, step: int, results: dict[str, dict[str, float]]) -> dict[str, Any]:
-        count = self.group.count
-        threads = f"{torch.get_num_threads()} threads, {platform.platform()}"
+        processes = f", {self.group.world_size} processes" if self.group.world_size > 1 else ""
         return {
             "version": __version__,
             "torch": torch.__version__,
-            "hardware": f"{self.trainer.device}, {threads}" + (f", {count} processes" if count > 1 else ""),
+            "hardware": f"{self.trainer.device}, {torch.get_num_threads()} threads, {platform.platform()}{processes}",
             "config": self.config.model_dump(mode="json"),
             **self.trainer.origin,
             "data": list(self.sources),
@@ -237,33 +294,33 @@ class _Run:
 
 
 def _open_folder(out: Path, config: FitConfig, resume: bool) -> None:
-    """Make `out` ready, with the resolved configuration in it; refuse a folder that holds another run."""
+    """Create `out` with the resolved configuration in it; refuse a folder that holds another run."""
     if has_state(out) and not resume:
-        raise UsageError(f"{out} holds a run already: go on with --resume, or name another folder with --out")
-    wanted = config.model_dump(mode="json")
+        raise UsageError(f"{out} already holds a run; continue it with --resume, or name another folder with --out")
+    resolved = config.model_dump(mode="json")
     try:
-        out.mkdir(parents=True, exist_ok=True)
         if resume and (out / CONFIG).exists():
-            before = json.loads((out / CONFIG).read_text(encoding="utf-8"))
-            for key in wanted:
-                if key not in RESUMABLE_CHANGES and wanted[key] != before.get(key):
+            record = rename_former_keys(json.loads((out / CONFIG).read_text(encoding="utf-8")))
+            before = FitConfig(**record).model_dump(mode="json")
+            for key in resolved:
+                if key not in RESUMABLE_CHANGES and resolved[key] != before[key]:
                     raise UsageError(
-                        f"expected {key} = {before.get(key)}, which the run in {out} began with, found {wanted[key]}"
+                        f"expected {key} = {before[key]}, which the run in {out} began with, found {resolved[key]}"
                     )
-        beside = out / (CONFIG + ".part")
-        beside.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-        os.replace(beside, out / CONFIG)
     except ValueError as error:
-        raise OutputError(f"{out / CONFIG} is damaged ({error}); restore it, or begin in another folder") from error
+        reason = " ".join(str(error).split())
+        raise OutputError(f"{out / CONFIG} is damaged ({reason}); restore it, or train in another folder") from error
     except OSError as error:
-        raise OutputError(f"can't write to {out}: {error.strerror}; name another folder with --out") from error
+        raise OutputError(f"can't read {out / CONFIG}: {error.strerror}; name another folder with --out") from error
+    with files.replacing(out / CONFIG) as tmp:
+        tmp.write_text(json.dumps(resolved, indent=2) + "\n", encoding="utf-8")
 
 
 def _fingerprint(cases: Sequence[Case], validation: Sequence[Case]) -> str:
-    """The same for the same rows and labels in the same order."""
+    """Return a digest that is the same for the same rows and labels in the same order."""
     digest = hashlib.sha256()
-    for part in (cases, validation):
-        for case in part:
+    for subset in (cases, validation):
+        for case in subset:
             row = case.row
             line = (row.task_id, row.type, row.num_classes, row.image_path, row.mask_path, sorted(row.labels.items()))
             digest.update(json.dumps(line).encode())

@@ -1,7 +1,7 @@
-"""The loss of each task type, on the channels of one task.
+"""The loss of each task type, and how the tasks' losses are combined.
 
-Every function takes the head's output (n, channels, ...) and targets as `training.data.cases.Sample` gives
-them, stacked, and returns a scalar. Coordinates are fractions of the image.
+Every loss takes the channels of one task in its head's output, (n, channels, ...), and the stacked targets of
+`training.data.cases.Sample`, and returns a scalar. Coordinates are fractions of the image.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,14 +15,17 @@ from aurora.tasks import Task, TaskType
 BACKGROUND_WEIGHT = 0.5
 LABEL_SMOOTHING = 0.05
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
-# The part of a box, around its centre, whose cells should find it.
+# The central part of a box, in each direction, whose cells are to detect it.
 POSITIVE_SHARE = 0.5
+# The smallest reach of a box from its centre, in cells: half a cell, and a margin for rounding, because the centre of a
+# box aligned with pixels may be exactly between two cells.
+MIN_REACH_CELLS = 0.5 + 1e-4
 HEATMAP_SIGMA_CELLS = 1.5
 COORDINATE_WEIGHT = 10.0
 
 
 def segmentation_loss(logits: Tensor, shares: Tensor) -> Tensor:
-    """Cross-entropy against class shares per cell, background down-weighted, plus soft Dice."""
+    """Return cross-entropy against the class shares of each cell, background down-weighted, plus a soft Dice loss."""
     weights = torch.ones(logits.shape[1], device=logits.device)
     weights[0] = BACKGROUND_WEIGHT
     cross_entropy = -(shares * F.log_softmax(logits, dim=1) * weights[:, None, None]).sum(1).mean()
@@ -33,12 +36,12 @@ def segmentation_loss(logits: Tensor, shares: Tensor) -> Tensor:
 
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy with slightly smoothed labels."""
+    """Return the cross-entropy with slightly smoothed labels."""
     return F.cross_entropy(logits, labels, label_smoothing=LABEL_SMOOTHING)
 
 
 def cell_centres(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """x (width,) and y (height,) of the cells' centres as fractions."""
+    """Return x (width,) and y (height,) of the cells' centres, as fractions of the image."""
     return (
         (torch.arange(width, device=device) + 0.5) / width,
         (torch.arange(height, device=device) + 0.5) / height,
@@ -46,7 +49,7 @@ def cell_centres(height: int, width: int, device: torch.device) -> tuple[Tensor,
 
 
 def detection_loss(maps: Tensor, boxes: Tensor) -> Tensor:
-    """Focal objectness over all cells, and L1 and generalised-IoU losses of the boxes of positive cells.
+    """Return the focal loss of all cells' objectness, plus L1 and generalised-IoU losses of the positive cells' boxes.
 
     Focal loss: Lin et al., 2017; generalised IoU: Rezatofighi et al., 2019.
     """
@@ -67,27 +70,29 @@ def detection_loss(maps: Tensor, boxes: Tensor) -> Tensor:
 
 
 def positive_cells(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Which cells of a grid should find each box (n, 4): (n, height, width) of bool."""
+    """Return which cells of a grid are to detect each box (n, 4): (n, height, width) bool.
+
+    The cell nearest to a box's centre is always one of them, however small the box.
+    """
     x, y = cell_centres(height, width, boxes.device)
     x1, y1, x2, y2 = (side[:, None, None] for side in boxes.unbind(1))
-    # At least the cell nearest to the centre is positive, however small the box.
-    reach_x = torch.clamp(POSITIVE_SHARE * (x2 - x1) / 2, min=0.5 / width)
-    reach_y = torch.clamp(POSITIVE_SHARE * (y2 - y1) / 2, min=0.5 / height)
+    reach_x = torch.clamp(POSITIVE_SHARE * (x2 - x1) / 2, min=MIN_REACH_CELLS / width)
+    reach_y = torch.clamp(POSITIVE_SHARE * (y2 - y1) / 2, min=MIN_REACH_CELLS / height)
     return ((x[None, None, :] - (x1 + x2) / 2).abs() <= reach_x) & ((y[None, :, None] - (y1 + y2) / 2).abs() <= reach_y)
 
 
-def loss_weight(kind: TaskType, output: Tensor, targets: Tensor) -> Tensor:
-    """What a loss is the mean over, (): the samples, or in detection the positive cells.
+def loss_weight(task_type: TaskType, output: Tensor, targets: Tensor) -> Tensor:
+    """Return how many items a loss is the mean of, (): the samples, or for detection the positive cells.
 
-    The loss of two batches together is the mean of theirs with these weights.
+    The loss of two batches together is the mean of their losses, weighted by these numbers.
     """
-    if kind is TaskType.DETECTION:
+    if task_type is TaskType.DETECTION:
         return positive_cells(targets, output.shape[2], output.shape[3]).sum(dtype=torch.float32).clamp(min=1.0)
     return torch.tensor(float(len(targets)), device=output.device)
 
 
 def giou_loss(a: Tensor, b: Tensor) -> Tensor:
-    """1 - generalised IoU of boxes (n, 4) pair by pair: (n,) in 0..2."""
+    """Return 1 - generalised IoU of each pair of boxes (n, 4): (n,) in 0..2."""
     overlap = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
     hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1).clamp(min=1e-9)
     union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - overlap
@@ -95,7 +100,7 @@ def giou_loss(a: Tensor, b: Tensor) -> Tensor:
 
 
 def regression_loss(heatmaps: Tensor, points: Tensor) -> Tensor:
-    """Divergence of each heatmap from a Gaussian about its point, plus L1 of the soft-argmax."""
+    """Return the KL divergence of each heatmap from a Gaussian at its point, plus the L1 error of the soft-argmax."""
     height, width = heatmaps.shape[2:]
     x, y = cell_centres(height, width, heatmaps.device)
     dx = (x[None, None, :] - points[:, :, :1]) * width / HEATMAP_SIGMA_CELLS
@@ -104,8 +109,8 @@ def regression_loss(heatmaps: Tensor, points: Tensor) -> Tensor:
     log_probability = heatmaps.flatten(2).log_softmax(2).view_as(heatmaps)
     divergence = F.kl_div(log_probability, target, reduction="none").sum((2, 3)).mean()
     probability = log_probability.exp()
-    found = torch.stack([(probability.sum(2) * x).sum(2), (probability.sum(3) * y).sum(2)], dim=2)
-    return divergence + COORDINATE_WEIGHT * (found - points).abs().sum(2).mean()
+    soft_argmax = torch.stack([(probability.sum(2) * x).sum(2), (probability.sum(3) * y).sum(2)], dim=2)
+    return divergence + COORDINATE_WEIGHT * (soft_argmax - points).abs().sum(2).mean()
 
 
 LOSSES: Mapping[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
@@ -114,7 +119,6 @@ LOSSES: Mapping[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.DETECTION: detection_loss,
     TaskType.REGRESSION: regression_loss,
 }
-
 
 #: The types that each setting of `balance` rescales.
 BALANCED: Mapping[str, tuple[TaskType, ...]] = {
@@ -127,32 +131,38 @@ CLAMP = (0.25, 4.0)
 
 
 class LossBalance(nn.Module):
-    """Joins the tasks' losses into one.
+    """The sum of the tasks' losses, with those of some types rescaled.
 
-    A balanced type's task is scaled by (its moving average / the mean of all tasks' averages)^0.5, held in
-    [0.25, 4], and the type by a learned uncertainty s as exp(-s) * loss + s (Kendall et al., Multi-task
-    learning using uncertainty, CVPR 2018). `balance` is that of the configuration.
+    The loss of a task of such a type is multiplied by (its moving average / the mean of all tasks' averages)^0.5,
+    limited to [0.25, 4], and weighted by the type's learned uncertainty s as exp(-s) * loss + s (Kendall et al.,
+    Multi-task learning using uncertainty, CVPR 2018).
+
+    Args:
+        balance: which types are rescaled, as in the configuration.
     """
 
     def __init__(self, balance: str = "selective") -> None:
         super().__init__()
-        self.log_variance = nn.ParameterDict({kind.value: nn.Parameter(torch.zeros(())) for kind in BALANCED[balance]})
+        self.log_variance = nn.ParameterDict(
+            {task_type.value: nn.Parameter(torch.zeros(())) for task_type in BALANCED[balance]}
+        )
 
     def scale(self, name: str, averages: Mapping[str, float]) -> float:
-        """The factor of one balanced task given the moving averages of all tasks' losses."""
+        """Return the factor of one task, given the moving averages of all tasks' losses."""
         mean = sum(averages.values()) / len(averages)
         return min(max((averages[name] / max(mean, 1e-8)) ** EXPONENT, CLAMP[0]), CLAMP[1])
 
     def forward(self, losses: Mapping[Task, tuple[Tensor, Tensor, Tensor]], averages: Mapping[str, float]) -> Tensor:
-        """One scalar from each task's loss, what that counts for in the whole, and the task's share of the samples.
+        """Return one scalar from each task's loss, its share of the batch's loss, and its share of the samples.
 
-        Where several processes have parts of a batch, the parts' scalars add up to the batch's.
+        The shares are those of `training.fit.trainer.global_shares`: the scalars of several processes add up to that
+        of the whole batch.
         """
         terms = []
-        for task, (loss, weight, share) in losses.items():
+        for task, (loss, loss_share, sample_share) in losses.items():
             if task.type.value in self.log_variance:
                 s = self.log_variance[task.type.value]
-                terms.append(torch.exp(-s) * self.scale(task.id, averages) * loss * weight + s * share)
+                terms.append(torch.exp(-s) * self.scale(task.id, averages) * loss * loss_share + s * sample_share)
             else:
-                terms.append(loss * weight)
+                terms.append(loss * loss_share)
         return torch.stack(terms).sum()

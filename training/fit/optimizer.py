@@ -1,4 +1,4 @@
-"""What is trained, how fast each layer learns, and how the learning rate runs over the steps."""
+"""The optimizer: which parameters train, each layer's learning rate, and its schedule."""
 
 import math
 from collections import defaultdict
@@ -7,37 +7,34 @@ from typing import Any
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from aurora.errors import UsageError
 from aurora.model.aurora import Aurora
 from aurora.model.encoder import Encoder
 from training.config import FitConfig
 
-# The part of the learning rate with which warm-up starts and the cosine ends.
+# The share of the learning rate at which the warm-up starts and the cosine ends.
 MIN_LR_RATIO = 0.01
 
 
 def freeze(encoder: Encoder, blocks: int) -> None:
     """Exclude the embeddings and the first `blocks` blocks from training; 0 trains everything."""
-    if blocks > encoder.config.depth:
-        raise UsageError(f"freeze_blocks: expected at most the encoder's {encoder.config.depth} blocks, found {blocks}")
     if blocks:
         for module in (encoder.patch_embed, encoder.pos_embed, *encoder.blocks[:blocks]):
             module.requires_grad_(False)
 
 
-def make_optimizer(model: Aurora, beside: nn.Module, config: FitConfig) -> Optimizer:
-    """AdamW over the model, but for what is frozen, and what learns `beside` it, with a learning rate per layer.
+def make_optimizer(model: Aurora, extra_modules: nn.Module, config: FitConfig) -> Optimizer:
+    """Return AdamW over the parameters of the model that aren't frozen and those of `extra_modules`.
 
-    Of an encoder of L blocks, block i learns at `learning_rate * layer_decay ** (L - i)`, the embeddings at the
-    rate of a block before the first, all else at the full rate (layer-wise decay: Bao et al., BEiT, 2022).
-    The model's matrices and kernels decay; norms, biases, positions and all that is beside it don't.
+    Block i of an encoder of L blocks has the learning rate `learning_rate * layer_decay ** (L - i)`, the embeddings
+    that of a block before the first, and everything else the full rate (layer-wise decay: Bao et al., BEiT, 2022).
+    Weight decay applies to the model's matrices and kernels, not to norms, biases, positions and `extra_modules`.
     """
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim > 1 and "pos_embed" not in name
             groups[_layers_above(name, model.encoder.config.depth), decays].append(parameter)
-    groups[0, False] += beside.parameters()
+    groups[0, False] += extra_modules.parameters()
     records: list[dict[str, Any]] = [
         {
             "params": parameters,
@@ -50,7 +47,7 @@ def make_optimizer(model: Aurora, beside: nn.Module, config: FitConfig) -> Optim
 
 
 def _layers_above(name: str, depth: int) -> int:
-    """How many layers of the encoder lie between a parameter and the pyramid, counting its own; 0 outside it."""
+    """Return the number of encoder layers from a parameter's own to the last; 0 outside the encoder."""
     module, _, rest = name.partition(".")
     if module != "encoder":
         return 0
@@ -58,13 +55,13 @@ def _layers_above(name: str, depth: int) -> int:
 
 
 def set_lr(optimizer: Optimizer, config: FitConfig, step: int) -> None:
-    """Set the learning rates of step 1..`steps`: linear warm-up, then a cosine to a hundredth, alike for all groups."""
+    """Set all groups' learning rates for step 1..`steps`: linear warm-up, then a cosine to a hundredth."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * lr_factor(config, step)
 
 
 def lr_factor(config: FitConfig, step: int) -> float:
-    """The share of the full learning rate at step 1..`steps`."""
+    """Return the share of the full learning rate at step 1..`steps`."""
     if step <= config.warmup_steps:
         share = step / config.warmup_steps
     else:

@@ -1,9 +1,7 @@
-"""A run's state on disk, from which training goes on exactly: one safetensors file, nothing pickled.
-
-Files are complete or absent, whatever ends the process: each is written beside, brought to the disk and renamed.
-"""
+"""Save and load a run's state, from which training resumes exactly: one safetensors file, nothing pickled."""
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,13 +13,15 @@ from aurora.errors import WeightsError
 from aurora.model import checkpoint
 from aurora.runtime import files
 
+logger = logging.getLogger("aurora.training")
+
 KEY = "aurora-state"
 FORMAT = 1
 NAME = re.compile(r"state-(\d{8})\.safetensors")
 
 
 def save_state(out: Path, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any], keep: int) -> None:
-    """Write the state after `step` to the folder `out`, then delete all but the newest `keep` states."""
+    """Write the state after `step` to the folder `out`, atomically, then delete all but the newest `keep` states."""
     from safetensors.torch import save_file
 
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -38,9 +38,9 @@ def has_state(out: Path) -> bool:
 
 
 def load_state(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest whole state in `out`, its tensors and its record with `step`; None if there is none.
+    """Return the tensors and the record of the newest valid state in `out`, None if there is none.
 
-    One that is damaged is passed over for the one before it, and named on the terminal.
+    The record has the `step`. A damaged state is skipped, with a log message.
     """
     from safetensors.torch import load_file
 
@@ -51,7 +51,7 @@ def load_state(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
                 raise WeightsError(f"{path}: expected format {FORMAT}, found {record['format']}")
             return load_file(path), record
         except (WeightsError, KeyError, ValueError) as error:
-            print(f"passed over {path.name}: {error}", flush=True)
+            logger.info("skipped the damaged state %s: %s", path.name, error)
     return None
 
 

@@ -1,4 +1,4 @@
-"""One run's model, averages, optimizer and sampler, and what a step does to them."""
+"""What a training step changes: the model, its moving average, the optimizer and the sampler."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,15 @@ from aurora.errors import DeviceError
 from aurora.model.aurora import Aurora
 from aurora.tasks import Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
-from training.fit.distributed import DistributedModel, ProcessGroup, cut, gather_into, like, load_whole, whole
+from training.fit.distributed import (
+    DistributedModel,
+    ProcessGroup,
+    full_tensor,
+    gather_into,
+    load_full_state,
+    shard,
+    shard_like,
+)
 from training.fit.initialize import ModelFactory, build_model
 from training.fit.loader import Batch
 from training.fit.losses import LOSSES, LossBalance, loss_weight
@@ -28,9 +36,9 @@ class Trainer:
 
     Args:
         config: the run's configuration.
-        tasks: what the model answers.
+        tasks: the tasks of the model.
         sizes: the number of training cases of each task.
-        group: the processes that train together; each calls every method.
+        group: the processes that train together; all of them call every method.
         make_model: builds the network.
 
     Raises:
@@ -49,127 +57,172 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model, self.origin = build_model(config, tasks, make_model)
         self.model.to(self.device)
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-        self.spread = DistributedModel(self.model, group, pieces=config.parallel == "fsdp")
+        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.distributed = DistributedModel(self.model, group, sharded=config.parallel == "fsdp")
         if isinstance(self.model, FSDPModule):
-            self.plain = deepcopy(cast(Aurora, self.average.module)).eval()
-            cut(cast(Aurora, self.average.module), group)
+            self.unsharded = deepcopy(cast(Aurora, self.ema.module)).eval()
+            shard(cast(Aurora, self.ema.module), group)
         self.balance = LossBalance(config.balance).to(self.device)
         self.optimizer = make_optimizer(self.model, self.balance, config)
         self.sampler = TaskSampler(sizes, config.size_exponent, config.loss_exponent)
-        self.bad_steps = 0
+        self.skipped_steps = 0
 
-    def averaged(self) -> Aurora:
-        """The model with the moving average of the weights, whole and in evaluation mode."""
-        average = cast(Aurora, self.average.module)
-        return gather_into(average, self.plain) if isinstance(self.model, FSDPModule) else average.eval()
+    def ema_model(self) -> Aurora:
+        """Return the model with the moving average of the weights, unsharded and in evaluation mode."""
+        ema = cast(Aurora, self.ema.module)
+        return gather_into(self.unsharded, ema) if isinstance(self.model, FSDPModule) else ema.eval()
 
     def step(self, number: int, batches: Sequence[Batch]) -> tuple[float, dict[str, int]] | None:
-        """Step `number` (from 1) on `batches`; the mean loss, and how many samples of each task there were.
+        """Take step `number` (from 1) on `batches`; return the mean loss and each task's number of samples.
 
-        None if loss or gradient isn't finite and the configuration passes over such a step: nothing has changed.
-        Raises `DeviceError` where it doesn't.
+        Returns None if the loss or the gradient isn't finite and the configuration allows to skip the step; nothing
+        has changed then.
+
+        Raises:
+            DeviceError: it isn't finite, and no more steps in a row may be skipped.
         """
-        # Whatever is random in a step depends on its number alone, so that a resumed run goes on exactly.
+        # All randomness in a step depends on its number alone, so that a resumed run continues exactly.
         torch.manual_seed((self.config.seed * 1_000_003 + number) * 4096 + self.group.rank)
         self.model.train()
         self.optimizer.zero_grad()
-        tasks = list(self.model.tasks.values())
-        total, sums, counts = 0.0, dict[str, float](), dict[str, int]()
-        for index, batch in enumerate(batches):
-            with self.spread.sync_gradients(index == len(batches) - 1):
-                part = self._backward(batch, tasks, 1 / len(batches))
-            # One transfer for all the numbers, because each waits for the device.
-            init_distributed, *values = self.group.sum(part.losses).tolist()
-            total += init_distributed
-            for task, value, count in zip(tasks, values, part.counts.tolist(), strict=True):
-                if count:
-                    sums[task.id] = sums.get(task.id, 0.0) + value * count
-                    counts[task.id] = counts.get(task.id, 0) + int(count)
-        self.spread.exchange(self.balance.parameters())
+        total, sums, counts = self._accumulate_gradients(batches)
+        self.distributed.all_reduce_grads(self.balance.parameters())
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = whole(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))
+        norm = full_tensor(nn.utils.clip_grad_norm_(parameters, self.config.grad_clip_norm))
         if not (math.isfinite(total) and torch.isfinite(norm)):
-            self._bad_step(number, total)
+            self._skip_step(number, total)
             return None
-        self.bad_steps = 0
+        self.skipped_steps = 0
         set_lr(self.optimizer, self.config, number)
         self.optimizer.step()
-        self.average.update_parameters(self.model)
+        self.ema.update_parameters(self.model)
         self.sampler.update({name: sums[name] / count for name, count in counts.items()})
         return total, counts
 
-    def _backward(self, batch: Batch, tasks: Sequence[Task], share: float) -> "_Part":
-        """Add the gradient of `share` of a batch's loss, of which this process has a part."""
-        bf16 = self.config.precision == "bf16"
-        found, idle = task_losses(self.spread, self.model.tasks, batch, self.device, bf16=bf16)
-        none = torch.zeros((), device=self.device)
-        here = [float(found[task].count) if task in found else 0.0 for task in tasks]
-        weight = [found[task].weight if task in found else none for task in tasks]
-        own = torch.stack([torch.tensor(here, device=self.device), torch.stack(weight)])
-        counts, weights = self.group.sum(own.clone())
-        samples = counts.sum().clamp(min=1)
-        parts = own[1] / weights.clamp(min=1)
-        shares = (parts * counts / samples).unbind(), (own[0] / samples).unbind()
-        terms = {task: (found[task].loss, *both) for task, *both in zip(tasks, *shares, strict=True) if task in found}
-        # What is learned of a type gets a gradient in all processes or in none.
-        unused = [s * 0.0 for kind, s in self.balance.log_variance.items() if TaskType(kind) in batch.rows]
-        init_distributed = (self.balance(terms, self.sampler.losses) if terms else none) + idle + sum(unused)
-        # The gradients' mean over the processes is to be their sum.
-        (init_distributed * (share * self.group.count)).backward()
-        losses = torch.stack([found[task].loss.detach() if task in found else none for task in tasks]) * parts
-        return _Part(torch.cat([(init_distributed.detach() * share)[None], losses]), counts)
+    def _accumulate_gradients(self, batches: Sequence[Batch]) -> tuple[float, dict[str, float], dict[str, int]]:
+        """Run the backward passes; return the mean loss, and by task the sum of its losses and its samples."""
+        tasks = list(self.model.tasks.values())
+        total, sums, counts = 0.0, dict[str, float](), dict[str, int]()
+        for index, batch in enumerate(batches):
+            with self.distributed.sync_gradients(index == len(batches) - 1):
+                numbers, global_counts = self._backward(batch, tasks, 1 / len(batches))
+            # One transfer for all the numbers, because each waits for the device.
+            loss, *task_means = self.group.all_reduce(numbers).tolist()
+            total += loss
+            for task, mean, count in zip(tasks, task_means, global_counts.tolist(), strict=True):
+                if count:
+                    sums[task.id] = sums.get(task.id, 0.0) + mean * count
+                    counts[task.id] = counts.get(task.id, 0) + int(count)
+        return total, sums, counts
 
-    def _bad_step(self, number: int, total: float) -> None:
-        self.bad_steps += 1
-        if self.bad_steps > self.config.skip_bad_steps:
+    def _backward(self, batch: Batch, tasks: Sequence[Task], scale: float) -> tuple[Tensor, Tensor]:
+        """Add the gradient of `scale` times a batch's loss, of which this process computes its share.
+
+        Returns this process's terms of the batch's scaled loss and of the mean loss of each task, (1 + T,), and the
+        number of samples of each task in all processes, (T,).
+        """
+        bf16 = self.config.precision == "bf16"
+        losses, unused_heads = task_losses(self.distributed, self.model.tasks, batch, self.device, bf16=bf16)
+        zero = torch.zeros((), device=self.device)
+        shares = global_shares(
+            torch.tensor([float(losses[task].count) if task in losses else 0.0 for task in tasks], device=self.device),
+            torch.stack([losses[task].weight if task in losses else zero for task in tasks]),
+            self.group,
+        )
+        terms = {
+            task: (losses[task].loss, loss_share, sample_share)
+            for task, loss_share, sample_share in zip(tasks, shares.loss, shares.samples, strict=True)
+            if task in losses
+        }
+        # A type's learned uncertainty needs a gradient in all processes or in none.
+        unused = [s * 0.0 for name, s in self.balance.log_variance.items() if TaskType(name) in batch.rows]
+        loss = (self.balance(terms, self.sampler.losses) if terms else zero) + unused_heads + sum(unused)
+        # The processes' gradients are averaged, but must be summed.
+        (loss * (scale * self.group.world_size)).backward()
+        means = torch.stack([losses[task].loss.detach() if task in losses else zero for task in tasks]) * shares.task
+        return torch.cat([(loss.detach() * scale)[None], means]), shares.counts
+
+    def _skip_step(self, number: int, total: float) -> None:
+        self.skipped_steps += 1
+        if self.skipped_steps > self.config.max_skipped_steps:
             raise DeviceError(
                 f"expected a finite loss and gradient, found a loss of {total} at step {number}; "
-                "lower learning_rate, use precision=fp32, or allow some with skip_bad_steps"
+                "lower learning_rate, use precision=fp32, or allow some with max_skipped_steps"
             )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All tensors, whole, and plain values that decide the steps to come."""
+        """Return all full tensors and the plain values that decide the next steps."""
         tensors: dict[str, Tensor] = {}
-        for part, module in self._modules().items():
-            tensors |= {f"{part}.{name}": whole(tensor) for name, tensor in module.state_dict().items()}
+        for prefix, module in self._modules().items():
+            tensors |= {f"{prefix}.{name}": full_tensor(tensor) for name, tensor in module.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": whole(tensor) for name, tensor in slots.items()}
-        return tensors, {"sampler": dict(self.sampler.losses), "bad_steps": self.bad_steps}
+            tensors |= {f"optimizer.{index}.{name}": full_tensor(tensor) for name, tensor in slots.items()}
+        return tensors, {"sampler": dict(self.sampler.losses), "bad_steps": self.skipped_steps}
 
     def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Go on as the trainer that gave this state would have, in whatever number of processes that was."""
-        for part, module in self._modules().items():
-            own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
-            load_whole(module, own)
+        """Continue from what `state` returned, in any number of processes."""
+        for prefix, module in self._modules().items():
+            start = f"{prefix}."
+            load_full_state(
+                module, {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
+            )
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            if part == "optimizer":
+            prefix, _, rest = name.partition(".")
+            if prefix == "optimizer":
                 index, _, slot = rest.partition(".")
-                # A slot is of its parameter's shape, or the number of steps.
-                piece = like(tensor, parameters[int(index)]) if tensor.ndim else tensor
-                slots.setdefault(int(index), {})[slot] = piece
+                # A slot has its parameter's shape, or is a scalar: the number of steps.
+                value = shard_like(tensor, parameters[int(index)]) if tensor.ndim else tensor
+                slots.setdefault(int(index), {})[slot] = value
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
         self.sampler.losses = dict(record["sampler"])
-        self.bad_steps = record["bad_steps"]
+        self.skipped_steps = record["bad_steps"]
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {"model": self.model, "average": self.average, "balance": self.balance}
+        """The modules by the prefix of their tensors in a state file, which stays the same across versions."""
+        return {"model": self.model, "average": self.ema, "balance": self.balance}
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Of a batch: `losses`, this process's part of the joined loss and of each task's; and `counts` over all, (T,)."""
+class GlobalShares:
+    """This process's shares of the batch that all processes share, by task, each (T,); see `global_shares`."""
 
-    losses: Tensor
     counts: Tensor
+    task: Tensor
+    loss: Tensor
+    samples: Tensor
+
+
+def global_shares(counts: Tensor, weights: Tensor, group: ProcessGroup) -> GlobalShares:
+    """Return what this process's losses count for in the loss of the batch that all processes share.
+
+    The batch's loss is the mean over its samples, so a task t with n_t of the N samples counts for n_t / N. A task's
+    loss is a mean with weight w_t (see `loss_weight`), so of two processes' means each counts for its part of the
+    sum of the weights. With n_tp and w_tp those of process p:
+
+        n_t = sum_p n_tp       N = sum_t n_t       task_p = w_tp / sum_p w_tp
+        loss_p = task_p * n_t / N                  samples_p = n_tp / N
+
+    so that sum_p loss_p * (loss of t in p) is the task's term of the batch's loss.
+
+    Args:
+        counts: n_tp, this process's samples of each task, (T,).
+        weights: w_tp, (T,); 0 for a task without a sample here.
+        group: the processes; all must call this.
+
+    Returns:
+        `counts` n_t, `task`, `loss` and `samples`, each (T,); 0 for a task without a sample.
+    """
+    total_counts, total_weights = group.all_reduce(torch.stack([counts, weights]))
+    total_samples = total_counts.sum().clamp(min=1)
+    task = weights / total_weights.clamp(min=1)
+    return GlobalShares(total_counts, task, task * total_counts / total_samples, counts / total_samples)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskLoss:
-    """A task's mean loss on its `count` samples, in float32; `weight` is that of `training.fit.losses.loss_weight`."""
+    """A task's mean loss on its `count` samples, (), float32, and its `training.fit.losses.loss_weight`."""
 
     loss: Tensor
     count: int
@@ -179,15 +232,16 @@ class TaskLoss:
 def task_losses(
     model: Callable[..., Any], tasks: Registry, batch: Batch, device: torch.device, *, bf16: bool
 ) -> tuple[dict[Task, TaskLoss], Tensor]:
-    """Each task's loss on its samples in the batch; and 0, by way of all heads that computed something for nothing."""
+    """Return the loss of each task in the batch, and a zero that keeps unused heads in the autograd graph."""
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-        outputs = model(batch.images.to(device), {kind: index.to(device) for kind, index in batch.rows.items()})
-    slices = {kind: channel_slices(tasks, kind) for kind in TaskType}
+        rows = {task_type: index.to(device) for task_type, index in batch.rows.items()}
+        outputs = model(batch.images.to(device), rows)
+    slices = {task_type: channel_slices(tasks, task_type) for task_type in TaskType}
     losses = {}
-    for task, (places, targets) in batch.targets.items():
-        logits, targets = outputs[task.type][places, slices[task.type][task.id]].float(), targets.to(device)
+    for task, (task_rows, targets) in batch.targets.items():
+        logits, targets = outputs[task.type][task_rows, slices[task.type][task.id]].float(), targets.to(device)
         weight = loss_weight(task.type, logits, targets)
         losses[task] = TaskLoss(LOSSES[task.type](logits, targets), len(targets), weight)
-    wanted = {task.type for task in losses}
-    idle = [outputs[kind].sum() * 0.0 for kind in batch.rows if kind not in wanted]
-    return losses, torch.stack(idle).sum() if idle else torch.zeros((), device=device)
+    used = {task.type for task in losses}
+    unused = [outputs[task_type].sum() * 0.0 for task_type in batch.rows if task_type not in used]
+    return losses, torch.stack(unused).sum() if unused else torch.zeros((), device=device)

@@ -1,1 +1,1 @@
-"""Pre-training without labels: squares of the images are hidden, and the network learns to paint them in."""
+"""Pre-training without labels: hide squares of images and train the network to reconstruct them."""

@@ -1,8 +1,10 @@
-"""The images of input roots, labelled or not, read and augmented in threads ahead of the network."""
+"""Load unlabelled images: they are read and augmented in threads while the network computes."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,78 +15,88 @@ from aurora.rows import image_file, read_rows
 from aurora.runtime.prefetch import prefetch
 from training.augment.geometry import random_affine, warp_image
 from training.config import FitConfig
-from training.data.prepare import tell
+from training.data.prepare import first_lines
 
-# Batches on their way while one is computed.
+logger = logging.getLogger("aurora.training")
+
+# Batches in flight while one is computed.
 PREFETCH = 3
 
-#: An input root and the file of an image inside it.
-Picture = tuple[Path, Path]
+
+class ImageRef(NamedTuple):
+    """An image file and the input root that it is in."""
+
+    root: Path
+    path: Path
 
 
-def find_pictures(roots: Iterable[Path], bad_cases: str) -> list[Picture]:
-    """Each image that a row of the roots names, once, whatever its labels are.
+def find_images(roots: Iterable[Path], on_bad_case: Literal["error", "skip"]) -> list[ImageRef]:
+    """Return each image that a row of the roots names, once, whatever its labels are; log problems of the tables.
 
-    Says on the terminal what is wrong with the tables. Raises `ImageError` for a row that names no image unless
-    `bad_cases` is "skip", `InputError` if no row does.
+    Raises:
+        ImageError: a row names no image, unless `on_bad_case` is "skip".
+        InputError: no row names an image.
     """
-    found: dict[Path, Path] = {}
+    images: dict[Path, ImageRef] = {}
     problems = []
     for root in roots:
         rows = read_rows(root)
         problems += [f"{problem.source}: {problem.message}" for problem in rows.problems]
         for row in rows.rows:
             try:
-                found.setdefault(image_file(root, row), root)
+                path = image_file(root, row)
             except ImageError as error:
-                if bad_cases == "error":
+                if on_bad_case == "error":
                     raise
                 problems.append(f"left out: {error}")
-    tell(problems)
-    if not found:
+            else:
+                images.setdefault(path, ImageRef(root, path))
+    for line in first_lines(problems):
+        logger.info("%s", line)
+    if not images:
         raise InputError("expected rows with images, found none; check the folder with 'python -m inference check'")
-    return [(root, path) for path, root in found.items()]
+    return list(images.values())
 
 
 class UnlabelledImages:
-    """Endless batches (B, H, W, 3) uint8 of pictures in the model's frame, each once before any comes again.
+    """Endless batches (B, H, W, 3) uint8 of images at the model's input size, each once per pass over all of them.
 
-    The same for the same seed. Images that can't be read end it with an `ImageError`, or, where the configuration
-    skips bad cases, are left out and named in `skipped`.
+    The same for the same seed. An image that can't be read raises `ImageError`, or, if the configuration skips bad
+    cases, is left out, with the reason in `skipped`.
     """
 
-    def __init__(self, pictures: Sequence[Picture], config: FitConfig) -> None:
-        self.pictures, self.config = pictures, config
+    def __init__(self, images: Sequence[ImageRef], config: FitConfig) -> None:
+        self.images, self.config = images, config
         self.skipped: dict[Path, str] = {}
 
     def __iter__(self) -> Iterator[np.ndarray]:
         size = self.config.batch_size
-        samples = prefetch(self._load, self._draws(), limit=PREFETCH * size, threads=self.config.loader_threads)
+        samples = prefetch(self._load, self._draws(), limit=PREFETCH * size, threads=self.config.num_workers)
         usable = (sample for sample in samples if sample is not None)
         while True:
             yield np.stack(list(islice(usable, size)))
 
     def _draws(self) -> Iterator[tuple[int, int]]:
-        """Pictures by index, each with the seed of its augmentation."""
+        """Yield indices of images, each with the seed of its augmentation."""
         rng = np.random.default_rng(self.config.seed)
         while True:
-            for index in rng.permutation(len(self.pictures)):
+            for index in rng.permutation(len(self.images)):
                 yield int(index), int(rng.integers(2**63))
-            if len(self.skipped) == len(self.pictures):
-                raise InputError(f"expected images to learn from, found none that can be read of {len(self.pictures)}")
+            if len(self.skipped) == len(self.images):
+                raise InputError(f"expected images that can be read, found none among {len(self.images)}")
 
     def _load(self, draw: tuple[int, int]) -> np.ndarray | None:
         index, seed = draw
-        root, path = self.pictures[index]
+        root, path = self.images[index]
         try:
             pixels = read_image(path, root).pixels
         except ImageError as error:
-            if self.config.bad_cases == "error":
+            if self.config.on_bad_case == "error":
                 raise
             self.skipped[path] = str(error)
             return None
-        image = resize_to(pixels, self.config.image_size)
         if "geometry" not in self.config.augment:
-            return image
+            return resize_to(pixels, self.config.image_size)
         rng = np.random.default_rng(seed)
-        return warp_image(image, random_affine(rng, pixels.shape[:2], self.config.image_size, sided=False))
+        affine = random_affine(rng, pixels.shape[:2], self.config.image_size, sided=False)
+        return warp_image(resize_to(pixels, self.config.image_size), affine)

@@ -1,5 +1,6 @@
-"""Pre-training from its first step to its last."""
+"""Masked image modelling: reconstruct hidden squares of images from the rest of them."""
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -22,120 +23,127 @@ from training.config import FitConfig
 from training.fit.distributed import ProcessGroup
 from training.fit.initialize import build_model
 from training.fit.optimizer import make_optimizer, set_lr
-from training.pretrain.images import UnlabelledImages, find_pictures
+from training.pretrain.images import UnlabelledImages, find_images
 
-#: The share of the squares that is hidden. Xie et al. hide as much by default, in squares of 32 pixels, which are two
-#: patches, in images of 192 (SimMIM, CVPR 2022).
+logger = logging.getLogger("aurora.training")
+
+#: Share of the squares that is hidden: the default of Xie et al. (SimMIM, CVPR 2022), who hide squares of 32 pixels,
+#: which are two patches, in images of 192.
 MASK_RATIO = 0.6
 #: Side of a hidden square in patches.
 MASK_PATCHES = 2
 
 
-def hide(count: int, grid: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Which squares of a grid (rows, columns) are hidden in `count` images: (count, 1, rows, columns), 1 or 0."""
+def random_mask(count: int, grid: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Choose the hidden squares of a grid (rows, columns) in `count` images: (count, 1, rows, columns), 1 if hidden."""
     squares = grid[0] * grid[1]
-    places = torch.rand(count, squares, generator=generator).argsort(dim=1)
-    hidden = torch.zeros(count, squares).scatter_(1, places[:, : round(MASK_RATIO * squares)], 1.0)
-    return hidden.view(count, 1, *grid)
+    order = torch.rand(count, squares, generator=generator).argsort(dim=1)
+    mask = torch.zeros(count, squares).scatter_(1, order[:, : round(MASK_RATIO * squares)], 1.0)
+    return mask.view(count, 1, *grid)
 
 
 class MaskedImageModel(nn.Module):
-    """A model without heads, and one layer from its pyramid to colours, which is thrown away afterwards.
+    """A model without heads, and a layer from its pyramid to colours, which is discarded after pre-training.
 
-    What is hidden is grey (0 of -1..1) to every part of the model, the stem too. It is painted in cells of 4 x 4
-    pixels: their mean colour, since speckle can't be foretold.
+    Hidden pixels are grey (0 of -1..1) for every part of the model, including the stem. The target is the mean colour
+    of cells of 4 x 4 pixels, because speckle can't be predicted.
     """
 
     def __init__(self, model: Aurora) -> None:
         super().__init__()
         self.model = model
-        self.paint = nn.Conv2d(model.config.pyramid_width, 3, 1)
+        self.to_colours = nn.Conv2d(model.config.pyramid_width, 3, 1)
         height, width = model.config.image_size
         side = MASK_PATCHES * model.config.encoder.patch_size
         #: Rows and columns of squares in an image.
         self.grid = height // side, width // side
 
-    def forward(self, pixels: Tensor, hidden: Tensor) -> Tensor:
-        """The mean absolute error of the colours of the hidden cells.
+    def forward(self, pixels: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean absolute error of the hidden cells' colours.
 
         Args:
             pixels: (B, 3, H, W), normalised to -1..1.
-            hidden: as `hide` gives it.
+            mask: (B, 1, rows, columns), as `random_mask` returns it.
         """
-        seen = 1 - F.interpolate(hidden, pixels.shape[2:], mode="nearest")
-        painted = self.paint(fuse(self.model.levels(pixels * seen))).float()
-        error = (painted - F.avg_pool2d(pixels, STRIDES[0])).abs()
-        weight = F.interpolate(hidden, error.shape[2:], mode="nearest")
+        visible = 1 - F.interpolate(mask, pixels.shape[2:], mode="nearest")
+        colours = self.to_colours(fuse(self.model.levels(pixels * visible))).float()
+        error = (colours - F.avg_pool2d(pixels, STRIDES[0])).abs()
+        weight = F.interpolate(mask, error.shape[2:], mode="nearest")
         return (error * weight).sum() / (3 * weight.sum())
 
 
 def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessGroup) -> Path:
-    """Train a model without tasks to paint in what is hidden of images; returns `out`, a checkpoint to start from.
+    """Train a model without tasks to reconstruct masked images, and return `out`, a checkpoint for `init_from`.
 
-    It is written after the first step, every `save_every` steps and at the end. Of the configuration count the model,
-    the images, the steps, the optimizer and the machine; `accumulate`, `ema_decay` and what concerns tasks don't.
+    It is written after the first step, every `save_every` steps and at the end. The settings of tasks and their
+    sampling, `gradient_accumulation`, `ema_decay` and `patience` have no effect.
 
     Args:
+        config: the run's configuration.
         data: input roots, labelled or not.
+        out: the checkpoint to write.
         group: this process; there must be no other.
 
     Raises:
         UsageError: the configuration doesn't fit the encoder, or there are several processes.
-        WeightsError: the configuration's encoder file or checkpoint can't be used.
-        InputError, ImageError: there is no image, or, unless the configuration skips it, one that can't be read.
-        DeviceError: a loss that isn't finite.
+        WeightsError: the encoder file or the checkpoint in `init_from` can't be used.
+        InputError: there is no usable image.
+        ImageError: an image can't be read, and the configuration doesn't skip it.
+        DeviceError: the loss isn't finite.
         OutputError: `out` can't be written.
-        Stopped: SIGTERM or SIGINT came; the weights are written.
+        Stopped: SIGTERM or SIGINT arrived; the weights are written.
     """
-    if group.count > 1:
-        raise UsageError(f"expected one process for pre-training, found {group.count}; start it without torchrun")
+    if group.world_size > 1:
+        raise UsageError(f"expected one process for pre-training, found {group.world_size}; start it without torchrun")
     torch.manual_seed(config.seed)
     model, origin = build_model(config, {}, Aurora)
-    album = UnlabelledImages(find_pictures(data, config.bad_cases), config)
-    print(f"{len(album.pictures):,} images to learn from", flush=True)
-    work = _Work(config, MaskedImageModel(model).to(group.device), group.device)
+    images = UnlabelledImages(find_images(data, config.on_bad_case), config)
+    logger.info("%s images", f"{len(images.images):,}")
+    trainer = _Pretrainer(config, MaskedImageModel(model).to(group.device), group.device)
     provenance: dict[str, Any] = {
         "version": __version__,
         "torch": torch.__version__,
         "config": config.model_dump(mode="json"),
         **origin,
         "data": [folder.name for folder in data],
-        "images": len(album.pictures),
+        "images": len(images.images),
     }
-    with graceful_shutdown() as stop:
-        for step, images in enumerate(islice(album, config.steps), start=1):
-            work.step(step, torch.from_numpy(images))
-            ended = step == config.steps or stop.requested
+    with graceful_shutdown() as shutdown:
+        for step, batch in enumerate(islice(images, config.steps), start=1):
+            trainer.step(step, torch.from_numpy(batch))
+            stopped = shutdown.requested and step < config.steps
+            ended = stopped or step == config.steps
             if ended or step % config.log_every == 0:
-                left_out = f"  {len(album.skipped)} images left out" if album.skipped else ""
-                print(work.line(step) + left_out, flush=True)
-            # The first time to find out early whether it can be written.
+                left_out = f"  {len(images.skipped)} images left out" if images.skipped else ""
+                logger.info("%s", trainer.progress_line(step) + left_out)
+            # Written at the first step too, to find out early whether it can be.
             if ended or step == 1 or step % config.save_every == 0:
-                checkpoint.save(out, model, {**provenance, "step": step, "skipped": len(album.skipped)})
-            if stop.requested and step < config.steps:
-                raise Stopped(f"stopped at step {step} of {config.steps}; start={out} begins with its weights")
+                checkpoint.save(out, model, {**provenance, "step": step, "skipped": len(images.skipped)})
+            if stopped:
+                raise Stopped(f"stopped at step {step} of {config.steps}; init_from={out} starts with its weights")
     return out
 
 
-class _Work:
-    """The network, its optimizer, and the losses since the last line."""
+class _Pretrainer:
+    """The network, its optimizer, and the losses since the last progress line."""
 
-    def __init__(self, config: FitConfig, painter: MaskedImageModel, device: torch.device) -> None:
-        self.config, self.painter, self.device = config, painter, device
-        self.optimizer = make_optimizer(painter.model, painter.paint, config)
+    def __init__(self, config: FitConfig, network: MaskedImageModel, device: torch.device) -> None:
+        self.config, self.network, self.device = config, network, device
+        self.optimizer = make_optimizer(network.model, network.to_colours, config)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.losses: list[float] = []
         self.since = time.monotonic()
 
     def step(self, number: int, images: torch.Tensor) -> None:
-        hidden = hide(len(images), self.painter.grid, self.generator).to(self.device)
+        """Take step `number` (from 1) on images (B, H, W, 3) uint8; raises `DeviceError` if it isn't finite."""
+        mask = random_mask(len(images), self.network.grid, self.generator).to(self.device)
         bf16 = self.config.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            loss = self.painter(normalise(images.to(self.device)), hidden)
+            loss = self.network(normalise(images.to(self.device)), mask)
         self.optimizer.zero_grad()
         loss.backward()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.grad_clip_norm)
         self.losses.append(loss.item())
         if not (math.isfinite(self.losses[-1]) and torch.isfinite(norm)):
             raise DeviceError(
@@ -145,8 +153,8 @@ class _Work:
         set_lr(self.optimizer, self.config, number)
         self.optimizer.step()
 
-    def line(self, step: int) -> str:
-        """One line on the steps since the last one."""
+    def progress_line(self, step: int) -> str:
+        """Summarize the steps since the last line."""
         now = time.monotonic()
         speed = len(self.losses) * self.config.batch_size / (now - self.since)
         loss = sum(self.losses) / len(self.losses)
