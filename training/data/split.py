@@ -109,7 +109,7 @@ def split_cases(cases: Sequence[Case], share: float, seed: int) -> tuple[list[Ca
         UsageError: `share` isn't between 0 and 1.
     """
     if not 0 < share < 1:
-        raise UsageError(f"expected a share of validation rows between 0 and 1, found {share:g}; use a share such as 0.15")
+        raise UsageError(f"expected a share of validation rows between 0 and 1, found {share:g}; use one like 0.15")
     grouping = group_cases(cases)
     groups = np.array(grouping.groups, np.intp)
     tasks = sorted({case.task.id for case in cases})
