@@ -9,7 +9,7 @@ from aurora import __version__
 from aurora.errors import UsageError
 from aurora.model.config import PRESETS
 from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP
-from training.ablation.variants import DEFAULT, ROWS
+from training.ablation.variants import DEFAULT, VARIANTS
 
 
 @click.group(context_settings=GROUP)
@@ -112,7 +112,7 @@ def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str
     "--row",
     "rows",
     envvar="AURORA_ROW",
-    type=click.Choice(list(ROWS)),
+    type=click.Choice(list(VARIANTS)),
     multiple=True,
     help="What to change; may be repeated. Default: every row.",
 )
@@ -143,7 +143,7 @@ def ablate(
     from training.config import load_config
     from training.fit.distributed import init_distributed
 
-    wanted = [name for name in ROWS if not rows or name == DEFAULT or name in rows]
+    wanted = [name for name in VARIANTS if not rows or name == DEFAULT or name in rows]
     with init_distributed(load_config(config, changes).device) as group:
         study = Study(config, changes, data, val, out, group)
         # Seed by seed, so that a study that is stopped early has all rows of the first.
@@ -168,13 +168,13 @@ def unseen(config: Path, sources: tuple[Path, ...], out: Path, changes: tuple[st
 
     Runs that are trained already are only scored, and one that was stopped goes on. KEY=VALUE changes single settings.
     """
-    from training.ablation.leave_one_out import as_markdown, leave_each_out
+    from training.ablation.leave_one_out import as_markdown, leave_one_out
     from training.config import load_config
     from training.fit.distributed import init_distributed
 
     settings = load_config(config, changes)
     with init_distributed(settings.device) as group:
-        click.echo(as_markdown(leave_each_out(settings, sources, out, group)))
+        click.echo(as_markdown(leave_one_out(settings, sources, out, group)))
 
 
 @main.command(context_settings=ENVIRONMENT)
