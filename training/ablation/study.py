@@ -131,9 +131,9 @@ def as_markdown(scores: Sequence[Score]) -> str:
     by_variant = {name: [score for score in scores if score.variant == name] for name in VARIANTS}
     default = {score.seed: score.composite for score in by_variant[DEFAULT]}
     task_types = [task_type for task_type in TaskType if task_type in by_variant[DEFAULT][0].types]
-    header = ["variant", "what is changed", "composite", "[least, most]", "against the default", *task_types, "images/s"]
+    columns = ["composite", "[least, most]", "against the default", *task_types, "images/s"]
     rows = [_table_row(name, scores, default, task_types) for name, scores in by_variant.items() if scores]
-    return "\n".join(markdown_table(header, rows, text_columns=2))
+    return "\n".join(markdown_table(["variant", "what is changed", *columns], rows, text_columns=2))
 
 
 def _table_row(

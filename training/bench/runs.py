@@ -78,9 +78,7 @@ def measured_run(report: dict[str, Any], usage: Usage) -> Run:
 
 def time_model(subject: Subject, data: Path) -> dict[str, float]:
     """Time the model alone in a process, see `training.bench.model.model_alone`; raise `DeviceError` if it fails."""
-    text, _ = _run_process(
-        "training.bench.model", [str(data), subject.engine, subject.device, str(subject.weights)]
-    )
+    text, _ = _run_process("training.bench.model", [str(data), subject.engine, subject.device, str(subject.weights)])
     rates: dict[str, float] = json.loads(text)
     return rates
 
