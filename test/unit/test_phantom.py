@@ -12,8 +12,10 @@ import pytest
 from aurora.errors import OutputError, UsageError
 from aurora.tasks import OFFICIAL, TaskType, of_type
 from training.phantom import SCANNERS, generate
+from training.phantom.anatomy.canvas import Canvas
 from training.phantom.phantom import make_phantom
 from training.phantom.scanner.geometry import Geometry
+from training.phantom.tasks.detection import DETECTION as DETECTION_PAINTERS
 
 SEGMENTATION = [task.id for task in of_type(OFFICIAL, TaskType.SEGMENTATION)]
 DETECTION = [task.id for task in of_type(OFFICIAL, TaskType.DETECTION)]
@@ -150,6 +152,14 @@ def test_a_box_lies_in_the_image(task_id: str) -> None:
         assert 0 <= x1 < x2 <= case.image.shape[1]
         assert 0 <= y1 < y2 <= case.image.shape[0]
         assert 0.002 < (x2 - x1) * (y2 - y1) / case.image.size < 0.4
+
+
+def test_a_box_is_given_by_its_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    def paint(canvas: Canvas, rng: np.random.Generator) -> None:
+        canvas.mask[40:60, 50:90] = 1
+
+    monkeypatch.setitem(DETECTION_PAINTERS, "thyroid_nodule_det", paint)
+    assert cases("thyroid_nodule_det", 1, "linear_premium")[0].box == (50, 40, 90, 60)
 
 
 def test_a_box_ends_where_the_structure_ends() -> None:

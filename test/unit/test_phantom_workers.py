@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from aurora.errors import OutputError, UsageError
-from aurora.runtime import hardware
-from training.phantom import generate
+from training.phantom import generate, writer
 from training.phantom.writer import default_workers, run_parallel
 
 
@@ -44,16 +43,11 @@ def test_workers_leave_an_interrupt_to_the_first_process() -> None:
 
 
 @pytest.mark.parametrize(("images", "workers"), [(159, 1), (160, 3)])
-def test_few_images_are_not_worth_a_process(monkeypatch: pytest.MonkeyPatch, images: int, workers: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8}, raising=False)
+def test_the_default_is_the_processors_of_the_container_but_few_images_are_not_worth_a_process(
+    monkeypatch: pytest.MonkeyPatch, images: int, workers: int
+) -> None:
+    monkeypatch.setattr(writer, "processors", lambda: 3)
     assert default_workers(images) == workers
-
-
-def test_the_default_keeps_to_the_container_s_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-    monkeypatch.setattr(hardware, "CGROUPS", tmp_path)
-    (tmp_path / "cpu.max").write_text("200000 100000")
-    assert default_workers(10_000) == 2
 
 
 def test_an_error_in_a_worker_is_raised(tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ def _write(out: Path, tensors: dict[str, TensorSlice], record: dict[str, object]
         name: TensorSpec(dtype=types[name], shape=shapes[name], data_ptr=array.ctypes.data, data_len=array.nbytes)
         for name, array in data.items()
     }
-    with replacing(out) as file:
-        serialize_file(specs, file, {ENCODER_KEY: json.dumps(record)})
+    with replacing(out) as beside:
+        serialize_file(specs, beside, {ENCODER_KEY: json.dumps(record)})
 
 
 def _block(name: str) -> int:
