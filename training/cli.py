@@ -12,7 +12,7 @@ from aurora import __version__
 from aurora.errors import UsageError
 from aurora.model.config import PRESETS
 from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP, configure_logging
-from training.ablation.variants import DEFAULT, ROWS
+from training.ablation.variants import DEFAULT, VARIANTS
 
 logger = logging.getLogger("aurora.training")
 
@@ -135,11 +135,11 @@ def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str
     "--variant",
     "variants",
     envvar="AURORA_VARIANT",
-    type=click.Choice(list(ROWS)),
+    type=click.Choice(list(VARIANTS)),
     multiple=True,
     help="What to change; may be repeated. Default: every variant.",
 )
-@click.option("--row", "rows", envvar="AURORA_ROW", type=click.Choice(list(ROWS)), multiple=True, hidden=True)
+@click.option("--row", "rows", envvar="AURORA_ROW", type=click.Choice(list(VARIANTS)), multiple=True, hidden=True)
 @click.option(
     "--seed",
     "seeds",
@@ -173,7 +173,7 @@ def ablate(
     if rows:
         _report_former_name("--row", "--variant")
     chosen = {*variants, *rows}
-    names = [name for name in ROWS if not chosen or name == DEFAULT or name in chosen]
+    names = [name for name in VARIANTS if not chosen or name == DEFAULT or name in chosen]
     with init_distributed(settings.device) as group:
         model_config(settings)  # finds wrong settings before the data is read
         study = Study(config, changes, data, val, out, group)
@@ -201,7 +201,8 @@ def leave_one_out(config: Path, sources: tuple[Path, ...], out: Path, changes: t
 
     Finished runs are only scored, and interrupted ones are continued. KEY=VALUE changes single settings.
     """
-    from training.ablation.leave_one_out import as_markdown, leave_each_out
+    from training.ablation.leave_one_out import as_markdown
+    from training.ablation.leave_one_out import leave_one_out as run_leave_one_out
     from training.config import load_config
     from training.fit.distributed import init_distributed
     from training.fit.initialize import model_config
@@ -209,7 +210,7 @@ def leave_one_out(config: Path, sources: tuple[Path, ...], out: Path, changes: t
     settings = load_config(config, changes)
     with init_distributed(settings.device) as group:
         model_config(settings)  # finds wrong settings before the data is read
-        table = as_markdown(leave_each_out(settings, sources, out, group))
+        table = as_markdown(run_leave_one_out(settings, sources, out, group))
         if group.is_main:
             click.echo(table)
 

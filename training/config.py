@@ -28,8 +28,19 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Number = Annotated[int, Field(ge=0)]
 #: What `augment` changes: place and size; grey values; the field of view; text and marks on the image.
-Augmentation = Literal["geometry", "grey", "view", "graphics"]
+Augmentation = Literal["geometry", "intensity", "field_of_view", "overlays"]
 ALL_AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
+#: Former names, which old configurations still use.
+FORMER_AUGMENTATIONS = {"grey": "intensity", "view": "field_of_view", "graphics": "overlays"}
+
+
+def _augmentations(value: Any) -> Any:
+    """Replace true and false by all and no augmentations, and former names by the present ones."""
+    if isinstance(value, bool):
+        return ALL_AUGMENTATIONS if value else ()
+    return [FORMER_AUGMENTATIONS.get(name, name) for name in value] if isinstance(value, list) else value
+
+
 #: Height and width; a single number is the side of a square.
 Size = Annotated[tuple[Count, Count], BeforeValidator(lambda size: (size, size) if isinstance(size, int) else size)]
 
@@ -56,10 +67,7 @@ class FitConfig(BaseModel):
     #: Share of the data that chooses the weights if there is no validation folder; 0 keeps the last weights.
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
     #: All kinds for true, none for false, or a list of some.
-    augment: Annotated[
-        tuple[Augmentation, ...],
-        BeforeValidator(lambda kinds: (ALL_AUGMENTATIONS if kinds else ()) if isinstance(kinds, bool) else kinds),
-    ] = ALL_AUGMENTATIONS
+    augment: Annotated[tuple[Augmentation, ...], BeforeValidator(_augmentations)] = ALL_AUGMENTATIONS
     #: Whether a case whose image or label can't be used ends the run, or is left out and counted.
     on_bad_case: Literal["error", "skip"] = "error"
     #: Threads that read and augment images.

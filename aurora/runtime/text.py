@@ -19,14 +19,19 @@ def text_table(rows: Iterable[Sequence[str]]) -> list[str]:
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int | None = None) -> list[str]:
     """Format a Markdown table, one string per line.
 
+    With `text_columns`, only that many columns are left-aligned, from the first; the others hold numbers and are
+    right-aligned.
+
     Example:
-        >>> markdown_table(["task", "rows"], [["cervix", "12"]])
-        ['| task | rows |', '| --- | --- |', '| cervix | 12 |']
+        >>> markdown_table(["task", "rows"], [["cervix", "12"]], text_columns=1)
+        ['| task | rows |', '| --- | ---: |', '| cervix | 12 |']
     """
-    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    left = len(header) if text_columns is None else text_columns
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
+    return [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]
 
 
 def strict_json(value: Any) -> Any:

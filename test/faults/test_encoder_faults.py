@@ -94,13 +94,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: shard_of(f, QKV).unlink(),
         r"expected model-0000\d-of-\d+\.safetensors in Qwen3-VL, found",
     ),
-    "truncated index": (lambda f: cut(f / INDEX), rf"{INDEX} is not a whole index of shards"),
-    "index of another shape": (lambda f: (f / INDEX).write_text("[]"), rf"{INDEX} is not a whole index of shards"),
+    "truncated index": (lambda f: cut(f / INDEX), rf"{INDEX} is not a complete index of shards"),
+    "index of another shape": (lambda f: (f / INDEX).write_text("[]"), rf"{INDEX} is not a complete index of shards"),
     "wrong prefix": (index(rename_all), r"expected tensors named model\.visual\.\* or visual\.\*, found thinker\."),
     "tensor missing in the index": (index(lambda names: names.pop(QKV)), rf"misses 1 tensors .*: {QKV}"),
     "tensor missing in its shard": (
         tensors(lambda t: t.pop(QKV)),
-        rf"says that {QKV} lies in model-0000\d.* but it doesn't",
+        rf"lists {QKV} in model-0000\d.* which has no such tensor",
     ),
     "unexpected tensor": (
         index(lambda names: names.update({"model.visual.blocks.6.norm1.bias": "model-00001-of-00007.safetensors"})),
@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another rotation": (vision(rope_parameters={"rope_theta": 1e6}), r"rope_theta should be 10000"),
     "heads that don't divide the width": (vision(num_heads=5), r"hidden_size must be a multiple of 4 x num_heads"),
     "depth beyond the weights": (vision(depth=7), r"misses 12 tensors of a Qwen3-VL tower of 7 blocks"),
-    "truncated config.json": (lambda f: cut(f / "config.json"), r"config\.json is not a whole JSON file"),
+    "truncated config.json": (lambda f: cut(f / "config.json"), r"config\.json is not a complete JSON file"),
     "config.json is a list": (
         lambda f: (f / "config.json").write_text("[]"),
         r"expected a Qwen3-VL model .*found None",

@@ -1,4 +1,4 @@
-"""Each row changes one thing and trains; the study goes on where it was, and its table says what a change costs."""
+"""Each variant changes one thing and trains; a study resumes, and its table compares with the default."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS
 from aurora.rows import image_file, read_rows
 from aurora.tasks import OFFICIAL, TaskType, channel_slices, of_type
-from training.ablation.networks import NETWORKS, Mirrored, PooledPoints, SharedHead, scramble
+from training.ablation.networks import NETWORKS, FlipTTA, PooledPoints, SharedHead, scramble
 from training.ablation.study import Score, Study, as_markdown
-from training.ablation.variants import DEFAULT, ROWS
+from training.ablation.variants import DEFAULT, VARIANTS
 from training.cli import main
 from training.config import load_config
 from training.data.cases import load_cases, load_sample
@@ -44,15 +44,15 @@ def images(count: int, side: int = 64) -> torch.Tensor:
     return torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_a_row_changes_one_thing(name: str) -> None:
-    row = ROWS[name]
-    kinds = [bool(row.changes), name in NETWORKS, row.apart, row.mirrored]
-    assert sum(kinds) == (0 if name == DEFAULT else 1)
-    default, changed = (load_config(CONFIG, changes).model_dump() for changes in ((), row.changes))
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_changes_one_thing(name: str) -> None:
+    variant = VARIANTS[name]
+    differences = [bool(variant.changes), name in NETWORKS, variant.per_task, variant.flip_tta]
+    assert sum(differences) == (0 if name == DEFAULT else 1)
+    default, changed = (load_config(CONFIG, changes).model_dump() for changes in ((), variant.changes))
     different = {key for key in default if default[key] != changed[key]}
-    assert different <= {change.partition("=")[0] for change in row.changes}
-    assert bool(different) == bool(row.changes)
+    assert different <= {change.partition("=")[0] for change in variant.changes}
+    assert bool(different) == bool(variant.changes)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -101,10 +101,10 @@ def test_pooled_points_are_drawn_where_they_are() -> None:
     assert regression_loss(heatmaps, points + 0.1).item() > 1
 
 
-def test_mirrored_answers_are_the_same_for_image_and_mirror_image_but_where_left_is_not_right() -> None:
+def test_flip_tta_is_the_same_for_image_and_mirror_image_unless_left_matters() -> None:
     torch.manual_seed(0)
     tasks = {name: OFFICIAL[name] for name in (*TASKS, "fetal_head_pos_cls")}
-    model = Mirrored(PRESETS["tiny"], tasks).eval()
+    model = FlipTTA(PRESETS["tiny"], tasks).eval()
     # Fresh heads answer nearly the same to everything.
     for parameter in model.heads.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
@@ -130,25 +130,25 @@ def test_mirrored_answers_are_the_same_for_image_and_mirror_image_but_where_left
 
 def test_a_study_trains_what_is_missing_and_reads_what_is_there(phantoms: Path, tmp_path: Path) -> None:
     study = Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path, GROUP)
-    first = {name: study.score(name, 5) for name in ("one-model-per-task", "mirrored", "no-average")}
+    first = {name: study.score(name, 5) for name in ("one-model-per-task", "flip-tta", "no-average")}
     weights = tmp_path / DEFAULT / "seed-5" / "best.safetensors"
     assert checkpoint.read_spec(weights).provenance["config"]["seed"] == 5
     assert sorted(path.name for path in (tmp_path / "one-model-per-task" / "seed-5").iterdir()) == sorted(TASKS)
     assert set(first["one-model-per-task"].types) == set(TaskType)
-    assert first["mirrored"].images_per_second is None
+    assert first["flip-tta"].images_per_second is None
     written = weights.stat().st_mtime_ns
     assert Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path, GROUP).score(DEFAULT, 5) == study.score(DEFAULT, 5)
     assert weights.stat().st_mtime_ns == written
 
 
 def test_a_study_needs_cases_to_score_on(phantoms: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected cases to score the rows on, found none"):
+    with pytest.raises(UsageError, match="expected cases to score the variants on, found none"):
         Study(CONFIG, [*QUICK, "val_share=0"], [phantoms], [], tmp_path, GROUP)
 
 
 def test_the_table_compares_seed_by_seed() -> None:
-    def score(row: str, seed: int, composite: float) -> Score:
-        return Score(row, seed, composite, {TaskType.DETECTION: composite / 2}, 10.0)
+    def score(variant: str, seed: int, composite: float) -> Score:
+        return Score(variant, seed, composite, {TaskType.DETECTION: composite / 2}, 10.0)
 
     found = [score("no-stem", 0, 0.5), score(DEFAULT, 0, 0.6), score(DEFAULT, 1, 0.8), score("no-stem", 1, 0.68)]
     head, _, default, row = as_markdown(found).splitlines()
@@ -158,13 +158,13 @@ def test_the_table_compares_seed_by_seed() -> None:
     assert row == "| `no-stem` | no convolutional stem | 0.590 | [0.500, 0.680] | -0.110 | 0.295 | 10 |"
 
 
-def test_the_command_prints_the_row_beside_the_default(phantoms: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_variant_and_the_default(phantoms: Path, tmp_path: Path) -> None:
     arguments = ["--config", CONFIG, "--data", phantoms, "--val", phantoms, "--out", tmp_path]
-    arguments += ["--variant", "no-graphics"]
+    arguments += ["--variant", "no-overlays"]
     found = CliRunner().invoke(main, ["ablate", *map(str, arguments), "--seed", "3", *QUICK])
     assert found.exit_code == 0, found.output
     lines = [line.split("|")[1].strip() for line in found.output.splitlines() if line.startswith("| `")]
-    assert lines == ["`default`", "`no-graphics`"]
+    assert lines == ["`default`", "`no-overlays`"]
 
 
 def test_a_task_without_cases_to_score_and_cases_that_are_skipped_end_no_study(phantoms: Path, tmp_path: Path) -> None:
@@ -173,5 +173,5 @@ def test_a_task_without_cases_to_score_and_cases_that_are_skipped_end_no_study(p
     damaged.write_bytes(damaged.read_bytes()[:200])
     changes = [*QUICK, "on_bad_case=skip"]
     study = Study(CONFIG, changes, [phantoms], [tmp_path / "val"], tmp_path / "runs", GROUP)
-    for name in ("one-model-per-task", "mirrored"):
+    for name in ("one-model-per-task", "flip-tta"):
         assert set(study.score(name, 0).types) == {TaskType.SEGMENTATION, TaskType.REGRESSION}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.discs import centre, corners, disc, extent, pixels_off
 
 from aurora.images.transform import resize_to, to_fractions
-from training.augment import field_of_view
+from training.augment.field_of_view import MARGIN_PIXELS, crop_field_of_view, random_field_of_view
 from training.augment.geometry import random_affine, warp_box, warp_image, warp_masks, warp_points
 
 FRAMES = pytest.mark.parametrize("frame", [(128, 128), (128, 192), (192, 128), (64, 256)])
@@ -41,18 +41,16 @@ def test_image_mask_box_and_point_stay_in_register(
 def test_points_stay_in_the_field_of_view_with_a_margin(frame: tuple[int, int], seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     keep = rng.random((count, 2))
-    outline = field_of_view.field_of_view(keep, frame, rng).astype(np.float32)
+    outline = random_field_of_view(keep, frame, rng).astype(np.float32)
     for x, y in keep * frame[::-1]:
-        assert cv2.pointPolygonTest(outline, (x, y), True) > field_of_view.MARGIN_PIXELS - 0.5
+        assert cv2.pointPolygonTest(outline, (x, y), True) > MARGIN_PIXELS - 0.5
 
 
 @FRAMES
-def test_fields_of_view_are_cropped_now_a_little_now_much(
-    frame: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(field_of_view, "CHANCE", 1.0)
+def test_fields_of_view_are_cropped_now_a_little_now_much(frame: tuple[int, int]) -> None:
     white, rng = np.full((*frame, 3), 255, np.uint8), np.random.default_rng(0)
-    shown = [(field_of_view.crop_view(white, np.array([(0.5, 0.5)]), rng) > 0).mean() for _ in range(100)]
+    keep = np.array([(0.5, 0.5)])
+    shown = [(crop_field_of_view(white, keep, rng, chance=1.0) > 0).mean() for _ in range(100)]
     assert 0.15 < min(shown) < 0.4 < 0.75 < max(shown) <= 1
 
 

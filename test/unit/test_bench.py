@@ -11,7 +11,7 @@ from aurora.errors import DeviceError, ImageError, InputError
 from aurora.rows import image_file, read_rows
 from training.bench import bench
 from training.bench.inputs import many_rows
-from training.bench.runs import Run, Subject, answer
+from training.bench.runs import Run, Subject, Usage, measured_run, time_run
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "weights" / "aurora-tiny.safetensors"
@@ -64,16 +64,27 @@ def test_one_round_measures_the_model_the_start_and_whole_runs(sample_cases: Pat
 def test_the_table_gives_medians_and_ranges() -> None:
     runs = [Run(100, seconds, 2 * seconds, 200_000_000, seconds - 1, {"model": seconds - 1}) for seconds in (2, 5, 3)]
     alone = [{"images_per_second": 60.0, "rows_per_second": rate} for rate in (40.0, 50.0, 80.0)]
-    found = bench.Bench("here", "phantoms", 3, {"onnx": bench.Measured(alone, runs, {100: runs})})
+    found = bench.Bench("here", "phantoms", 3, {"onnx": bench.Measurement(alone, runs, {100: runs})})
     lines = dict(line.strip("| ").split(" | ") for line in bench.as_text(found).splitlines()[5:])
     assert lines["model alone, rows/s"] == "50 [40, 80]"
-    assert lines["time to the first answer, whole process, s"] == "3.00 [2.00, 5.00]"
+    assert lines["time to the first prediction, whole process, s"] == "3.00 [2.00, 5.00]"
     assert lines["100 rows: rows/s, whole process"] == "33 [20, 50]"
     assert lines["100 rows: that, of the model alone"] == "100%"
     assert lines["100 rows: model at work"] == "100%"
     assert lines["100 rows: peak memory, MB"] == "200 [200, 200]"
 
 
+def test_a_run_is_read_from_its_report() -> None:
+    work = {"seconds": 2.0, "stages": {"reading": 1.5, "model": 1.0, "predictions": 0.5}, "threads": 2}
+    run = measured_run({"rows": 30, "answered": 30, "at_work": work}, Usage(3.0, 4.0, 50_000_000))
+    assert run == Run(30, 3.0, 4.0, 50_000_000, at_work=2.0, stages=work["stages"])
+
+
+def test_a_run_without_all_predictions_is_no_measurement() -> None:
+    with pytest.raises(DeviceError, match="each of 30 rows, found 29"):
+        measured_run({"rows": 30, "answered": 29, "at_work": {}}, Usage(3.0, 4.0, 50_000_000))
+
+
 def test_a_run_that_fails_is_no_measurement(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="ended with 3"):
-        answer(Subject("onnx", "cpu", WEIGHTS), tmp_path)
+        time_run(Subject("onnx", "cpu", WEIGHTS), tmp_path)

@@ -7,7 +7,7 @@ import torch
 
 from aurora.model.config import PRESETS, EncoderConfig
 from aurora.model.encoder import Encoder
-from training.bench.encoder_cost import cost_table, count, measure
+from training.bench.encoder_cost import SIDES, cost_table, count, measure
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "encoder.md"
 SMALL = EncoderConfig(depth=4, hidden_size=48, intermediate_size=96, num_heads=3)
@@ -36,12 +36,21 @@ def test_what_is_kept_grows_with_the_tokens() -> None:
     assert count(SMALL, (512, 512)).kept == pytest.approx(4 * count(SMALL, (256, 256)).kept, rel=0.01)
 
 
-def test_measuring_gives_rates_above_zero() -> None:
-    found = measure(SMALL, (64, 64), torch.device("cpu"), batch=2)
-    assert found.keys() == {"forward", "training"}
-    assert all(speed.images_per_second > 0 and speed.peak_memory > 0 for speed in found.values())
+def test_a_training_step_counts_as_three_forward_passes() -> None:
+    flops = count(SMALL, (64, 64)).flops
+    speeds = measure(SMALL, (64, 64), torch.device("cpu"), batch=2, ceiling=1e12)
+    assert speeds.keys() == {"forward", "training"}
+    for name, passes in (("forward", 1), ("training", 3)):
+        assert speeds[name].share_of_ceiling == pytest.approx(speeds[name].images_per_second * passes * flops / 1e12)
+    assert speeds["training"].peak_memory >= speeds["forward"].peak_memory >= count(SMALL, (64, 64)).parameters * 4
 
 
 @pytest.mark.slow
 def test_the_page_quotes_the_counter() -> None:
-    assert cost_table() in PAGE.read_text(encoding="utf-8")
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    header, rule, *rows = cost_table(sides=SIDES[:1]).splitlines()
+    start = lines.index(header)
+    assert lines[start + 1] == rule
+    end = lines.index("", start)
+    assert lines[start + 2 : end : len(SIDES)] == rows
+    assert end - start - 2 == len(SIDES) * len(rows) == len(SIDES) * len({p.encoder for p in PRESETS.values()})

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.augment import intensity, overlays
-from training.augment.intensity import add_decibels, augment_intensity
-from training.augment.overlays import KINDS, draw_graphics
+from training.augment import intensity
+from training.augment.intensity import Chances, add_decibels, augment_intensity, echo_levels
+from training.augment.overlays import OVERLAYS, draw_overlays
 
 FRAMES = pytest.mark.parametrize("frame", [(128, 128), (128, 192), (192, 128), (64, 256)])
 SEEDS = st.integers(0, 10_000)
@@ -38,34 +38,47 @@ def test_a_dot_stays_where_it_is(frame: tuple[int, int], blurred: bool, seed: in
     y, x = rng.integers(10, frame[0] - 10), rng.integers(10, frame[1] - 10)
     image, dotted = noise(frame), noise(frame)
     dotted[y - 3 : y + 4, x - 3 : x + 4] ^= 128
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intensity, "BLUR_CHANCE", float(blurred))
-        one, other = (augment_intensity(i, np.random.default_rng(seed)) for i in (image, dotted))
+    chances = Chances(blur=float(blurred))
+    one, other = (augment_intensity(i, np.random.default_rng(seed), chances) for i in (image, dotted))
     rows, columns = np.nonzero((one != other).any(-1))
     for low, high, middle in ((rows.min(), rows.max(), y), (columns.min(), columns.max(), x)):
         assert middle - 3 - reach <= low <= middle - 2
         assert middle + 2 <= high <= middle + 3 + reach
 
 
-def test_blur_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blur_is_drawn() -> None:
     changes = []
     for chance in (0.0, 1.0):
-        monkeypatch.setattr(intensity, "BLUR_CHANCE", chance)
-        seen = [augment_intensity(noise((64, 64)), np.random.default_rng(seed)) for seed in range(20)]
+        chances = Chances(blur=chance)
+        seen = [augment_intensity(noise((64, 64)), np.random.default_rng(seed), chances) for seed in range(20)]
         changes.append(np.mean([np.abs(np.diff(image.astype(int), axis=1)).mean() for image in seen]))
     assert changes[1] < 0.6 * changes[0]
 
 
 @FRAMES
-def test_smooth_changes_span_the_frame(frame: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TIME_GAIN", "ATTENUATION", "SPECKLE"):
-        monkeypatch.setattr(intensity, f"{name}_CHANCE", 0.0)
-    monkeypatch.setattr(intensity, "SHADOW_CHANCE", 1.0)
-    monkeypatch.setattr(intensity, "shadow", lambda across, down, rng: across + 10 * down)
-    levels = intensity.echo_levels(frame, np.random.default_rng(0))
-    rows, columns = (np.indices(frame) + 0.5) / np.reshape(frame, (2, 1, 1))
+def test_a_shadow_is_where_its_formula_says_to_less_than_half_a_pixel(frame: tuple[int, int]) -> None:
+    chances = Chances(time_gain=0, attenuation=0, shadow=1, speckle=0)
+    height, width = frame
+    shifts = [(dy, dx) for dy in (-0.5, 0, 0.5) for dx in (-0.5, 0, 0.5)]
+    errors = dict.fromkeys(shifts, 0.0)
+    for seed in range(20):
+        levels = echo_levels(frame, np.random.default_rng(seed), chances)
+        assert levels is not None
+        for dy, dx in shifts:
+            rng = np.random.default_rng(seed)
+            rng.random(3)  # whether time gain, attenuation and shadow are drawn
+            down, across = (np.arange(height)[:, None] + 0.5 + dy) / height, (np.arange(width)[None] + 0.5 + dx) / width
+            errors[dy, dx] += float(((levels + intensity.shadow(across, down, rng)) ** 2).sum())
+    assert min(errors, key=errors.__getitem__) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["time_gain", "attenuation", "shadow", "speckle"])
+def test_each_change_is_drawn_with_its_own_chance(name: str) -> None:
+    never = dict.fromkeys(("time_gain", "attenuation", "shadow", "speckle"), 0.0)
+    assert echo_levels((64, 64), np.random.default_rng(0), Chances(**never)) is None
+    levels = echo_levels((64, 64), np.random.default_rng(0), Chances(**(never | {name: 1.0})))
     assert levels is not None
-    np.testing.assert_allclose(levels[2:-2, 2:-2], -(columns + 10 * rows)[2:-2, 2:-2], atol=1e-4)
+    assert levels.std() > 0
 
 
 @given(seed=SEEDS)
@@ -142,20 +155,19 @@ def test_a_grey_curve_never_turns_the_order_round(seed: int) -> None:
 
 
 @FRAMES
-@pytest.mark.parametrize("kind", KINDS)
-def test_graphics_draw_a_little_of_their_colour(frame: tuple[int, int], kind: type) -> None:
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlays_draw_a_little_of_their_colour(frame: tuple[int, int], overlay: type) -> None:
     for seed in range(10):
         image = np.zeros((*frame, 3), np.uint8)
-        kind(image, (200, 180, 60), np.random.default_rng(seed))
+        overlay(image, (200, 180, 60), np.random.default_rng(seed))
         assert 0 <= (image > 0).any(-1).mean() < 0.25
     assert image.any()
 
 
 @FRAMES
-def test_graphics_leave_the_input_as_it_is(frame: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlays, "CHANCE", 1.0)
+def test_overlays_leave_the_input_as_it_is(frame: tuple[int, int]) -> None:
     image, before = noise(frame), noise(frame)
-    drawn = [draw_graphics(image, np.random.default_rng(seed)) for seed in range(20)]
+    drawn = [draw_overlays(image, np.random.default_rng(seed), chance=1.0) for seed in range(20)]
     np.testing.assert_array_equal(image, before)
     assert all((one.shape, one.dtype) == (image.shape, image.dtype) for one in drawn)
     assert sum(not np.array_equal(one, image) for one in drawn) > 17

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from aurora.errors import InputError, UsageError
 from aurora.model import checkpoint
 from aurora.tasks import TaskType
-from training.ablation.leave_one_out import Trained, as_markdown, leave_each_out
+from training.ablation.leave_one_out import LeaveOneOutResult, as_markdown, leave_one_out
 from training.cli import main
 from training.config import load_config
 from training.data.cases import load_cases
@@ -36,7 +36,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_a_run_learns_from_the_others_alone_and_is_scored_on_all(sources: list[Path], tmp_path: Path) -> None:
-    runs = leave_each_out(SETTINGS, sources, tmp_path, GROUP)
+    runs = leave_one_out(SETTINGS, sources, tmp_path, GROUP)
     assert [run.without for run in runs] == SCANNERS
     for run, other in zip(runs, reversed(sources), strict=True):
         weights = tmp_path / f"without-{run.without}" / "best.safetensors"
@@ -50,17 +50,17 @@ def test_a_run_learns_from_the_others_alone_and_is_scored_on_all(sources: list[P
 
 
 def test_what_is_trained_is_only_scored(sources: list[Path], tmp_path: Path) -> None:
-    first = leave_each_out(SETTINGS, sources, tmp_path, GROUP)
+    first = leave_one_out(SETTINGS, sources, tmp_path, GROUP)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/best.safetensors")}
     assert len(written) == len(SCANNERS)
-    assert leave_each_out(SETTINGS, sources, tmp_path, GROUP) == first
+    assert leave_one_out(SETTINGS, sources, tmp_path, GROUP) == first
     assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
 @pytest.mark.parametrize("names", [["one"], ["one", "one"], ["one", "two/../one"]], ids=" ".join)
 def test_one_source_is_none_to_leave_out(names: list[str], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"expected two sources or more, of different names, found: .*one"):
-        leave_each_out(SETTINGS, [tmp_path / name for name in names], tmp_path / "out", GROUP)
+        leave_one_out(SETTINGS, [tmp_path / name for name in names], tmp_path / "out", GROUP)
 
 
 def test_a_task_that_no_other_source_trains_is_named(sources: list[Path], tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_a_task_that_no_other_source_trains_is_named(sources: list[Path], tmp_pa
     for split in ("train", "val"):
         generate(alone / split, cases=2, seed=5, tasks=["IUGC"], scanner=SCANNERS[0], split=split, size_scale=0.4)
     with pytest.raises(
-        InputError, match=r"trained without alone too, found IUGC \(num_classes 3\); .* with tasks=\[\.\.\.\]"
+        InputError, match=r"other sources than alone have too, found IUGC \(num_classes 3\); .* in tasks=\[\.\.\.\]"
     ):
-        leave_each_out(SETTINGS, [alone, sources[0]], tmp_path / "out", GROUP)
+        leave_one_out(SETTINGS, [alone, sources[0]], tmp_path / "out", GROUP)
     assert not (tmp_path / "out").exists()
 
 
@@ -79,9 +79,9 @@ def test_the_table_compares_each_source_with_the_runs_that_saw_it() -> None:
         return {TaskType.SEGMENTATION: segmentation, TaskType.DETECTION: detection}
 
     runs = [
-        Trained("a", {"a": types(0.5, 0.3), "b": types(0.8, 0.6), "c": types(0.9, 0.7)}),
-        Trained("b", {"a": types(0.7, 0.5), "b": types(0.6, 0.6), "c": types(0.7, 0.5)}),
-        Trained("c", {"a": types(0.9, 0.5), "b": types(0.8, 0.8), "c": types(0.8, 0.6)}),
+        LeaveOneOutResult("a", {"a": types(0.5, 0.3), "b": types(0.8, 0.6), "c": types(0.9, 0.7)}),
+        LeaveOneOutResult("b", {"a": types(0.7, 0.5), "b": types(0.6, 0.6), "c": types(0.7, 0.5)}),
+        LeaveOneOutResult("c", {"a": types(0.9, 0.5), "b": types(0.8, 0.8), "c": types(0.8, 0.6)}),
     ]
     assert as_markdown(runs).splitlines() == [
         "| source | seen | unseen | difference | segmentation | detection |",
@@ -98,8 +98,8 @@ def test_a_type_counts_for_the_sources_that_have_cases_of_it() -> None:
     one = {segmentation: 0.5}
     both = {segmentation: 0.8, detection: 0.6}
     runs = [
-        Trained("a", {"a": one, "b": both}),
-        Trained("b", {"a": {segmentation: 0.7}, "b": {segmentation: 0.6, detection: 0.2}}),
+        LeaveOneOutResult("a", {"a": one, "b": both}),
+        LeaveOneOutResult("b", {"a": {segmentation: 0.7}, "b": {segmentation: 0.6, detection: 0.2}}),
     ]
     assert as_markdown(runs).splitlines()[2:] == [
         "| a | 0.700 | 0.500 | -0.200 | -0.200 |  |",

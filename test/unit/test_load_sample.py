@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from support.discs import centre, disc_case, extent, pixels_off, write_disc
 from aurora.images import read_image
 from aurora.images.transform import resize_to
 from aurora.tasks import OFFICIAL, TaskType
-from training.augment import field_of_view
+from training.augment.field_of_view import crop_field_of_view
 from training.config import ALL_AUGMENTATIONS, Augmentation
 from training.data import cases as data
 from training.data.cases import load_cases, load_sample
@@ -38,11 +39,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], P
 
 @pytest.fixture
 def cropped() -> Iterator[None]:
-    """Grey values stay, no graphics are drawn, and every field of view is cropped."""
+    """Grey values stay, no overlays are drawn, and every field of view is cropped."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "augment_intensity", lambda image, rng: image)
-        patch.setattr(data, "draw_graphics", lambda image, rng: image)
-        patch.setattr(field_of_view, "CHANCE", 1.0)
+        patch.setattr(data, "draw_overlays", lambda image, rng: image)
+        patch.setattr(data, "crop_field_of_view", partial(crop_field_of_view, chance=1.0))
         yield
 
 
@@ -74,9 +75,7 @@ def test_the_crop_hides_nothing_labelled(
 ) -> None:
     case = disc_case(folders[SIZES[0]], kind, SIZES[0], "white.png")
     sample = load_sample(case, frame, np.random.default_rng(seed))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(field_of_view, "CHANCE", 0.0)
-        whole = load_sample(case, frame, np.random.default_rng(seed))
+    whole = load_sample(case, frame, np.random.default_rng(seed), ["geometry"])
     labelled = np.zeros(frame, bool)
     places = np.floor(np.minimum(sample.target.reshape(-1, 2), 0.999) * frame[::-1]).astype(int)
     if kind is TaskType.SEGMENTATION:

@@ -12,8 +12,10 @@ import pytest
 from aurora.errors import OutputError, UsageError
 from aurora.tasks import OFFICIAL, TaskType, of_type
 from training.phantom import SCANNERS, generate
-from training.phantom.phantom import make_case
+from training.phantom.anatomy.canvas import Canvas
+from training.phantom.phantom import make_phantom
 from training.phantom.scanner.geometry import Geometry
+from training.phantom.tasks.detection import DETECTION as DETECTION_PAINTERS
 
 SEGMENTATION = [task.id for task in of_type(OFFICIAL, TaskType.SEGMENTATION)]
 DETECTION = [task.id for task in of_type(OFFICIAL, TaskType.DETECTION)]
@@ -24,7 +26,7 @@ CLASSIFICATION = [task.id for task in of_type(OFFICIAL, TaskType.CLASSIFICATION)
 def cases(task_id: str, count: int, scanner: str | None = None, **options: float) -> list[Any]:
     profile = None if scanner is None else SCANNERS[scanner]
     return [
-        make_case(OFFICIAL[task_id], i, seed=5, split="train", scanner=profile, **{"size_scale": 0.6} | options)
+        make_phantom(OFFICIAL[task_id], i, seed=5, split="train", scanner=profile, **{"size_scale": 0.6} | options)
         for i in range(count)
     ]
 
@@ -70,12 +72,12 @@ def test_folders_are_the_challenge_s(labelled: Path) -> None:
 def test_labels_in_the_tables_are_those_of_the_cases(labelled: Path) -> None:
     options: Any = {"seed": 1, "split": "train", "size_scale": 0.5}
     case: Any
-    row, case = records(labelled, "IUGC")[1], make_case(OFFICIAL["IUGC"], 1, **options)
+    row, case = records(labelled, "IUGC")[1], make_phantom(OFFICIAL["IUGC"], 1, **options)
     assert [json.loads(row[f"point_{k}_xy"]) for k in (1, 2, 3)] == case.points.tolist()
-    row, case = records(labelled, "uterine_fibroid_det")[0], make_case(OFFICIAL["uterine_fibroid_det"], 0, **options)
+    row, case = records(labelled, "uterine_fibroid_det")[0], make_phantom(OFFICIAL["uterine_fibroid_det"], 0, **options)
     assert tuple(int(row[k]) for k in ("x_min", "y_min", "x_max", "y_max")) == case.box
     assert [row["mask"] for row in records(labelled, "organ_cls")] == ["0", "1"]
-    row, case = records(labelled, "cardiac_multi")[1], make_case(OFFICIAL["cardiac_multi"], 1, **options)
+    row, case = records(labelled, "cardiac_multi")[1], make_phantom(OFFICIAL["cardiac_multi"], 1, **options)
     mask = cv2.imread(str(labelled / "csv_files" / row["mask_path"]), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(mask, case.mask)
 
@@ -98,7 +100,7 @@ def test_the_same_seed_gives_the_same_files(labelled: Path, tmp_path: Path) -> N
 def test_seeds_and_splits_differ() -> None:
     task = OFFICIAL["breast_lesion"]
     first, seed, split = (
-        make_case(task, 0, seed=s, split=p, size_scale=0.4) for s, p in ((1, "train"), (2, "train"), (1, "val"))
+        make_phantom(task, 0, seed=s, split=p, size_scale=0.4) for s, p in ((1, "train"), (2, "train"), (1, "val"))
     )
     assert not np.array_equal(first.image, seed.image)
     assert not np.array_equal(first.image, split.image)
@@ -150,6 +152,14 @@ def test_a_box_lies_in_the_image(task_id: str) -> None:
         assert 0 <= x1 < x2 <= case.image.shape[1]
         assert 0 <= y1 < y2 <= case.image.shape[0]
         assert 0.002 < (x2 - x1) * (y2 - y1) / case.image.size < 0.4
+
+
+def test_a_box_is_given_by_its_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    def paint(canvas: Canvas, rng: np.random.Generator) -> None:
+        canvas.mask[40:60, 50:90] = 1
+
+    monkeypatch.setitem(DETECTION_PAINTERS, "thyroid_nodule_det", paint)
+    assert cases("thyroid_nodule_det", 1, "linear_premium")[0].box == (50, 40, 90, 60)
 
 
 def test_a_box_ends_where_the_structure_ends() -> None:
@@ -210,9 +220,9 @@ def test_scanners_see_the_same_anatomy_differently() -> None:
 
 
 @pytest.mark.parametrize(("half_angle", "face"), [(0, 0), (33, 0.4), (40, 0.15)])
-@pytest.mark.parametrize("rim", [(0, 0, 0, 0), (0.1, 0.2, 0.05, 0)])
-def test_scan_conversion_returns_what_the_beams_saw(half_angle: float, face: float, rim: Any) -> None:
-    geometry = Geometry(120, 160, half_angle, face, rim)
+@pytest.mark.parametrize("margin", [(0, 0, 0, 0), (0.1, 0.2, 0.05, 0)])
+def test_scan_conversion_returns_what_the_beams_saw(half_angle: float, face: float, margin: Any) -> None:
+    geometry = Geometry(120, 160, half_angle, face, margin)
     truth = cv2.GaussianBlur(np.random.default_rng(0).random((120, 160), np.float32), (0, 0), 5)
     shown = geometry.to_image(geometry.to_beams(np.dstack([truth] * 3))[..., 0])
     inside = cv2.erode(geometry.field().astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
@@ -235,7 +245,7 @@ def test_a_field_s_edge_is_where_it_ends(scanner: str, side: int) -> None:
     "wrong", [{"cases": 0}, {"scanner": "toaster"}, {"split": "dev"}, {"tasks": ["knee"]}, {"size_scale": 0.0}]
 )
 def test_a_wrong_argument_is_a_usage_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="Expected"):
+    with pytest.raises(UsageError, match="expected"):
         generate(tmp_path, **({"cases": 1, "seed": 1} | wrong))
 
 

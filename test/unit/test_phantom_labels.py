@@ -7,14 +7,14 @@ import pytest
 from aurora.tasks import OFFICIAL
 from training.phantom import SCANNERS
 from training.phantom.anatomy.canvas import Canvas
-from training.phantom.phantom import Case, make_case
+from training.phantom.phantom import Phantom, make_phantom
 from training.phantom.tasks.classification import CLASSIFICATION, STEP
 
 Mask = np.ndarray
 
 
-def cases(task_id: str, scanner: str, count: int = 8) -> list[Case]:
-    return [make_case(OFFICIAL[task_id], i, seed=5, split="train", scanner=SCANNERS[scanner]) for i in range(count)]
+def cases(task_id: str, scanner: str, count: int = 8) -> list[Phantom]:
+    return [make_phantom(OFFICIAL[task_id], i, seed=5, split="train", scanner=SCANNERS[scanner]) for i in range(count)]
 
 
 def threshold(image: np.ndarray, label: Mask) -> Mask:

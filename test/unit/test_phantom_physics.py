@@ -76,7 +76,7 @@ def test_speckle_size_differs_from_scanner_to_scanner() -> None:
 def test_tissue_costs_half_a_decibel_per_centimetre_and_megahertz_each_way(scanner: Scanner) -> None:
     left = residual_loss(scanner, 101)
     assert scanner.attenuation == pytest.approx(2 * 0.5 * scanner.frequency * scanner.depth / 10)
-    assert left[100, 0] == pytest.approx(scanner.residue * scanner.attenuation)
+    assert left[100, 0] == pytest.approx(scanner.residual_attenuation * scanner.attenuation)
     assert left[50, 0] == pytest.approx(left[100, 0] / 2)
     assert residual_loss(replace(scanner, frequency=2 * scanner.frequency), 101)[50, 0] == pytest.approx(left[100, 0])
 
@@ -87,16 +87,16 @@ def test_deep_tissue_is_darker_and_more_so_at_a_higher_frequency(scanner: Scanne
         grey = shown(replace(scanner, noise=-90, **settings))
         return float(grey[40:60, 80:120].mean() - grey[150:170, 80:120].mean())
 
-    base = drop(residue=0.0)
-    assert drop(residue=0.3) > base + 8
-    assert drop(residue=0.3, frequency=1.5 * scanner.frequency) > drop(residue=0.3) + 3
+    base = drop(residual_attenuation=0.0)
+    assert drop(residual_attenuation=0.3) > base + 8
+    assert drop(residual_attenuation=0.3, frequency=1.5 * scanner.frequency) > drop(residual_attenuation=0.3) + 3
 
 
 @EVERY
 def test_time_gain_lifts_the_noise_towards_the_bottom(scanner: Scanner) -> None:
     level = 10 * np.log10(noise_power(scanner, 50)[:, 0])
     assert level[-1] == pytest.approx(scanner.noise, abs=1e-3)
-    assert level[0] == pytest.approx(scanner.noise - (1 - scanner.residue) * scanner.attenuation, abs=1e-3)
+    assert level[0] == pytest.approx(scanner.noise - (1 - scanner.residual_attenuation) * scanner.attenuation, abs=1e-3)
 
 
 def test_a_shadow_adds_up_along_the_beam() -> None:

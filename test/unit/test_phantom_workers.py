@@ -12,7 +12,7 @@ import pytest
 
 from aurora.errors import OutputError, UsageError
 from training.phantom import generate, writer
-from training.phantom.writer import available_workers, run_jobs
+from training.phantom.writer import default_workers, run_parallel
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -27,36 +27,27 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
     assert one == two == three
 
 
-def test_results_come_in_the_jobs_order() -> None:
-    assert run_jobs(math.isqrt, [n**2 for n in range(40)], 3) == list(range(40))
+def test_results_are_in_the_order_of_the_items() -> None:
+    assert run_parallel(math.isqrt, [n**2 for n in range(40)], 3) == list(range(40))
 
 
 def test_one_worker_is_this_process_and_two_are_others() -> None:
     jobs = ["__import__('os').getpid()"] * 4
-    assert set(run_jobs(eval, jobs, 1)) == {os.getpid()}
-    assert os.getpid() not in run_jobs(eval, jobs, 2)
+    assert set(run_parallel(eval, jobs, 1)) == {os.getpid()}
+    assert os.getpid() not in run_parallel(eval, jobs, 2)
 
 
 def test_workers_leave_an_interrupt_to_the_first_process() -> None:
     job = "__import__('signal').getsignal(2) is __import__('signal').SIG_IGN"
-    assert run_jobs(eval, [job] * 4, 2) == [True] * 4
+    assert run_parallel(eval, [job] * 4, 2) == [True] * 4
 
 
-def test_the_default_is_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8}, raising=False)
-    assert available_workers() == 3
-
-
-@pytest.mark.parametrize(("cases", "workers"), [(159, 1), (160, 3)])
-def test_few_cases_are_not_worth_a_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: int, workers: int
+@pytest.mark.parametrize(("images", "workers"), [(159, 1), (160, 3)])
+def test_the_default_is_the_processors_of_the_container_but_few_images_are_not_worth_a_process(
+    monkeypatch: pytest.MonkeyPatch, images: int, workers: int
 ) -> None:
-    asked = []
-    monkeypatch.setattr(writer, "available_workers", lambda: 3)
-    monkeypatch.setattr(writer, "run_jobs", lambda work, jobs, number: asked.append(number) or [[] for _ in jobs])
-    monkeypatch.setattr(writer, "_write_csv", lambda path, rows: None)
-    generate(tmp_path, cases=cases, seed=0, tasks=["lung"])
-    assert asked == [workers]
+    monkeypatch.setattr(writer, "processors", lambda: 3)
+    assert default_workers(images) == workers
 
 
 def test_an_error_in_a_worker_is_raised(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_no_connection_says_how_to_carry_the_files_over(
 ) -> None:
     found = opened(NAME, revision="main", HF_ENDPOINT="http://127.0.0.1:9")
     assert found["error"] == "WeightsError"
-    assert "no way to the hub (ConnectError: " in found["message"]
+    assert "the hub can't be reached (ConnectError: " in found["message"]
     command = re.search("hf download [^']*", found["message"])
     assert command
     hf(command[0], environment, tmp_path)
@@ -212,7 +212,7 @@ def test_no_connection_says_how_to_carry_the_files_over(
 def test_offline_and_not_in_the_cache_says_so(opened: Callable[..., dict[str, Any]]) -> None:
     found = opened(NAME, revision="v2", HF_HUB_OFFLINE="1")
     assert (found["error"], found["cause"]) == ("WeightsError", "LocalEntryNotFoundError")
-    assert "no way to the hub (HF_HUB_OFFLINE is set)" in found["message"]
+    assert "the hub can't be reached (HF_HUB_OFFLINE is set)" in found["message"]
     assert "hf download Qwen/Small --revision v2 " in found["message"]
 
 

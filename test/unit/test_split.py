@@ -13,7 +13,7 @@ from aurora.images import read_image
 from aurora.rows import Row, image_file
 from aurora.tasks import Task, TaskType
 from training.data.cases import Case, load_cases
-from training.data.near_duplicates import look
+from training.data.near_duplicates import thumbprint
 from training.data.split import Grouping, group_cases, split_cases
 
 
@@ -123,7 +123,7 @@ def test_unreadable_images_are_told_apart_by_path_and_counted(tmp_path: Path) ->
     assert (found.groups, found.images, found.unreadable) == ([0, 1, 2, 1], 3, 3)
 
 
-def test_black_images_are_no_likenesses(tmp_path: Path) -> None:
+def test_black_images_are_no_near_duplicates(tmp_path: Path) -> None:
     cases = [saved(tmp_path, f"{n}.png", np.full((50, 50 + n), n, np.uint8)) for n in range(3)]
     assert grouped(cases) == [0, 1, 2]
 
@@ -212,7 +212,7 @@ def test_the_summary_says_what_was_grouped() -> None:
 def test_real_images_are_parted_without_a_leak(realus: Path) -> None:
     train, val, grouping = split_cases(load_cases([realus / "train", realus / "val"]), 0.2, 0)
     files = [{image_file(c.root, c.row): c.root for c in side} for side in (train, val)]
-    digests = [{look(read_image(*file).pixels).digest for file in side.items()} for side in files]
+    digests = [{thumbprint(read_image(*file).pixels).digest for file in side.items()} for side in files]
     hearts = [{path.stem.split("_")[1] for path in side if path.stem.startswith("camus")} for side in files]
     assert digests[0].isdisjoint(digests[1])
     assert len(hearts[0]) > len(hearts[1]) > 10

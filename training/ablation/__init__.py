@@ -1,1 +1,1 @@
-"""Studies: runs that differ in one thing each, or in the source that they were not trained on, and their tables."""
+"""Comparative studies: ablations, and training without each source of data in turn."""

@@ -1,4 +1,4 @@
-"""Sources of data, scanners or hospitals: each is left out of a training once, and scored all the same."""
+"""Leave-one-source-out: train without each source (a scanner, a hospital) in turn and score on all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from statistics import fmean
 
 from aurora.errors import InputError, UsageError
 from aurora.model import checkpoint
+from aurora.runtime.text import markdown_table
 from aurora.tasks import TaskType
 from training.config import FitConfig
 from training.data.cases import Case
@@ -17,24 +18,29 @@ from training.fit.loop import fit
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """The run that hasn't seen `without`: of every source, that one too, the mean composite (0..1) by type."""
+class LeaveOneOutResult:
+    """The scores of the run trained without the source `without`.
+
+    `scores` has the mean composite (0 to 1) by source, `without` included, and type.
+    """
 
     without: str
     scores: dict[str, dict[TaskType, float]]
 
 
-def leave_each_out(settings: FitConfig, sources: Sequence[Path], out: Path, group: ProcessGroup) -> list[Trained]:
-    """One run per source, on all the others; the weights of its last step are scored on each.
+def leave_one_out(
+    settings: FitConfig, sources: Sequence[Path], out: Path, group: ProcessGroup
+) -> list[LeaveOneOutResult]:
+    """Train one run per source on all other sources, and score its last weights on each source.
 
     Args:
-        sources: folders with two labelled input roots each, `train` and `val`; a source bears its folder's name.
-        out: gets the runs, each in a folder `without-NAME`. What is trained already is only scored.
-        group: the processes that train, which score each for itself.
+        sources: folders with two labelled input roots each, `train` and `val`; the folder's name is the source's.
+        out: folder of the runs, each in `without-NAME`. Completed runs are only scored.
+        group: the processes that train; each computes the scores.
 
     Raises:
-        UsageError: fewer than two sources, or two of one name.
-        InputError: as `prepare` does; a validation case of a task that one of the runs doesn't train.
+        UsageError: fewer than two sources, or two with the same name.
+        InputError: as `prepare` does, or a validation case of a task that one of the runs does not train.
         Others as `fit` does.
     """
     by_name = {source.resolve().name: source for source in sources}
@@ -45,61 +51,63 @@ def leave_each_out(settings: FitConfig, sources: Sequence[Path], out: Path, grou
     )
     training = {name: [case for case in cases if case.root != by_name[name] / "train"] for name in by_name}
     scored = {name: [case for case in validation if case.root == by_name[name] / "val"] for name in by_name}
-    for name, own in training.items():
-        _check_tasks(name, own, validation)
-    return [_without(name, settings, training[name], scored, out / f"without-{name}", group) for name in by_name]
+    for name, cases in training.items():
+        _check_tasks(name, cases, validation)
+    return [_run_without(name, settings, training[name], scored, out / f"without-{name}", group) for name in by_name]
 
 
 def _check_tasks(name: str, training: Sequence[Case], validation: Sequence[Case]) -> None:
+    """Raise `InputError` if the run without the source `name` does not train a task of the validation cases."""
     trained = {case.task for case in training}
     for case in validation:
         if case.task not in trained:
             raise InputError(
-                f"{case.row.source}: expected a task that is trained without {name} too, found {case.task.id} "
-                f"(num_classes {case.task.num_classes}); name the tasks that the sources share with tasks=[...]"
+                f"{case.row.source}: expected a task that other sources than {name} have too, found {case.task.id} "
+                f"(num_classes {case.task.num_classes}); list the tasks that the sources share in tasks=[...]"
             )
 
 
-def _without(
+def _run_without(
     name: str,
     settings: FitConfig,
     training: Sequence[Case],
     validation: dict[str, list[Case]],
     folder: Path,
     group: ProcessGroup,
-) -> Trained:
-    # No case chooses the weights: those of the source left out would no longer be unseen.
+) -> LeaveOneOutResult:
+    # No validation cases choose the weights, or the source left out would no longer be unseen.
     weights = fit(settings, training, [], folder, [other for other in validation if other != name], group, resume=True)
     model = checkpoint.load(weights)[0].to(group.device)
     scores = {
         source: type_means(evaluate(model, cases, bad_cases=settings.on_bad_case), cases)
         for source, cases in validation.items()
     }
-    return Trained(name, scores)
+    return LeaveOneOutResult(name, scores)
 
 
-def as_markdown(runs: Sequence[Trained]) -> str:
-    """A table with a line per source, and their mean.
+def as_markdown(results: Sequence[LeaveOneOutResult]) -> str:
+    """Format a table with a line per source, and their mean.
 
-    Of the composite: the mean of the runs that were trained on the source, the run that wasn't, and the difference;
-    of each type the difference, where the source has validation cases of the type.
+    The composite is given as the mean of the runs trained on the source ("seen"), that of the run trained without it
+    ("unseen"), and their difference; for each type with validation cases of the source, the difference only.
     """
-    kinds = [kind for kind in TaskType if any(kind in run.scores[run.without] for run in runs)]
-    rows = {run.without: _row(run.without, runs) for run in runs}
-    columns = ["seen", "unseen", "difference", *kinds]
-    rows["mean"] = {name: fmean(row[name] for row in rows.values() if name in row) for name in columns}
-    lines = [["source", *columns], ["---", *["---:"] * len(columns)]]
-    for name, row in rows.items():
-        formats = {"seen": ".3f", "unseen": ".3f"}
-        lines.append([name, *(f"{row[key]:{formats.get(key, '+.3f')}}" if key in row else "" for key in columns)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    task_types = [task_type for task_type in TaskType if any(task_type in r.scores[r.without] for r in results)]
+    columns = ["seen", "unseen", "difference", *task_types]
+    numbers = {result.without: _numbers(result.without, results) for result in results}
+    numbers["mean"] = {key: fmean(row[key] for row in numbers.values() if key in row) for key in columns}
+    formats = {"seen": ".3f", "unseen": ".3f"}
+    rows = [
+        [name, *(f"{row[key]:{formats.get(key, '+.3f')}}" if key in row else "" for key in columns)]
+        for name, row in numbers.items()
+    ]
+    return "\n".join(markdown_table(["source", *columns], rows, text_columns=1))
 
 
-def _row(source: str, runs: Sequence[Trained]) -> dict[str, float]:
-    """The numbers of one source by column; those of a type are there if it has validation cases of the type."""
-    unseen = next(run.scores[source] for run in runs if run.without == source)
-    others = [run.scores[source] for run in runs if run.without != source]
-    seen = {kind: fmean(scores[kind] for scores in others) for kind in unseen}
-    whole = {"seen": fmean(seen.values()), "unseen": fmean(unseen.values())}
-    differences = {str(kind): unseen[kind] - seen[kind] for kind in unseen}
-    return whole | {"difference": whole["unseen"] - whole["seen"]} | differences
+def _numbers(source: str, results: Sequence[LeaveOneOutResult]) -> dict[str, float]:
+    """Return the numbers of one source by column; a type without validation cases of the source has none."""
+    unseen = next(result.scores[source] for result in results if result.without == source)
+    others = [result.scores[source] for result in results if result.without != source]
+    seen = {task_type: fmean(scores[task_type] for scores in others) for task_type in unseen}
+    means = {"seen": fmean(seen.values()), "unseen": fmean(unseen.values())}
+    differences = {str(task_type): unseen[task_type] - seen[task_type] for task_type in unseen}
+    return means | {"difference": means["unseen"] - means["seen"]} | differences

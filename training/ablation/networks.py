@@ -1,4 +1,4 @@
-"""Networks that differ from `Aurora` in one part, to measure what that part is worth."""
+"""Networks that differ from `Aurora` in one component, to measure its contribution."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,30 +18,30 @@ from training.fit.losses import HEATMAP_SIGMA_CELLS, cell_centres
 
 
 def scramble(tokens: Tensor) -> Tensor:
-    """A map (B, C, rows, columns) as it comes out if the language model's order is taken for rows and columns.
+    """Return a map (B, C, rows, columns) with its tokens in the language model's order, blocks of 2 x 2 patches.
 
-    That order goes through blocks of 2 x 2 patches; rows and columns are even.
+    The numbers of rows and columns are even.
     """
     blocks = tokens.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).transpose(3, 4)
     return blocks.reshape(tokens.shape)
 
 
 class ScrambledEncoder(Encoder):
-    """The encoder, its maps in the wrong order."""
+    """An encoder whose maps have their tokens in the wrong order."""
 
     def forward(self, pixels: Tensor, extra: Tensor | None = None) -> list[Tensor]:
         return [scramble(tokens) for tokens in super().forward(pixels, extra)]
 
 
 def scrambled_tokens(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` with a `ScrambledEncoder`."""
+    """Build `Aurora` with a `ScrambledEncoder`."""
     model = Aurora(config, tasks)
     model.encoder = ScrambledEncoder(config.encoder)
     return model
 
 
 class LastMap(nn.Module):
-    """A pyramid's levels, each the last block's map brought to its size; nothing of earlier blocks or of the stem."""
+    """Pyramid levels resized from the last block's map, without earlier blocks or the stem."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -56,22 +56,22 @@ class LastMap(nn.Module):
 
 
 def last_map(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` whose heads see the last block's map alone."""
+    """Build `Aurora` whose heads see only the last block's map."""
     model = Aurora(config, tasks)
     model.pyramid = LastMap(config)  # type: ignore[assignment]
     return model
 
 
 def no_stem(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` whose patches are all that it sees of the image."""
+    """Build `Aurora` without the convolutional stem."""
     return Aurora(replace(config, stem_width=0), tasks)
 
 
 class PooledPoints(nn.Module):
-    """Landmarks from pooled features: a gated MLP gives coordinates, which are then drawn as heatmaps.
+    """A landmark head that regresses coordinates from pooled features and renders them as heatmaps.
 
-    Drawn with the Gaussian of the targets, so that loss and decoding stay as they are: the divergence of
-    two such heatmaps is the squared distance of their points over twice the variance.
+    The heatmaps have the Gaussian of the targets, so that loss and decoding are unchanged: the divergence of two such
+    heatmaps is the squared distance of their points over twice the variance.
     """
 
     def __init__(self, width: int, channels: int) -> None:
@@ -88,7 +88,7 @@ class PooledPoints(nn.Module):
 
 
 def pooled_landmarks(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` with `PooledPoints` for landmarks."""
+    """Build `Aurora` with `PooledPoints` for landmarks."""
     model = Aurora(config, tasks)
     if TaskType.REGRESSION in model.heads:
         channels = sum(task.channels for task in of_type(tasks, TaskType.REGRESSION))
@@ -97,13 +97,12 @@ def pooled_landmarks(config: ModelConfig, tasks: Registry) -> Aurora:
 
 
 class SharedHead(nn.Module):
-    """One last layer for all tasks of a type, with as many channels as the largest wants: each task has the first."""
+    """One last layer for all tasks of a type, as wide as the widest task; every task uses the first channels."""
 
-    def __init__(self, kind: TaskType, width: int, tasks: Registry) -> None:
+    def __init__(self, task_type: TaskType, width: int, tasks: Registry) -> None:
         super().__init__()
-        slices = channel_slices(tasks, kind).values()
-        counts = [part.stop - part.start for part in slices]
-        self.head = HEADS[kind](width, max(counts))
+        counts = [channels.stop - channels.start for channels in channel_slices(tasks, task_type).values()]
+        self.head = HEADS[task_type](width, max(counts))
         self.register_buffer("channels", torch.cat([torch.arange(count) for count in counts]), persistent=False)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
@@ -111,14 +110,14 @@ class SharedHead(nn.Module):
 
 
 def shared_heads(config: ModelConfig, tasks: Registry) -> Aurora:
-    """`Aurora` with a `SharedHead` for every type."""
+    """Build `Aurora` with a `SharedHead` for every type."""
     model = Aurora(config, tasks)
     for name in model.heads:
         model.heads[name] = SharedHead(TaskType(name), config.pyramid_width, tasks)
     return model
 
 
-#: The rows that have a network of their own.
+#: The variants that have a network of their own.
 NETWORKS: Mapping[str, ModelFactory] = {
     "scrambled-tokens": scrambled_tokens,
     "last-map": last_map,
@@ -127,21 +126,23 @@ NETWORKS: Mapping[str, ModelFactory] = {
     "shared-heads": shared_heads,
 }
 
-
-# Of detection's channels, with the image mirrored: left and right change places.
+# The detection channels of a mirrored image: left and right are swapped.
 _MIRRORED_BOX = (0, 3, 2, 1, 4)
 
 
-class Mirrored(Aurora):
-    """`Aurora` whose raw answers are the mean of those to the image and, mirrored back, to its mirror image."""
+class FlipTTA(Aurora):
+    """`Aurora` with flip test-time augmentation: outputs are averaged over the image and its mirror image.
+
+    Tasks that depend on left and right use the image alone.
+    """
 
     def forward(self, images: Tensor, rows: Mapping[TaskType, Tensor]) -> dict[TaskType, Tensor]:
-        answers, mirrored = super().forward(images, rows), super().forward(images.flip(2), rows)
-        for kind, answer in answers.items():
-            back = mirrored[kind] if kind is TaskType.CLASSIFICATION else mirrored[kind].flip(3)
-            if kind is TaskType.DETECTION:
-                back = back.unflatten(1, (-1, DETECTION_CHANNELS))[:, :, list(_MIRRORED_BOX)].flatten(1, 2)
-            for name, channels in channel_slices(self.tasks, kind).items():
+        outputs, flipped = super().forward(images, rows), super().forward(images.flip(2), rows)
+        for task_type, output in outputs.items():
+            other = flipped[task_type] if task_type is TaskType.CLASSIFICATION else flipped[task_type].flip(3)
+            if task_type is TaskType.DETECTION:
+                other = other.unflatten(1, (-1, DETECTION_CHANNELS))[:, :, list(_MIRRORED_BOX)].flatten(1, 2)
+            for name, channels in channel_slices(self.tasks, task_type).items():
                 if not self.tasks[name].left_right:
-                    answer[:, channels] = torch.lerp(answer[:, channels], back[:, channels], 0.5)
-        return answers
+                    output[:, channels] = torch.lerp(output[:, channels], other[:, channels], 0.5)
+        return outputs

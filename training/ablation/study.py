@@ -1,4 +1,4 @@
-"""Train a row's networks, or go on with what is trained of them, and read how they scored."""
+"""Ablation studies: train the networks of each variant, unless already trained, and tabulate their scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from statistics import fmean
 from aurora.errors import UsageError
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
+from aurora.runtime.text import markdown_table
 from aurora.tasks import TaskType
-from training.ablation.networks import NETWORKS, Mirrored
-from training.ablation.variants import DEFAULT, ROWS, Row
+from training.ablation.networks import NETWORKS, FlipTTA
+from training.ablation.variants import DEFAULT, VARIANTS, Variant
 from training.config import FitConfig, load_config
 from training.data.cases import Case
 from training.data.prepare import prepare
@@ -22,12 +23,15 @@ from training.fit.loop import WEIGHTS, fit
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one row scored with one seed on the validation cases, at the last step of its training.
+    """The score of a variant with one seed on the validation cases, at the last step of training.
 
-    `composite` in 0..1, also by type; `images_per_second` is the speed of training, None where nothing was trained.
+    Attributes:
+        composite: 0 to 1.
+        types: the composite of each type that has validation cases.
+        images_per_second: speed of training; None if nothing was trained.
     """
 
-    row: str
+    variant: str
     seed: int
     composite: float
     types: dict[TaskType, float]
@@ -35,15 +39,16 @@ class Score:
 
 
 class Study:
-    """Runs of one configuration on one set of data; each lies in a folder of its own in `out`: ROW/seed-N.
+    """Runs of the variants of one configuration on the same data, each in its own folder `out`/VARIANT/seed-N.
 
     Args:
-        config, changes: as `load_config` takes them; a row's own changes come on top.
+        config, changes: as in `load_config`; a variant's changes are applied on top.
         data, val: labelled input roots to train on and to score on.
-        group: the processes that train, which score each for itself.
+        group: the processes that train; each computes the scores.
 
     Raises:
-        UsageError, InputError: as `load_config` and `prepare` do.
+        UsageError: no validation cases, or as `load_config` does.
+        InputError: as `prepare` does.
     """
 
     def __init__(
@@ -60,51 +65,52 @@ class Study:
         self.cases, self.validation = prepare(load_config(config, changes), data, val)
         if not self.validation:
             raise UsageError(
-                "expected cases to score the rows on, found none; name a folder with --val, or set val_share"
+                "expected cases to score the variants on, found none; name a folder with --val, or set val_share"
             )
 
     def score(self, name: str, seed: int) -> Score:
-        """The score of a row; what isn't trained of it yet is trained. Raises as `fit` does."""
-        row = ROWS[name]
-        if row.mirrored:
+        """Return the score of the variant `name`, after training what is not trained yet. Raises as `fit` does."""
+        variant = VARIANTS[name]
+        if variant.flip_tta:
             self.score(DEFAULT, seed)
-            model = self._mirrored(seed).to(self.group.device)
+            model = self._flip_tta(seed).to(self.group.device)
             bad_cases = load_config(self.config, self.changes).on_bad_case
             return self._score(name, seed, evaluate(model, self.validation, bad_cases=bad_cases), None)
         results: dict[str, dict[str, float]] = {}
         speeds = []
-        for config, folder in self._runs(row, self.out / name / f"seed-{seed}", seed):
-            last = self._trained(config, name, folder)
+        for config, folder in self._runs(variant, self.out / name / f"seed-{seed}", seed):
+            last = self._train(config, name, folder)
             results |= last.get("tasks", {})  # a task may have no case to be scored on
             speeds.append(last["images_per_second"])
         return self._score(name, seed, results, fmean(speeds))
 
-    def _mirrored(self, seed: int) -> Aurora:
+    def _flip_tta(self, seed: int) -> Aurora:
         weights = self.out / DEFAULT / f"seed-{seed}" / WEIGHTS
         spec = checkpoint.read_spec(weights)
-        model = Mirrored(spec.config, spec.tasks)
+        model = FlipTTA(spec.config, spec.tasks)
         checkpoint.load_into(model, weights)
         return model.eval()
 
-    def _runs(self, row: Row, folder: Path, seed: int) -> list[tuple[FitConfig, Path]]:
-        config = load_config(self.config, [*self.changes, *row.changes, f"seed={seed}"])
+    def _runs(self, variant: Variant, folder: Path, seed: int) -> list[tuple[FitConfig, Path]]:
+        """Return the configuration and the folder of each run of a variant."""
+        config = load_config(self.config, [*self.changes, *variant.changes, f"seed={seed}"])
         config = config.model_copy(update={"steps_per_epoch": config.steps})
-        if not row.apart:
+        if not variant.per_task:
             return [(config, folder)]
         names = sorted({case.task.id for case in self.cases})
         share = {
             "steps": -(-config.steps // len(names)),
             "steps_per_epoch": -(-config.steps // len(names)),
             "warmup_steps": config.warmup_steps // len(names),
-            # The average is over the same part of the run.
+            # The average covers the same fraction of the run.
             "ema_decay": config.ema_decay ** len(names),
         }
         return [(config.model_copy(update=share | {"tasks": [name]}), folder / name) for name in names]
 
-    def _trained(self, config: FitConfig, row: str, folder: Path) -> dict:
-        """The last record of a run, which is trained to its end."""
+    def _train(self, config: FitConfig, name: str, folder: Path) -> dict:
+        """Complete a run of the variant `name` and return its last record."""
         cases, validation = (_of_tasks(cases, config.tasks) for cases in (self.cases, self.validation))
-        fit(config, cases, validation, folder, self.sources, self.group, NETWORKS.get(row, Aurora), resume=True)
+        fit(config, cases, validation, folder, self.sources, self.group, NETWORKS.get(name, Aurora), resume=True)
         return read_log(folder / LOG)[-1]
 
     def _score(self, name: str, seed: int, results: dict, speed: float | None) -> Score:
@@ -117,30 +123,31 @@ def _of_tasks(cases: Sequence[Case], tasks: Sequence[str] | None) -> list[Case]:
 
 
 def as_markdown(scores: Sequence[Score]) -> str:
-    """One line per row that `scores` holds, the default among them, in the order of `ROWS`.
+    """Format a table with a line per variant in `scores`, which include the default, in the order of `VARIANTS`.
 
-    Of the composite: the mean over the seeds, the smallest and the largest, and the mean difference to the default
-    with the same seed; of each type the mean.
+    The composite is given as the mean over the seeds, its range, and the mean difference to the default with the same
+    seed; the composite of each type as its mean.
     """
-    by_row = {name: [score for score in scores if score.row == name] for name in ROWS}
-    default = {score.seed: score.composite for score in by_row[DEFAULT]}
-    kinds = [kind for kind in TaskType if kind in by_row[DEFAULT][0].types]
-    head = ["row", "what is changed", "composite", "[least, most]", "against the default", *kinds, "images/s"]
-    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
-    for name, found in by_row.items():
-        if found:
-            values = [score.composite for score in found]
-            against = fmean(score.composite - default[score.seed] for score in found)
-            speeds = [score.images_per_second for score in found if score.images_per_second is not None]
-            lines.append(
-                [
-                    f"`{name}`",
-                    ROWS[name].what,
-                    f"{fmean(values):.3f}",
-                    f"[{min(values):.3f}, {max(values):.3f}]",
-                    "" if name == DEFAULT else f"{against:+.3f}",
-                    *(f"{fmean(score.types[kind] for score in found):.3f}" for kind in kinds),
-                    f"{fmean(speeds):.0f}" if speeds else "",
-                ]
-            )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    by_variant = {name: [score for score in scores if score.variant == name] for name in VARIANTS}
+    default = {score.seed: score.composite for score in by_variant[DEFAULT]}
+    task_types = [task_type for task_type in TaskType if task_type in by_variant[DEFAULT][0].types]
+    columns = ["composite", "[least, most]", "against the default", *task_types, "images/s"]
+    rows = [_table_row(name, scores, default, task_types) for name, scores in by_variant.items() if scores]
+    return "\n".join(markdown_table(["variant", "what is changed", *columns], rows, text_columns=2))
+
+
+def _table_row(
+    name: str, scores: Sequence[Score], default: dict[int, float], task_types: Sequence[TaskType]
+) -> list[str]:
+    composites = [score.composite for score in scores]
+    difference = fmean(score.composite - default[score.seed] for score in scores)
+    speeds = [score.images_per_second for score in scores if score.images_per_second is not None]
+    return [
+        f"`{name}`",
+        VARIANTS[name].description,
+        f"{fmean(composites):.3f}",
+        f"[{min(composites):.3f}, {max(composites):.3f}]",
+        "" if name == DEFAULT else f"{difference:+.3f}",
+        *(f"{fmean(score.types[task_type] for score in scores):.3f}" for task_type in task_types),
+        f"{fmean(speeds):.0f}" if speeds else "",
+    ]

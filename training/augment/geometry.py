@@ -1,32 +1,36 @@
-"""Geometry of augmentation: one affine map in the model's frame for image, mask, box and points.
+"""Geometric augmentation: one affine map for image, mask, box and points.
 
-Grey values change in `photometry`, the field of view in `view`, and burned-in graphics are drawn in `graphics`.
+Points are pixel centres in pixel coordinates: the left edge of the frame is at -0.5. In fractions of the frame, 0 and
+1 are its edges.
 """
 
 import cv2
 import numpy as np
 
 MAX_ROTATION_DEGREES = 20.0
-# Where left and right decide the label, a large turn could change it too.
+# For labels that depend on left and right: a large rotation could change them too.
 MAX_SIDED_ROTATION_DEGREES = 8.0
 SCALE_RANGE = (0.8, 1.3)
 MAX_STRETCH = 1.15
-# As a share of the frame's sides.
+# A fraction of the frame's sides.
 MAX_SHIFT = 0.1
 
-#: Where nothing is held, the centre is: it stays inside whatever is drawn.
+#: The default of the points that stay inside the frame: its centre.
 CENTRE = np.array([(0.5, 0.5)])
 
 
 def random_affine(
     rng: np.random.Generator, size: tuple[int, int], frame: tuple[int, int], *, sided: bool, keep: np.ndarray = CENTRE
 ) -> np.ndarray:
-    """A random map (2, 3) from the frame's pixels to the frame's: mirror, rotation, scale, stretch, shift.
+    """Draw a map (2, 3) from pixels of the frame to pixels of the frame: mirror, rotation, scale, stretch, shift.
 
-    Rotation is one in the original image of `size` (height, width), whose stretch to `frame` (height, width)
-    is undone before and redone after. `sided` labels know left from right: no mirror, and small turns. The
-    points `keep` (N, 2), in fractions of the image and inside it, stay inside: the scale is lowered and the
-    shift held back as far as that takes.
+    The rotation is a rotation of the original image of `size` (height, width): its stretch to `frame` (height, width)
+    is undone before and applied again after.
+
+    Args:
+        sided: the label depends on left and right: no mirror, and small rotations.
+        keep: points (N, 2) in fractions of the image, inside it. They stay inside the frame: scale and shift are
+            reduced as needed.
     """
     limit = MAX_SIDED_ROTATION_DEGREES if sided else MAX_ROTATION_DEGREES
     angle = np.deg2rad(rng.uniform(-limit, limit))
@@ -46,20 +50,25 @@ def random_affine(
 
 
 def warp_image(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(H, W, 3) through `matrix`; what comes from outside is black."""
+    """Warp an image (H, W, 3) by `matrix`; pixels from outside the frame are black."""
     return cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_LINEAR)
 
 
 def warp_masks(mask: np.ndarray, classes: int, matrix: np.ndarray, frame: tuple[int, int], cell: int) -> np.ndarray:
-    """Class ids (uint8) of the original image to the share of every class in every cell of the frame (height, width).
+    """Warp a mask of class ids (H, W) uint8 of the original image and average it over the cells of the frame.
 
-    Returns (classes, height/cell, width/cell) float32 that sums to 1 over the classes.
+    Args:
+        frame: height and width in pixels, multiples of `cell`.
+        cell: side of a cell in pixels.
+
+    Returns:
+        The share of every class in every cell, (classes, height/cell, width/cell) float32; sums to 1 over the classes.
     """
     height, width = frame
     down, across = height / mask.shape[0], width / mask.shape[1]
     stretch = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2]])
     through = matrix[:, :2] @ stretch + np.column_stack([np.zeros((2, 2)), matrix[:, 2]])
-    # A mask larger than the frame is averaged over about what becomes one pixel: a window of odd sides moves nothing.
+    # A mask larger than the frame is averaged over the pixels that become one. An odd window does not shift it.
     window = [2 * max(0, round((1 / shrink - 1) / 2)) + 1 for shrink in (across, down)]
     shares = np.empty((classes, height // cell, width // cell), dtype=np.float32)
     for index in range(1, classes):
@@ -67,25 +76,25 @@ def warp_masks(mask: np.ndarray, classes: int, matrix: np.ndarray, frame: tuple[
         layer = layer if max(window) == 1 else cv2.blur(layer, window)
         layer = cv2.warpAffine(layer, through, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
         shares[index] = cv2.resize(layer, shares.shape[:0:-1], interpolation=cv2.INTER_AREA)
-    # In 8 bits the layers may come to slightly more than the whole.
+    # Rounded to 8 bits, the layers may sum to slightly more than 255.
     shares[1:] /= np.maximum(shares[1:].sum(axis=0), 255.0)
     shares[0] = np.maximum(1.0 - shares[1:].sum(axis=0), 0.0)
     return shares
 
 
 def warp_points(fractions: np.ndarray, matrix: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """Points (N, 2) in fractions of the image through `matrix` of a frame (height, width), in fractions again."""
+    """Map points (N, 2) by `matrix`, whose pixels are those of `frame` (height, width); both in fractions."""
     extent = np.array((frame[1], frame[0]))
     pixels = fractions * extent - 0.5
     return (pixels @ matrix[:, :2].T + matrix[:, 2] + 0.5) / extent
 
 
 def warp_box(corners: np.ndarray, matrix: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """The extent (x1, y1, x2, y2) of what two `corners` (2, 2) box in, through `matrix`; all in fractions.
+    """Map the box between two `corners` (2, 2) by `matrix` and return its extent (x1, y1, x2, y2), all in fractions.
 
-    The ellipse inscribed in the box is mapped, since the box of a turned box is too large for what is round
-    (Kalra et al., "Towards Rotation Invariance in Object Detection", ICCV 2021). An ellipse of half axes r
-    reaches sqrt(sum_j (A_ij r_j)^2) to each side once it is mapped by A.
+    The ellipse inscribed in the box is mapped, because the extent of a rotated box is too large for a round object
+    (Kalra et al., "Towards Rotation Invariance in Object Detection", ICCV 2021). Mapped by a matrix A, an ellipse with
+    half axes r extends sqrt(sum_j (A_ij r_j)^2) to each side of its centre.
     """
     extent = np.array((frame[1], frame[0]))
     linear = matrix[:, :2] * extent / extent[:, None]

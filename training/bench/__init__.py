@@ -1,1 +1,1 @@
-"""How fast the shipped commands are: whole runs, each a process of its own, and the model alone."""
+"""Benchmarks: whole runs, each in its own process, the model alone, and the cost of encoders."""

@@ -1,4 +1,4 @@
-"""What `training bench` does: everything side by side, interleaved, the medians in one table."""
+"""Compare engines: interleaved runs of each, and their medians in one table."""
 
 import platform
 import subprocess
@@ -13,17 +13,25 @@ from typing import Any
 
 from aurora import __version__
 from aurora.runtime.hardware import processors
+from aurora.runtime.text import markdown_table
+from aurora.tasks import OFFICIAL
 from training.bench.inputs import many_rows
-from training.bench.runs import Run, Subject, answer, model_alone
+from training.bench.runs import Run, Subject, time_model, time_run
 
-#: Phantoms of each of the 27 tasks.
+#: Phantoms of each task.
 PHANTOMS = 8
 LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 @dataclass(slots=True)
-class Measured:
-    """All that was measured of one subject: the model alone, the first answer alone, and runs by number of rows."""
+class Measurement:
+    """The measurements of one subject.
+
+    Attributes:
+        model: rates of the model alone.
+        first: runs of one row.
+        runs: complete runs by their number of rows.
+    """
 
     model: list[dict[str, float]] = field(default_factory=list)
     first: list[Run] = field(default_factory=list)
@@ -32,12 +40,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """`machine` names the versions and the hardware, `data` the input; `measured` is by engine."""
+    """A benchmark: the versions and the hardware, the input data, and the measurements by engine."""
 
     machine: str
     data: str
     repeats: int
-    measured: dict[str, Measured]
+    measured: dict[str, Measurement]
 
 
 def bench(
@@ -47,48 +55,49 @@ def bench(
     repeats: int,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Bench:
-    """Measure every subject `repeats` times, in turns, so that whatever slows the machine slows all of them.
+    """Measure every subject `repeats` times, in turns, so that other load on the machine affects all of them.
 
     Args:
-        subjects: what is measured, each with another engine.
-        data: an input folder all of whose images can be read; phantoms unless given.
-        sizes: numbers of rows; the images of `data` are repeated under other names. None: `data` as it is.
-        repeats: how often.
-        tell: is given a line now and then.
+        subjects: one per engine.
+        data: an input folder whose images can all be read; phantoms if None.
+        sizes: numbers of rows; images of `data` are repeated under other names. Empty: `data` as it is.
+        repeats: number of measurements.
+        tell: called with a line of progress after each run.
 
     Raises:
         DeviceError: a run failed.
     """
-    measured = {subject.engine: Measured() for subject in subjects}
-    with TemporaryDirectory() as place:
-        name = data.name if data else f"phantoms, {27 * PHANTOMS} images"
-        roots = _inputs(Path(place), data, sizes)
+    measured = {subject.engine: Measurement() for subject in subjects}
+    with TemporaryDirectory() as folder:
+        name = data.name if data else f"phantoms, {PHANTOMS * len(OFFICIAL)} images"
+        roots = _inputs(Path(folder), data, sizes)
         for number in range(1, repeats + 1):
             for subject in subjects:
-                found = measured[subject.engine]
-                found.model.append(model_alone(subject, roots[0]))
-                found.first.append(answer(subject, roots[0], limit=1))
+                measurement = measured[subject.engine]
+                measurement.model.append(time_model(subject, roots[0]))
+                measurement.first.append(time_run(subject, roots[0], limit=1))
                 for root in roots:
-                    run = answer(subject, root)
-                    found.runs.setdefault(run.rows, []).append(run)
+                    run = time_run(subject, root)
+                    measurement.runs.setdefault(run.rows, []).append(run)
                     tell(f"{number} of {repeats}: {subject.engine}, {run.rows} rows in {run.seconds:.1f} s")
     return Bench(machine(), name, repeats, measured)
 
 
-def _inputs(place: Path, data: Path | None, sizes: Sequence[int]) -> list[Path]:
+def _inputs(folder: Path, data: Path | None, sizes: Sequence[int]) -> list[Path]:
+    """Return an input folder for each of `sizes`, made in `folder`, or `data` itself if there are none."""
     if data is None:
-        data = place / "phantoms"
+        data = folder / "phantoms"
         words = ["--out", str(data), "--cases", str(PHANTOMS), "--seed", "0", "--split", "test"]
-        # In a process of its own: see `training.bench.runs`.
+        # In another process, because this one must stay small: see `training.bench.runs`.
         subprocess.run([sys.executable, "-m", "training", "phantom", *words], check=True, stdout=subprocess.DEVNULL)
-    roots = [place / str(size) for size in sizes]
+    roots = [folder / str(size) for size in sizes]
     for size, root in zip(sizes, roots, strict=True):
         many_rows(data, root, size)
     return roots or [data]
 
 
 def machine() -> str:
-    """The versions and the hardware that figures depend on."""
+    """Describe the versions and the hardware."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
         f"AURORA {__version__}, Python {platform.python_version()}, {libraries}; "
@@ -104,30 +113,29 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def as_json(found: Bench) -> dict[str, Any]:
-    """Every single measurement, JSON-ready."""
-    return asdict(found)
+def as_json(result: Bench) -> dict[str, Any]:
+    """Return every measurement, ready for JSON."""
+    return asdict(result)
 
 
-def as_text(found: Bench) -> str:
-    """A Markdown table of medians, with the smallest and the largest value behind."""
-    head = ["", *found.measured]
-    columns = [list(_column(measured)) for measured in found.measured.values()]
+def as_text(result: Bench) -> str:
+    """Format a Markdown table of medians, with the smallest and the largest value in brackets."""
+    columns = [list(_column(measurement)) for measurement in result.measured.values()]
     rows = [[name, *(column[index][1] for column in columns)] for index, (name, _) in enumerate(columns[0])]
-    table = [head, ["---", *["---:"] * len(columns)], *rows]
-    lines = [found.machine, f"{found.data}; medians of {found.repeats} and, in brackets, smallest to largest", ""]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in table)])
+    lines = [result.machine, f"{result.data}; medians of {result.repeats} and, in brackets, smallest to largest", ""]
+    return "\n".join([*lines, *markdown_table(["", *result.measured], rows, text_columns=1)])
 
 
-def _column(found: Measured) -> Iterator[tuple[str, str]]:
-    alone = [one["rows_per_second"] for one in found.model]
-    yield "model alone, images/s", _spread([one["images_per_second"] for one in found.model])
+def _column(measurement: Measurement) -> Iterator[tuple[str, str]]:
+    """Yield the name and the value of each row of the table."""
+    alone = [rates["rows_per_second"] for rates in measurement.model]
+    yield "model alone, images/s", _spread([rates["images_per_second"] for rates in measurement.model])
     yield "model alone, rows/s", _spread(alone)
-    yield "time to the first answer, whole process, s", _spread([run.seconds for run in found.first], 2)
-    for size, runs in found.runs.items():
+    yield "time to the first prediction, whole process, s", _spread([run.seconds for run in measurement.first], 2)
+    for size, runs in measurement.runs.items():
         inside = [run.rows / run.at_work for run in runs]
         yield f"{size:,} rows: rows/s, whole process", _spread([run.rows / run.seconds for run in runs])
-        yield f"{size:,} rows: rows/s, from the first image to the last answer", _spread(inside)
+        yield f"{size:,} rows: rows/s, from the first image to the last prediction", _spread(inside)
         yield f"{size:,} rows: that, of the model alone", f"{median(inside) / median(alone):.0%}"
         yield f"{size:,} rows: peak memory, MB", _spread([run.peak_memory / 1e6 for run in runs])
         yield f"{size:,} rows: processors busy", _spread([run.processor_seconds / run.seconds for run in runs], 2)
@@ -137,4 +145,5 @@ def _column(found: Measured) -> Iterator[tuple[str, str]]:
 
 
 def _spread(values: list[float], digits: int = 0) -> str:
+    """Format the median, the smallest and the largest value."""
     return f"{median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"

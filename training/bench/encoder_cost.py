@@ -1,4 +1,4 @@
-"""What an encoder costs: counted from its shapes without computing anything, and measured on a device."""
+"""The cost of encoders: counted from their shapes without computation, and measured on a device."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,16 +14,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from aurora.model.config import PRESETS, EncoderConfig
 from aurora.model.encoder import Encoder
 from aurora.runtime.hardware import open_device, peak_memory
+from aurora.runtime.text import markdown_table
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Counted for one image.
+    """The counted cost of one image.
 
-    `flops` are those of a forward pass, a multiplication and an addition being two; training takes three
-    times as many, four with recomputing. `kept` are the bytes that bfloat16 training holds from the way
-    forth to the way back, `kept_recomputing` the same with gradient checkpointing, which needs the inside of
-    one block on top.
+    Attributes:
+        flops: of a forward pass; a multiplication and an addition are two. Training takes three times as many, four
+            with gradient checkpointing.
+        kept: activation memory of a bfloat16 training step in bytes.
+        kept_recomputing: the same with gradient checkpointing, without the activations of the block being recomputed.
     """
 
     parameters: int
@@ -33,26 +35,26 @@ class Cost:
 
 
 def count(config: EncoderConfig, size: tuple[int, int]) -> Cost:
-    """The cost of an encoder on images of `size` (height, width); allocates nothing."""
+    """Count the cost of an encoder for an image of `size` (height, width); allocates no tensors."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
         Encoder(config)(torch.empty(1, 3, *size))
     with FakeTensorMode():
         encoder = Encoder(config)
-        # The difference of two batches leaves out what doesn't grow with the batch, such as weights in bfloat16.
+        # The difference between two batch sizes excludes what doesn't grow with the batch, such as bfloat16 weights.
         kept = [_kept(encoder, 2, size) - _kept(encoder, 1, size) for encoder.gradient_checkpointing in (False, True)]
     parameters = sum(parameter.numel() for parameter in encoder.parameters())
     return Cost(parameters, counter.get_total_flops(), *kept)
 
 
 def _kept(encoder: Encoder, batch: int, size: tuple[int, int]) -> int:
-    """Bytes that a forward pass in bfloat16 leaves behind for the backward pass."""
+    """Return the bytes that a forward pass in bfloat16 saves for the backward pass."""
     saved: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
         saved.append(tensor)
         return tensor
 
-    # What checkpointing keeps, the input of each block, passes these hooks of autograd by.
+    # Gradient checkpointing keeps the input of each block, which the hooks for saved tensors don't see.
     hooks = [block.register_forward_pre_hook(lambda _, inputs: saved.append(inputs[0])) for block in encoder.blocks]
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
@@ -67,31 +69,29 @@ def _kept(encoder: Encoder, batch: int, size: tuple[int, int]) -> int:
 SIDES = (256, 448, 512)
 
 
-def cost_table() -> str:
-    """The counted cost of every preset at the usual sizes, as a Markdown table; presets of one shape share a row."""
-    head = ("preset", "parameters", "weights, fp32", "bf16", "image", "GFLOP", "kept", "kept, recomputing")
+def cost_table(sides: Sequence[int] = SIDES) -> str:
+    """Format the counted cost of every preset on square images as a Markdown table; equal encoders share a row."""
+    header = ("preset", "parameters", "weights, fp32", "bf16", "image", "GFLOP", "kept", "kept, recomputing")
     rows = []
-    for config, alike in groupby(PRESETS.items(), key=lambda item: item[1].encoder):
-        names = ", ".join(name for name, _ in alike)
-        for side in SIDES:
+    for config, presets in groupby(PRESETS.items(), key=lambda item: item[1].encoder):
+        names = ", ".join(name for name, _ in presets)
+        for side in sides:
             cost = count(config, (side, side))
             megabytes = [f"{size / 1e6:,.0f} MB" for size in (cost.kept, cost.kept_recomputing)]
             weights = [f"{width * cost.parameters / 1e6:,.0f} MB" for width in (4, 2)]
             millions, billions = f"{cost.parameters / 1e6:.1f} M", f"{cost.flops / 1e9:,.1f}"
             rows.append((names, millions, *weights, f"{side} px", billions, *megabytes))
-    return _markdown(head, rows)
-
-
-def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    rule = ("---", *["---:"] * (len(head) - 1))
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+    return "\n".join(markdown_table(header, rows, text_columns=1))
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Measured: images per second, that rate's share of the device's matrix product rate, and peak memory in bytes.
+    """The measured speed of one pass.
 
-    The memory is PyTorch's on a GPU and the whole process's, so far, on a CPU.
+    Attributes:
+        images_per_second: the rate.
+        share_of_ceiling: FLOP per second, as a fraction of the rate of a large matrix product.
+        peak_memory: in bytes; of PyTorch on a GPU, of the process since its start on a CPU.
     """
 
     images_per_second: float
@@ -99,9 +99,20 @@ class Speed:
     peak_memory: int
 
 
-def measure(config: EncoderConfig, size: tuple[int, int], device: torch.device, batch: int) -> dict[str, Speed]:
-    """Forward passes and training steps (forward, backward, AdamW) of an encoder in bfloat16; medians of five."""
-    cost, ceiling = count(config, size), matmul_rate(device)
+def measure(
+    config: EncoderConfig, size: tuple[int, int], device: torch.device, batch: int, ceiling: float
+) -> dict[str, Speed]:
+    """Measure forward passes and training steps (forward, backward, AdamW) of an encoder in bfloat16.
+
+    Args:
+        size: height and width of the images.
+        batch: images per batch.
+        ceiling: what counts as full speed, in FLOP per second; see `matmul_rate`.
+
+    Returns:
+        The speed of "forward" and "training", medians of five.
+    """
+    cost = count(config, size)
     encoder = Encoder(config).to(device)
     images = torch.rand(batch, 3, *size, device=device)
     optimizer = torch.optim.AdamW(encoder.parameters(), fused=True)
@@ -127,13 +138,14 @@ def measure(config: EncoderConfig, size: tuple[int, int], device: torch.device, 
 
 
 def matmul_rate(device: torch.device) -> float:
-    """What the device reaches in one large bfloat16 matrix product, in FLOP per second."""
+    """Measure a large bfloat16 matrix product, in FLOP per second."""
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.rand(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     return 2 * side**3 / _seconds(lambda: torch.matmul(a, b), device)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return the median time of five calls in seconds."""
     times = []
     for _ in range(7):
         start = time.perf_counter()
@@ -141,16 +153,17 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
-    return median(times[2:])  # the first two warm up
+    return median(times[2:])  # after two warm-up calls
 
 
 def speed_table(device: str, presets: Sequence[str], side: int, batch: int) -> str:
-    """The measured speed of presets on square images, as a Markdown table."""
-    head = ("preset", "pass", "images/s", "share of the matrix product rate", "peak memory")
+    """Format the measured speed of presets on square images as a Markdown table."""
+    header = ("preset", "pass", "images/s", "share of the matrix product rate", "peak memory")
     target = open_device(device)
+    ceiling = matmul_rate(target)
     rows = []
     for name in presets:
-        for work, speed in measure(PRESETS[name].encoder, (side, side), target, batch).items():
+        for work, speed in measure(PRESETS[name].encoder, (side, side), target, batch, ceiling).items():
             rate, share = f"{speed.images_per_second:,.1f}", f"{speed.share_of_ceiling:.0%}"
             rows.append((name, work, rate, share, f"{speed.peak_memory / 1e6:,.0f} MB"))
-    return _markdown(head, rows)
+    return "\n".join(markdown_table(header, rows, text_columns=1))

@@ -1,4 +1,4 @@
-"""Input folders of any number of rows, made of a few images under many names."""
+"""Make input folders with any number of rows from a few images under many names."""
 
 import csv
 import os
@@ -12,14 +12,16 @@ _COLUMNS = ("task_id", "task_name", "num_classes", "image_path", "mask_path")
 
 
 def many_rows(source: Path, root: Path, count: int, *, missing_each: int = 0) -> None:
-    """Make `root` an input folder of `count` rows on as many images, which are those of `source` under other names.
+    """Make `root` an input folder of `count` rows, each with its own image: those of `source` under other names.
 
-    The CSV files of `source` get equal shares; labels are left behind. With `missing_each` one image in so many is not
-    there.
+    Every CSV file of `source` gets an equal share of the rows; labels are left out.
+
+    Args:
+        missing_each: if not 0, every image whose number in its CSV file is a multiple of this is missing.
 
     Raises:
-        InputError: `source` holds no usable row.
-        ImageError: an image of `source` isn't there.
+        InputError: `source` has no usable row.
+        ImageError: an image of `source` is missing.
     """
     tables: dict[str, list[Row]] = {}
     for row in read_rows(source).rows:
@@ -39,15 +41,15 @@ def many_rows(source: Path, root: Path, count: int, *, missing_each: int = 0) ->
                     _link(root, source, row, root / image)
 
 
-def _link(root: Path, source: Path, row: Row, place: Path) -> None:
-    """Give the row's image another name; it is stored once, since a file system may allow links within itself only."""
+def _link(root: Path, source: Path, row: Row, path: Path) -> None:
+    """Link the row's image to `path`, from one copy under `root`: hard links can't cross file systems."""
     image = image_file(source, row)
-    once = root / "once" / image.relative_to(os.path.abspath(source))
-    if not once.exists():
-        once.parent.mkdir(parents=True, exist_ok=True)
+    copy = root / "once" / image.relative_to(os.path.abspath(source))
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
         try:
-            once.write_bytes(image.read_bytes())
+            copy.write_bytes(image.read_bytes())
         except OSError as error:
             raise ImageError(f"expected an image that can be read, found {error.strerror}", str(image)) from error
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.hardlink_to(once)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.hardlink_to(copy)

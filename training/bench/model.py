@@ -1,6 +1,6 @@
-"""The model alone: batches of a folder's images, read beforehand, through an engine and nothing else.
+"""Measure the model alone: run an engine on batches of images that are already in memory.
 
-Run as a process of its own, `python -m training.bench.model DATA ENGINE DEVICE WEIGHTS`, it prints JSON.
+`python -m training.bench.model DATA ENGINE DEVICE WEIGHTS` prints the rates as JSON.
 """
 
 import json
@@ -17,14 +17,14 @@ from aurora.images.reader import load_model_input
 from aurora.rows import Row, read_rows
 from aurora.tasks import TaskType
 
-#: At most so many batches are computed, evenly spread over the folder.
+#: The most batches that are measured, evenly spread over the folder.
 BATCHES = 60
 WARM_UP = 3
 Batch = tuple[np.ndarray, dict[TaskType, np.ndarray]]
 
 
 def read_batches(data: Path, engine: Engine) -> list[Batch]:
-    """Some of the batches that a run over `data`, all of whose images can be read, is made of."""
+    """Read some of the batches of a run over `data`, whose images can all be read."""
     by_image: dict[str, list[Row]] = defaultdict(list)
     for row in read_rows(data).rows:
         by_image[row.image_path].append(row)
@@ -35,16 +35,16 @@ def read_batches(data: Path, engine: Engine) -> list[Batch]:
 
 def _batch(data: Path, engine: Engine, groups: list[list[Row]]) -> Batch:
     rows: dict[TaskType, list[int]] = defaultdict(list)
-    for place, group in enumerate(groups):
+    for position, group in enumerate(groups):
         for row in group:
-            rows[row.type].append(place)
-    frames = [load_model_input(data, group[0], engine.spec.config.image_size).pixels for group in groups]
-    images = np.stack([pixels for pixels in frames if pixels is not None])
-    return images, {kind: np.array(places) for kind, places in rows.items()}
+            rows[row.type].append(position)
+    inputs = [load_model_input(data, group[0], engine.spec.config.image_size).pixels for group in groups]
+    images = np.stack([pixels for pixels in inputs if pixels is not None])
+    return images, {task_type: np.array(positions) for task_type, positions in rows.items()}
 
 
 def model_alone(data: Path, engine: Engine) -> dict[str, float]:
-    """Images and rows per second that the engine reaches on `data` once everything lies in memory."""
+    """Return the images and rows per second of the engine on `data`, with everything in memory."""
     batches = read_batches(data, engine)
     for batch in batches[:WARM_UP]:
         engine.run(*batch)
@@ -52,12 +52,9 @@ def model_alone(data: Path, engine: Engine) -> dict[str, float]:
     for batch in batches:
         engine.run(*batch)
     seconds = time.perf_counter() - begun
-    images, rows = (sum(map(len, part)) for part in ([b[0] for b in batches], _all_rows(batches)))
-    return {"images_per_second": images / seconds, "rows_per_second": rows / seconds}
-
-
-def _all_rows(batches: list[Batch]) -> list[np.ndarray]:
-    return [places for _, rows in batches for places in rows.values()]
+    image_count = sum(len(images) for images, _ in batches)
+    row_count = sum(len(positions) for _, rows in batches for positions in rows.values())
+    return {"images_per_second": image_count / seconds, "rows_per_second": row_count / seconds}
 
 
 if __name__ == "__main__":

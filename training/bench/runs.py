@@ -1,22 +1,17 @@
-"""Whole runs of `inference`, each a process of its own, timed and weighed from outside."""
+"""Time runs of `inference`, each in its own process."""
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 from aurora.errors import DeviceError
 from aurora.runtime.hardware import peak_resident
-
-_AT_WORK = re.compile(r"^at work for ([\d.]+) s: (.*);", re.MULTILINE)
-_STAGE = re.compile(r"(\w+) ([\d.]+) s")
-_ANSWERED = re.compile(r"^predicted (\d+) of (\d+) rows", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +25,15 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process: rows answered, its wall-clock and processor seconds, and its peak memory in bytes.
+    """One run of `inference run`.
 
-    `at_work` are the seconds from the first image being read to the last answer being written, and `stages` how long
-    each stage worked of that, its threads added up.
+    Attributes:
+        rows: rows with a prediction.
+        seconds: wall-clock time of the process.
+        processor_seconds: processor time of the process.
+        peak_memory: of the process, in bytes.
+        at_work: seconds from the first image read to the last prediction written.
+        stages: seconds that each stage worked, summed over its threads.
     """
 
     rows: int
@@ -44,32 +44,51 @@ class Run:
     stages: dict[str, float] = field(default_factory=dict)
 
 
-def answer(subject: Subject, data: Path, *, limit: int | None = None) -> Run:
-    """Answer the rows of `data`, or the first `limit`; raises `DeviceError` if the run fails."""
-    with TemporaryDirectory() as out:
-        words = ["run", "--input", str(data), "--output", out, "--weights", str(subject.weights)]
-        words += ["--engine", subject.engine, "--device", subject.device, *(["--limit", str(limit)] if limit else [])]
-        text, run = _process("inference", words)
-    answered, worked = _ANSWERED.search(text), _AT_WORK.search(text)
-    if answered is None or worked is None or answered[1] != answered[2]:
-        raise DeviceError(f"expected a run that answers every row, found one that said:\n{text}")
-    stages = {name: float(seconds) for name, seconds in _STAGE.findall(worked[2])}
-    return Run(int(answered[1]), *run, float(worked[1]), stages)
+class Usage(NamedTuple):
+    """What a process used: wall-clock seconds, processor seconds and peak memory in bytes."""
+
+    seconds: float
+    processor_seconds: float
+    peak_memory: int
 
 
-def model_alone(subject: Subject, data: Path) -> dict[str, float]:
-    """See `training.bench.model.model_alone`; raises `DeviceError` if that fails."""
-    words = [str(data), subject.engine, subject.device, str(subject.weights)]
-    text, _ = _process("training.bench.model", words)
-    found: dict[str, Any] = json.loads(text)
-    return found
+def time_run(subject: Subject, data: Path, *, limit: int | None = None) -> Run:
+    """Run inference on the rows of `data`, or the first `limit`; raise `DeviceError` if the run fails."""
+    with TemporaryDirectory() as folder:
+        out, report = Path(folder, "out"), Path(folder, "report.json")
+        words = ["run", "--input", str(data), "--output", str(out), "--report", str(report)]
+        words += ["--weights", str(subject.weights), "--engine", subject.engine, "--device", subject.device]
+        words += ["--limit", str(limit)] if limit else []
+        _, usage = _run_process("inference", words)
+        return measured_run(json.loads(report.read_text(encoding="utf-8")), usage)
 
 
-def _process(module: str, words: list[str]) -> tuple[str, tuple[float, float, int]]:
-    """What a process wrote; and its seconds, its processor seconds and its peak memory in bytes."""
+def measured_run(report: dict[str, Any], usage: Usage) -> Run:
+    """Combine the report of a run, as `inference run --report FILE.json` writes it, with what its process used.
+
+    Raises `DeviceError` if rows have no prediction.
+    """
+    if report["answered"] != report["rows"]:
+        raise DeviceError(
+            f"expected a prediction for each of {report['rows']} rows, found {report['answered']}; "
+            "use data whose images can all be read"
+        )
+    work = report["at_work"]
+    return Run(report["rows"], *usage, at_work=work["seconds"], stages=work["stages"])
+
+
+def time_model(subject: Subject, data: Path) -> dict[str, float]:
+    """Time the model alone in a process, see `training.bench.model.model_alone`; raise `DeviceError` if it fails."""
+    text, _ = _run_process("training.bench.model", [str(data), subject.engine, subject.device, str(subject.weights)])
+    rates: dict[str, float] = json.loads(text)
+    return rates
+
+
+def _run_process(module: str, words: list[str]) -> tuple[str, Usage]:
+    """Run `python -m module words`; return its output and what it used. Raises `DeviceError` if it fails."""
     with TemporaryFile("w+") as out:
         begun = time.perf_counter()
-        # Python's own way to start a process counts this one's memory as the other's; so this one stays small.
+        # The peak memory of a forked process includes that of its parent, so this process must stay small.
         process = subprocess.Popen([sys.executable, "-m", module, *words], stdout=out, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
@@ -78,4 +97,4 @@ def _process(module: str, words: list[str]) -> tuple[str, tuple[float, float, in
         text = out.read()
     if process.returncode:
         raise DeviceError(f"'python -m {module} {' '.join(words)}' ended with {process.returncode}:\n{text}")
-    return text, (seconds, used.ru_utime + used.ru_stime, peak_resident(used))
+    return text, Usage(seconds, used.ru_utime + used.ru_stime, peak_resident(used))

@@ -11,10 +11,10 @@ from aurora.images import image_size, read_image
 from aurora.images.transform import resize_to
 from aurora.rows import Row, image_file, read_rows
 from aurora.tasks import OFFICIAL, TYPES, Task, TaskType, registry
-from training.augment.field_of_view import crop_view
+from training.augment.field_of_view import crop_field_of_view
 from training.augment.geometry import random_affine, warp_image
 from training.augment.intensity import augment_intensity
-from training.augment.overlays import draw_graphics
+from training.augment.overlays import draw_overlays
 from training.config import ALL_AUGMENTATIONS, Augmentation
 from training.data.labels import LABELS
 
@@ -91,11 +91,11 @@ def load_sample(
         matrix = random_affine(rng, pixels.shape[:2], frame, sided=case.task.left_right, keep=inside)
         image = warp_image(image, matrix)
     target = labels.target(label, case.task, matrix, frame)
-    if "view" in augment:
-        image = crop_view(image, labels.keep_visible(target), rng)
-    if "grey" in augment:
+    if "field_of_view" in augment:
+        image = crop_field_of_view(image, labels.keep_visible(target), rng)
+    if "intensity" in augment:
         image = augment_intensity(image, rng)
-    return Sample(case.task, draw_graphics(image, rng) if "graphics" in augment else image, target)
+    return Sample(case.task, draw_overlays(image, rng) if "overlays" in augment else image, target)
 
 
 def check_label(case: Case) -> None:

@@ -1,4 +1,4 @@
-"""Training and validation cases that share no picture and no patient, whatever tasks they serve."""
+"""Split cases into training and validation so that no image and no patient is in both, across all tasks."""
 
 import re
 from collections import Counter
@@ -12,23 +12,28 @@ import numpy as np
 from aurora.errors import ImageError, UsageError
 from aurora.images import read_image
 from aurora.rows import image_file
+from aurora.runtime.hardware import processors
 from training.data.cases import Case
-from training.data.near_duplicates import Thumbprint, find_links, join, look
+from training.data.near_duplicates import Thumbprint, find_links, join, thumbprint
 
-# `patient0066_2CH_ED`, `camus_patient0213_4CH_ES`, `subject-12_x`, `case_0012_slice3`, `PatientID 7`; and HC18's
-# `010_HC`, `010_2HC`, images of one examination (https://hc18.grand-challenge.org). Another's number tells nothing.
+# `patient0066_2CH_ED`, `camus_patient0213_4CH_ES`, `subject-12_x`, `case_0012_slice3`, `PatientID 7`; and `010_HC`,
+# `010_2HC` of HC18, images of one examination (https://hc18.grand-challenge.org). Other numbers are no patient's.
 _PATIENT = re.compile(r".*?(?<![a-z])(?:patient|subject|case)[-_ ]?(?:id)?[-_ ]?\d+|.*?\d+(?=_\d?hc$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Which cases must stay on one side of a split, and why.
+    """Groups of cases that must stay on the same side of a split.
 
-    `groups` holds for each case the number of its group, in order of first appearance. Of the `images` (files) the
-    cases name, `identical` repeat the pixels of another file, `similar` are near-identical to an image that nothing
-    else joined them to, `of_patients` are by `patients` that are known, and `unreadable` were told apart by their
-    paths and patients alone. `largest` is the number of rows of the largest group, `unvalidated` names the tasks of
-    which no group could be kept for validation.
+    Attributes:
+        groups: the group of each case, numbered in order of first appearance.
+        images: the number of image files of the cases.
+        identical: images with the same pixels as another file.
+        similar: near-duplicates of an image that nothing else joined them to.
+        patients: the number of known patients.
+        of_patients: images of known patients.
+        unreadable: images that could be compared by path and patient only.
+        unvalidated: the tasks that have no group for validation.
     """
 
     groups: list[int]
@@ -42,10 +47,11 @@ class Grouping:
 
     @property
     def largest(self) -> int:
+        """The number of rows of the largest group."""
         return max(Counter(self.groups).values(), default=0)
 
     def summary(self) -> str:
-        """Plain lines for the log: what was grouped, and what couldn't be done where that is the case."""
+        """Describe in two lines what was grouped, and in a third the tasks without validation rows, if any."""
         lines = [
             f"{len(self.groups):,} rows of {self.images:,} images are {len(set(self.groups)):,} groups by picture and "
             f"patient, the largest of {self.largest:,} rows",
@@ -58,50 +64,52 @@ class Grouping:
 
 
 def group_cases(cases: Sequence[Case]) -> Grouping:
-    """Group the cases that share an image file, its pixels, a near-identical picture or a patient, also in a chain.
+    """Group cases that share an image file, its pixels, a near-duplicate or a patient, directly or through others.
 
-    A patient is the `patient_id` of a row; without one, what the name of the image file says up to and with the
-    number after "patient", "subject" or "case". Both are compared over all folders: two data sets that name their
-    patients alike share groups, which costs little, where the reverse would leak.
-    Every image is decoded once.
+    A patient is the `patient_id` of a row or, without one, the start of the image's file name up to the number after
+    "patient", "subject" or "case". Patients are compared across folders: data sets that use the same names share
+    groups, which costs little, whereas the opposite could leak. Every image is decoded once.
     """
-    places = [_place(case) for case in cases]
-    files = dict(zip(places, cases, strict=True))
-    with ThreadPoolExecutor() as pool:
-        looks = dict(zip(files, pool.map(_look, files.values()), strict=True))
-    readable = {place: seen for place, seen in looks.items() if seen}
+    paths = [_path(case) for case in cases]
+    files = dict(zip(paths, cases, strict=True))
+    with ThreadPoolExecutor(processors()) as pool:
+        prints = dict(zip(files, pool.map(_thumbprint, files.values()), strict=True))
+    readable = {path: image for path, image in prints.items() if image}
     # Sorted, so that nothing depends on the order of the rows.
-    pictures = sorted({seen.digest: seen for seen in readable.values()}.values(), key=lambda seen: seen.digest)
-    nodes: list[Hashable] = [*(seen.digest for seen in pictures), *files.keys() - readable.keys()]
-    number = {node: at for at, node in enumerate(nodes)}
-    of_case = np.array([number[readable[place].digest if place in readable else place] for place in places], np.intp)
+    distinct = sorted({image.digest: image for image in readable.values()}.values(), key=lambda image: image.digest)
+    nodes: list[Hashable] = [*(image.digest for image in distinct), *files.keys() - readable.keys()]
+    number = {node: index for index, node in enumerate(nodes)}
+    of_case = np.array([number[readable[path].digest if path in readable else path] for path in paths], np.intp)
     patients = [_patient(case) for case in cases]
     labels = join(np.arange(len(nodes)), _chains(zip(patients, of_case, strict=True)))
-    links = find_links([seen.thumb for seen in pictures], labels[: len(pictures)])
+    links = find_links([image.thumbnail for image in distinct], labels[: len(distinct)])
     labels = join(labels, links)
     first: dict[int, int] = {}
     return Grouping(
         groups=[first.setdefault(int(label), len(first)) for label in labels[of_case]],
         images=len(files),
-        identical=len(readable) - len(pictures),
+        identical=len(readable) - len(distinct),
         similar=len(np.unique(links)),
         patients=len({patient for patient in patients if patient}),
-        of_patients=len({place for place, patient in zip(places, patients, strict=True) if patient}),
+        of_patients=len({path for path, patient in zip(paths, patients, strict=True) if patient}),
         unreadable=len(files) - len(readable),
     )
 
 
 def split_cases(cases: Sequence[Case], share: float, seed: int) -> tuple[list[Case], list[Case], Grouping]:
-    """Part the cases into training and validation, which gets `share` of each task's rows as nearly as groups allow.
+    """Split cases into training and validation, with `share` of each task's rows, as nearly as groups allow.
 
-    Every task of two groups or more gets a group on either side where that can be; a task of one is for training
-    and is named in the grouping. The seed alone chooses: the same rows in another order are parted alike.
+    A task of two or more groups gets a group on each side if possible. A task of one group is for training only and is
+    named in the grouping. The split depends on the seed and not on the order of the rows.
+
+    Returns:
+        The training cases, the validation cases, and how they were grouped.
 
     Raises:
         UsageError: `share` isn't between 0 and 1.
     """
     if not 0 < share < 1:
-        raise UsageError(f"expected a share of validation rows between 0 and 1, found {share:g}; give one like 0.15")
+        raise UsageError(f"expected a share of validation rows between 0 and 1, found {share:g}; use one like 0.15")
     grouping = group_cases(cases)
     groups = np.array(grouping.groups, np.intp)
     tasks = sorted({case.task.id for case in cases})
@@ -121,10 +129,10 @@ def split_cases(cases: Sequence[Case], share: float, seed: int) -> tuple[list[Ca
 
 
 def _hold_out(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Which groups are for validation, (G,) bool, from the rows (G, T) of each task in each group.
+    """Choose the groups for validation, (G,) bool, from the rows (G, T) of each task in each group.
 
-    The groups are dealt in random order, the large before the small; each goes where it leaves the validation rows
-    of its tasks, relative to the size of each task, nearer to the share of the rows that were dealt so far.
+    Groups are assigned in random order, large ones first. Each goes to the side that brings the validation rows of its
+    tasks, relative to the size of each task, closer to `share` of the rows assigned so far.
     """
     order = rng.permutation(len(counts))
     order = order[np.argsort(-counts[order].sum(1), kind="stable")]
@@ -135,17 +143,17 @@ def _hold_out(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.
         excess -= share * counts[group]
         held[group] = ((excess + counts[group]) ** 2 - excess**2) @ weights < 0
         excess += held[group] * counts[group]
-    _mend(counts > 0, held)
+    _balance(counts > 0, held)
     return held
 
 
-def _mend(serves: np.ndarray, held: np.ndarray) -> None:
-    """Move groups in place so that each task (column of `serves`) has one for training, and if it can one held out."""
+def _balance(serves: np.ndarray, held: np.ndarray) -> None:
+    """Move groups, in place, so that each task (column of `serves`) has one for training and, if possible, one held."""
     for side in (True, False):
         for task in np.argsort(serves.sum(0), kind="stable"):
             if (held[serves[:, task]] == side).any():
                 continue
-            # What each group's move would take from tasks that have no other group on the side it leaves.
+            # The number of tasks that would lose their only group on the other side if a group moved.
             last = serves[held != side].sum(0) == 1
             harm = np.where(serves[:, task], (serves & last).sum(1), np.inf)
             best = harm.argmin()
@@ -153,21 +161,24 @@ def _mend(serves: np.ndarray, held: np.ndarray) -> None:
                 held[best] = side
 
 
-def _place(case: Case) -> str:
+def _path(case: Case) -> str:
+    """Return what identifies the case's image file."""
     try:
         return str(image_file(case.root, case.row).resolve())
     except ImageError:
         return f"{case.root}: {case.row.image_path}"
 
 
-def _look(case: Case) -> Thumbprint | None:
+def _thumbprint(case: Case) -> Thumbprint | None:
+    """Return the thumbprint of the case's image, or None if it can't be read."""
     try:
-        return look(read_image(image_file(case.root, case.row), case.root).pixels)
+        return thumbprint(read_image(image_file(case.root, case.row), case.root).pixels)
     except ImageError:
         return None
 
 
 def _patient(case: Case) -> Hashable | None:
+    """Return what identifies the patient, or None if unknown."""
     if case.row.patient is not None:
         return "patient_id", case.row.patient
     stated = _PATIENT.match(PurePosixPath(case.row.image_path).stem.lower())
@@ -175,6 +186,6 @@ def _patient(case: Case) -> Hashable | None:
 
 
 def _chains(keyed: Iterable[tuple[Hashable | None, int]]) -> np.ndarray:
-    """Links (M, 2) from each item to the first that has the same key; an item without a key has none."""
+    """Return links (M, 2) from each item to the first with the same key; items without a key get none."""
     first: dict[Hashable, int] = {}
     return np.array([(first.setdefault(key, item), item) for key, item in keyed if key is not None], np.intp)

@@ -1,4 +1,4 @@
-"""One labelled case: its size, its scanner, its anatomy and its label, all from its own random streams."""
+"""Make one phantom: size, scanner, anatomy and label, from random streams of its own."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,32 +8,40 @@ from numpy.typing import NDArray
 
 from aurora.tasks import Task, TaskType
 from training.phantom.anatomy.canvas import Canvas
+from training.phantom.scanner.burn_in import draw_burn_in
 from training.phantom.scanner.physics import scan
 from training.phantom.scanner.profiles import SCANNERS, Scanner
-from training.phantom.scanner.screen import write_screen
 from training.phantom.tasks.classification import CLASSIFICATION
 from training.phantom.tasks.detection import DETECTION
 from training.phantom.tasks.regression import REGRESSION
 from training.phantom.tasks.segmentation import SEGMENTATION
 
-# Width over height of the images of each task's usual sources; 1.33 elsewhere.
+# Width over height of the images of each task's usual sources; 1.33 for the others.
 ASPECTS = {
     "spinal_cord_injury_loc": 670 / 275, "thyroid_nodule_det": 718 / 500, "thyroid_nodule": 718 / 500, "IUGC": 1.0,
     "FUGC": 544 / 336, "cervix_multi": 544 / 336, "head_symphysis_multi": 1.0, "cardiac_multi": 0.9,
     "fetal_head": 800 / 540, "breast_lesion": 1.2, "breast_2cls": 1.2, "breast_3cls": 1.2, "lung": 1.0,
     "lung_2cls": 1.0, "lung_disease_3cls": 1.0,
 }  # fmt: skip
-# Longer side in pixels at scale 1.
+# Range of the longer side in pixels, at scale 1; the end is excluded.
 SIDES = (256, 321)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """An image (H, W) uint8 with the label its task asks for; the others are None.
+class Phantom:
+    """A synthetic image with the label of its task; the other labels are None.
 
-    `mask` is (H, W) uint8 class ids, `label` the class, `box` x1, y1, x2, y2 in pixels (the right and lower edges of
-    the last pixels, so x2 <= W), `points` (N, 2) x, y in pixels. `scanner` is the name
-    of the profile that was used; `jpeg` says how the image is to be stored.
+    Coordinates are pixels. A box is given by its edges, so that it spans x / W and the left edge of the image is 0; a
+    point is given relative to pixel centres, so that the left edge of the image is -0.5.
+
+    Attributes:
+        image: (H, W) uint8.
+        scanner: the name of the scanner profile.
+        jpeg: whether the image is stored as JPEG.
+        mask: class ids (H, W) uint8.
+        label: the class.
+        box: x1, y1, x2, y2 with 0 <= x1 < x2 <= W and 0 <= y1 < y2 <= H.
+        points: (N, 2) of x, y.
     """
 
     image: NDArray[np.uint8]
@@ -45,28 +53,38 @@ class Case:
     points: NDArray[np.float64] | None = None
 
 
-def make_case(
+def make_phantom(
     task: Task, index: int, *, seed: int, split: str, scanner: Scanner | None = None, size_scale: float = 1.0
-) -> Case:
-    """Case number `index` of an official task.
+) -> Phantom:
+    """Make phantom number `index` of an official task.
 
-    Size and anatomy depend on (seed, split, task, index) alone, so that the same case can be seen by every
-    scanner; without a `scanner` one is drawn. Classes take turns over the index.
+    Size and anatomy depend on (seed, split, task, index) only, so that every scanner can image the same anatomy.
+    Classes alternate with the index.
+
+    Args:
+        split: any text; phantoms of different splits differ.
+        scanner: the profile that images it; drawn at random if None.
+        size_scale: factor of the image's sides.
+
+    Example:
+        >>> from aurora.tasks import OFFICIAL
+        >>> make_phantom(OFFICIAL["fetal_plane_cls"], 2, seed=1, split="train").label
+        2
     """
     entropy = [seed, zlib.crc32(split.encode()), zlib.crc32(task.id.encode()), index]
     streams = np.random.SeedSequence(entropy).spawn(3)
-    anatomy, machine, writing = (np.random.default_rng(stream) for stream in streams)
-    drawn = list(SCANNERS.values())[int(machine.integers(len(SCANNERS)))]
+    anatomy, imaging, text = (np.random.default_rng(stream) for stream in streams)
+    drawn = list(SCANNERS.values())[int(imaging.integers(len(SCANNERS)))]
     profile = scanner or drawn
     canvas = Canvas(*_size(task, anatomy, size_scale), anatomy)
     jpeg = anatomy.random() < 0.2
     label = index % task.num_classes if task.type is TaskType.CLASSIFICATION else None
     points = _paint(task, canvas, anatomy, label)
-    image = scan(canvas, profile, machine)
+    image = scan(canvas, profile, imaging)
     field = profile.geometry(canvas.height, canvas.width).field()
-    write_screen(image, field, profile, writing)
+    draw_burn_in(image, field, profile, text)
     mask = canvas.mask * field
-    return Case(
+    return Phantom(
         image=image,
         scanner=profile.name,
         jpeg=jpeg,
@@ -84,7 +102,7 @@ def _size(task: Task, rng: np.random.Generator, scale: float) -> tuple[int, int]
 
 
 def _paint(task: Task, canvas: Canvas, rng: np.random.Generator, label: int | None) -> NDArray[np.float64] | None:
-    """Paints the task's anatomy; the landmarks of a landmark task."""
+    """Paint the task's anatomy and return the landmarks of a landmark task, None for the other types."""
     if label is not None:
         CLASSIFICATION[task.id](canvas, rng, label)
         return None
@@ -96,5 +114,6 @@ def _paint(task: Task, canvas: Canvas, rng: np.random.Generator, label: int | No
 
 
 def _extent(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """Return the edges x1, y1, x2, y2 of the foreground."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,4 +1,4 @@
-"""A contact sheet: one case of every task by every scanner, with its label drawn on."""
+"""Write a contact sheet: a phantom of every task by every scanner, with its label."""
 
 from pathlib import Path
 
@@ -8,27 +8,29 @@ from numpy.typing import NDArray
 
 from aurora.errors import OutputError, UsageError
 from aurora.tasks import OFFICIAL, Task
-from training.phantom.phantom import Case, make_case
+from training.phantom.phantom import Phantom, make_phantom
 from training.phantom.scanner.profiles import SCANNERS
 from training.phantom.tasks.classification import CLASSES
 
-# Pixels of a cell and of the captions; tasks stand in this many blocks side by side.
+# Width and height of a cell and height of its caption in pixels, and number of blocks of tasks side by side.
 CELL = (200, 160)
 CAPTION = 15
 BLOCKS = 3
-# Colours (blue, green, red) of the classes 1, 2, ... of a mask, and of points and boxes.
+# Colours (blue, green, red) of the classes 1, 2, ... of a mask, and of boxes and points.
 COLOURS = ((80, 220, 80), (60, 160, 255), (255, 150, 60), (220, 90, 220))
 MARK = (40, 220, 255)
 Picture = NDArray[np.uint8]
 
 
 def write_sheet(path: Path, *, seed: int) -> None:
-    """Writes the sheet of all official tasks and scanners, (1455, 2400) pixels, as .jpg or .png.
+    """Write the sheet of all official tasks and scanners, (1455, 2400) pixels, as .jpg or .png.
 
-    Raises UsageError on another suffix, OutputError when `path` can't be written.
+    Raises:
+        UsageError: another suffix.
+        OutputError: `path` can't be written.
     """
     if path.suffix not in (".jpg", ".png"):
-        raise UsageError(f"Expected a .jpg or .png file for the sheet, found {path.name!r}; rename it.")
+        raise UsageError(f"expected a .jpg or .png file for the sheet, found {path.name!r}; rename it")
     head = np.hstack([_captioned(np.zeros((0, CELL[0], 3), np.uint8), name) for name in SCANNERS])
     rows = [np.hstack([_cell(task, seed, number) for number in range(len(SCANNERS))]) for task in OFFICIAL.values()]
     sheet = np.hstack([np.vstack([head, *rows[start::BLOCKS]]) for start in range(BLOCKS)])
@@ -38,22 +40,24 @@ def write_sheet(path: Path, *, seed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.tobytes())
     except OSError as error:
-        raise OutputError(f"Expected a writable file, but {path} can't be written ({error.strerror}); choose another "
-                          "--sheet.") from error  # fmt: skip
+        raise OutputError(
+            f"expected a writable file, found {path} ({error.strerror}); choose another --sheet"
+        ) from error
 
 
 def _cell(task: Task, seed: int, number: int) -> Picture:
-    """A case of `task` by scanner `number` as a (160, 200, 3) picture, with its label and a caption."""
-    # Where there are more classes than scanners, every second one or so is shown.
+    """Return a phantom of `task` by scanner `number` with label and caption, (160, 200, 3)."""
+    # If there are more classes than scanners, the cells show evenly spaced ones.
     index = number * max(len(SCANNERS), task.num_classes) // len(SCANNERS)
-    case = make_case(task, index, seed=seed, split="train", scanner=list(SCANNERS.values())[number], size_scale=0.65)
-    room = CELL[1] - CAPTION
-    scale = min(CELL[0] / case.image.shape[1], room / case.image.shape[0])
-    picture = cv2.resize(draw_label(case), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    shown = np.full((room, CELL[0], 3), 32, np.uint8)
-    top, left = (room - picture.shape[0]) // 2, (CELL[0] - picture.shape[1]) // 2
-    shown[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return _captioned(shown, task.id if case.label is None else f"{task.id}: {CLASSES[task.id][case.label]}")
+    profile = list(SCANNERS.values())[number]
+    phantom = make_phantom(task, index, seed=seed, split="train", scanner=profile, size_scale=0.65)
+    height = CELL[1] - CAPTION
+    scale = min(CELL[0] / phantom.image.shape[1], height / phantom.image.shape[0])
+    picture = cv2.resize(draw_label(phantom), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    cell = np.full((height, CELL[0], 3), 32, np.uint8)
+    top, left = (height - picture.shape[0]) // 2, (CELL[0] - picture.shape[1]) // 2
+    cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return _captioned(cell, task.id if phantom.label is None else f"{task.id}: {CLASSES[task.id][phantom.label]}")
 
 
 def _captioned(picture: Picture, text: str) -> Picture:
@@ -62,17 +66,17 @@ def _captioned(picture: Picture, text: str) -> Picture:
     return np.vstack([bar, picture])
 
 
-def draw_label(case: Case) -> Picture:
-    """The (H, W, 3) uint8 image with mask outlines, box and points drawn on."""
-    picture = cv2.cvtColor(case.image, cv2.COLOR_GRAY2BGR)
-    if case.mask is not None:
-        for value in range(1, int(case.mask.max()) + 1):
-            inside = (case.mask == value).astype(np.uint8)
+def draw_label(phantom: Phantom) -> Picture:
+    """Return the image (H, W, 3) uint8 BGR with mask outlines, box and points."""
+    picture = cv2.cvtColor(phantom.image, cv2.COLOR_GRAY2BGR)
+    if phantom.mask is not None:
+        for value in range(1, int(phantom.mask.max()) + 1):
+            inside = (phantom.mask == value).astype(np.uint8)
             outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(picture, outlines, -1, COLOURS[value - 1], 1)
-    if case.box is not None:
-        x1, y1, x2, y2 = case.box
+    if phantom.box is not None:
+        x1, y1, x2, y2 = phantom.box
         cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), MARK, 1)
-    for x, y in case.points if case.points is not None else ():
+    for x, y in phantom.points if phantom.points is not None else ():
         cv2.drawMarker(picture, (round(x), round(y)), MARK, cv2.MARKER_CROSS, 9, 1)
     return np.asarray(picture, np.uint8)

@@ -1,1 +1,1 @@
-"""Qwen3-VL's published checkpoints, read for their vision tower alone."""
+"""Import the vision tower of published Qwen3-VL checkpoints."""

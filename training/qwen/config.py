@@ -1,4 +1,4 @@
-"""What a Qwen3-VL checkpoint must hold: the tower's dimensions, and the name and shape of each of its tensors."""
+"""Read the config.json of a Qwen3-VL checkpoint: the tower's dimensions, and its tensors' names and shapes."""
 
 import json
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from aurora.model.config import ROPE_THETA, EncoderConfig
 
 #: The mixture-of-experts models (30B-A3B, 235B-A22B) have the same vision tower.
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
-#: Where the tower stands in a checkpoint of the whole model, and in one saved without the language head.
+#: Prefixes of the tower's tensors: in a checkpoint of the full model, and in one saved without the language head.
 PREFIXES = ("model.visual.", "visual.")
-#: Parts of the tower that lead to the language model; they are not read.
+#: Prefixes of the connectors to the language model, which are not imported.
 LANGUAGE_PARTS = ("merger.", "deepstack_merger_list.")
 
 
 class VisionConfig(BaseModel):
-    """The part of `vision_config` in config.json that shapes the tower, held to what this encoder computes."""
+    """The fields of `vision_config` that define the tower, restricted to what `Encoder` computes."""
 
     depth: PositiveInt
     hidden_size: PositiveInt
@@ -44,8 +44,9 @@ class VisionConfig(BaseModel):
 class Layout:
     """A published tower.
 
-    `encoder` has its whole depth; `shapes` are those of its stored tensors by name without prefix, of which
-    the patch kernel still is (width, 3, frames, 16, 16).
+    Attributes:
+        encoder: its dimensions.
+        shapes: the stored tensors' shapes by name without prefix; the patch kernel is (width, 3, frames, 16, 16).
     """
 
     model_type: str
@@ -54,18 +55,18 @@ class Layout:
 
 
 def read_layout(path: Path) -> Layout:
-    """The layout that a checkpoint's config.json describes; raises `WeightsError` for another architecture."""
+    """Read the layout from a checkpoint's config.json; raise `WeightsError` for another architecture."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} is not a whole JSON file ({error}); fetch it again") from error
+        raise WeightsError(f"{path} is not a complete JSON file ({error}); fetch it again") from error
     record = record if isinstance(record, dict) else {}
-    kind = record.get("model_type")
-    if kind not in MODEL_TYPES:
-        made = ", ".join(map(str, record.get("architectures") or [])) or "no architecture named"
+    model_type = record.get("model_type")
+    if model_type not in MODEL_TYPES:
+        architectures = ", ".join(map(str, record.get("architectures") or [])) or "no architecture named"
         raise WeightsError(
-            f"{path}: expected a Qwen3-VL model (model_type {' or '.join(MODEL_TYPES)}), found {kind} ({made}); "
-            "name a published Qwen3-VL checkpoint"
+            f"{path}: expected a Qwen3-VL model (model_type {' or '.join(MODEL_TYPES)}), "
+            f"found {model_type} ({architectures}); name a published Qwen3-VL checkpoint"
         )
     vision = _vision_config(record, path)
     try:
@@ -79,22 +80,24 @@ def read_layout(path: Path) -> Layout:
         )
     except ValueError as error:
         raise WeightsError(f"{path}, vision_config: {error}") from error
-    return Layout(kind, encoder, _shapes(vision))
+    return Layout(model_type, encoder, _shapes(vision))
 
 
 def _vision_config(record: dict[str, Any], path: Path) -> VisionConfig:
+    """Validate `vision_config`; raise `WeightsError` naming the first field that is wrong."""
     try:
         return VisionConfig.model_validate(record.get("vision_config"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(("vision_config", *map(str, first["loc"])))
-        found = "none" if first["type"] == "missing" else repr(first["input"])
+        value = "none" if first["type"] == "missing" else repr(first["input"])
         raise WeightsError(
-            f"{path}, {where}: {first['msg'].lower()}, found {found}; only Qwen3-VL's vision tower is supported"
+            f"{path}, {where}: {first['msg'].lower()}, found {value}; only Qwen3-VL's vision tower is supported"
         ) from error
 
 
 def _shapes(vision: VisionConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tower's tensors by name without prefix."""
     width, hidden, patch = vision.hidden_size, vision.intermediate_size, vision.patch_size
     block: dict[str, tuple[int, ...]] = {
         "norm1.weight": (width,),

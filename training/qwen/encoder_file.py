@@ -1,4 +1,4 @@
-"""An imported encoder: one safetensors file with the tower's weights, its dimensions and where it comes from."""
+"""Read an imported encoder: one safetensors file with the tower's weights, dimensions and provenance."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class EncoderFile:
-    """What the file says of itself: the tower's dimensions, and its source, revision and checksums."""
+    """The description in the file: the tower's dimensions, and its source, revision and checksums."""
 
     path: Path
     config: EncoderConfig
@@ -26,7 +26,7 @@ class EncoderFile:
 
 
 def read_encoder(path: Path) -> EncoderFile:
-    """The description in a file that `import-encoder` wrote; raises `WeightsError` for any other file."""
+    """Read the description in a file written by `import-encoder`; raise `WeightsError` for any other file."""
     if not path.is_file():
         raise WeightsError(f"no encoder file {path}; make it with 'python -m training import-encoder --out {path}'")
     metadata = checkpoint.read_metadata(path)
@@ -45,8 +45,8 @@ def read_encoder(path: Path) -> EncoderFile:
 
 
 def load_encoder(encoder: "Encoder", file: EncoderFile) -> None:
-    """Put the file's weights into `encoder`, in the encoder's own precision.
+    """Copy the file's weights into `encoder`, in the encoder's precision.
 
-    Raises `WeightsError` if a tensor is missing, unexpected or misshapen; they are never skipped.
+    Raises `WeightsError` if a tensor is missing, unexpected or of the wrong shape; none is ever skipped.
     """
     checkpoint.load_into(encoder, file.path)

@@ -1,4 +1,4 @@
-"""Where the files of a published checkpoint come from: a local folder, or a repository on the Hugging Face hub."""
+"""Find and fetch the files of a published checkpoint: in a local folder, or in a repository on the Hugging Face hub."""
 
 import os
 import re
@@ -17,15 +17,15 @@ SENTENCE_END = re.compile(r"\.?(?:\n|$)|\. ")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a checkpoint's files come from.
+    """The source of a checkpoint's files.
 
     Attributes:
-        name: the folder's own name, without the path to it, or the hub id.
+        name: the name of the folder, without its path, or the hub id.
         revision: the commit of a hub repository; None for a folder.
-        fetch: a file by its name: its local path, or None if the source has no such file.
-        files: the names of all files, for a message.
+        fetch: returns the local path of a file by its name, or None if the source has no such file.
+        files: returns the names of all files, for a message.
 
-    `fetch` and `files` raise `WeightsError` where the hub can't be reached or refuses.
+    `fetch` and `files` raise `WeightsError` if the hub can't be reached or refuses.
     """
 
     name: str
@@ -35,15 +35,15 @@ class Source:
 
 
 def open_source(name: str, revision: str | None = None) -> Source:
-    """The folder `name`, or else the hub repository `name` at `revision` (branch, tag or commit).
+    """Open the folder `name` or, if there is none, the hub repository `name` at `revision` (branch, tag or commit).
 
-    A revision is resolved once: every file comes from the same commit, even if the branch moves meanwhile.
+    A revision is resolved once, so that all files come from the same commit even if the branch moves.
 
     Raises:
-        UsageError: `name` is neither, or a folder is given a revision.
-        WeightsError: the repository can't be had, or it is no checkpoint.
+        UsageError: `name` is neither, or a revision is given for a folder.
+        WeightsError: the repository can't be accessed, or is not a checkpoint.
     """
-    if os.path.isdir(name):  # unlike Path's, these methods take any text
+    if os.path.isdir(name):  # unlike the methods of Path, these accept any text
         if revision is not None:
             raise UsageError(f"{name} is a folder, and only a hub repository has a revision; leave out {revision}")
         folder = Path(os.path.abspath(name))
@@ -69,12 +69,12 @@ def _names_in_folder(folder: Path) -> list[str]:
 
 
 def _from_hub(repository: str, revision: str | None, file: str) -> Path | None:
-    """The file's path in the hub's cache, downloaded into it if need be; None if the repository has no such file."""
+    """Return a file's path in the hub's cache, after downloading it if necessary; None if there is no such file."""
     try:
         from huggingface_hub import errors, hf_hub_download
     except ImportError as error:
         raise UsageError(
-            f"no folder {repository}, and to look for it on the hub huggingface_hub is needed; "
+            f"no folder {repository}, and the hub needs the library huggingface_hub; "
             "name a folder, or 'pip install huggingface_hub'"
         ) from error
     try:
@@ -90,7 +90,7 @@ def _from_hub(repository: str, revision: str | None, file: str) -> Path | None:
 
 
 def _known_absent(repository: str, revision: str | None, file: str) -> bool:
-    """Whether the cache remembers that the commit has no such file, from asking for it or from a listing."""
+    """Return whether the cache knows, from a request or a listing, that the commit has no such file."""
     from huggingface_hub import _CACHED_NO_EXIST, get_cached_repo_tree, try_to_load_from_cache
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
@@ -112,12 +112,12 @@ def _names_on_hub(repository: str, commit: str) -> list[str]:
 
 
 def _explained(error: Exception, repository: str, revision: str | None, file: str) -> AuroraError:
-    """What `error`, raised while fetching `file`, means for the user."""
+    """Return the error to raise for `error`, raised while fetching `file`."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.HFValidationError):
         return UsageError(f"no folder {repository}; {EXPECTED}")
-    if isinstance(error, errors.GatedRepoError):  # a kind of RepositoryNotFoundError
+    if isinstance(error, errors.GatedRepoError):  # a subclass of RepositoryNotFoundError
         return WeightsError(
             f"{repository} is gated: accept its licence at https://huggingface.co/{repository}, "
             "and set HF_TOKEN to a token of the account that did"
@@ -132,18 +132,18 @@ def _explained(error: Exception, repository: str, revision: str | None, file: st
     answered = (errors.HfHubHTTPError, errors.FileMetadataError)
     if isinstance(error, errors.LocalEntryNotFoundError) and not isinstance(error.__cause__, answered):
         folder = repository.partition("/")[2]
-        at = f" --revision {revision}" if revision else ""
+        option = f" --revision {revision}" if revision else ""
         return WeightsError(
-            f"{file} of {repository} is not in the hub's cache, and there is no way to the hub "
-            f"({_reason(error)}); on a machine with a connection run 'hf download {repository}{at} "
+            f"{file} of {repository} is not in the hub's cache, and the hub can't be reached "
+            f"({_reason(error)}); on a machine with a connection run 'hf download {repository}{option} "
             f'--include "*.json" --include "*.safetensors" --local-dir {folder}\', '
             f"copy the folder {folder} here and name it with --from"
         )
-    return WeightsError(f"can't fetch {file} of {repository} ({_reason(error)}); try again once that is mended")
+    return WeightsError(f"can't fetch {file} of {repository} ({_reason(error)}); fix that and try again")
 
 
 def _reason(error: BaseException) -> str:
-    """Why a download failed, as part of a sentence."""
+    """Describe why a download failed, as part of a sentence."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
@@ -151,6 +151,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set"
     if isinstance(error, errors.HfHubHTTPError):
-        said = f": {error.server_message}" if error.server_message else ""
-        return " ".join(f"the hub answered {error.response.status_code} {error.response.reason_phrase}{said}".split())
+        message = f": {error.server_message}" if error.server_message else ""
+        status = f"{error.response.status_code} {error.response.reason_phrase}"
+        return " ".join(f"the hub answered {status}{message}".split())
     return f"{type(error).__name__}: {SENTENCE_END.split(str(error))[0]}".rstrip(": ")

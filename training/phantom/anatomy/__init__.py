@@ -1,1 +1,1 @@
-"""What a phantom shows: tissue, organs, the fetus, the chest and the pelvis."""
+"""The anatomy of a phantom: tissue, organs, the fetus, the chest and the pelvis."""

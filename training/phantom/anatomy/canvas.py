@@ -1,4 +1,4 @@
-"""The canvas on which anatomy is painted: what scatters, what reflects, what attenuates, and the label mask."""
+"""The canvas on which anatomy is painted: scatterers, interfaces, attenuation and the label mask."""
 
 import cv2
 import numpy as np
@@ -6,16 +6,19 @@ from numpy.typing import NDArray
 
 from training.phantom.anatomy.shapes import Curve
 
-# Sub-pixel bits of the coordinates handed to OpenCV.
+# Fractional bits of the coordinates passed to OpenCV.
 SHIFT = 4
 
 
 class Canvas:
-    """A scene in display pixels.
+    """A scene in pixels of the displayed image; all maps are (height, width).
 
-    `echo` (height, width) is the scatterers' level in dB over mean tissue, `specular` the amplitude of coherent
-    interfaces (1 is mean tissue), `loss` the attenuation in dB per pixel of path beyond what time gain
-    compensates (negative enhances), `mask` the uint8 class ids. `unit` is the shorter side.
+    Attributes:
+        unit: the shorter side in pixels.
+        echo: level of the scatterers in dB over mean tissue.
+        specular: amplitude of coherent interfaces; 1 is mean tissue.
+        loss: attenuation that time gain does not compensate, in dB per pixel of path; negative enhances.
+        mask: class ids, uint8.
     """
 
     def __init__(self, height: int, width: int, rng: np.random.Generator) -> None:
@@ -29,7 +32,7 @@ class Canvas:
         self.mask = np.zeros((height, width), np.uint8)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """The pixel at parts (0..1) of the width and of the height."""
+        """Return the pixel at fractions `x` of the width and `y` of the height."""
         return x * self.width, y * self.height
 
     def fill(
@@ -42,10 +45,14 @@ class Canvas:
         shadow: float = 0.0,
         label: int | None = None,
     ) -> None:
-        """Replaces the material inside `outline`.
+        """Replace the material inside `outline`.
 
-        `grain` is the texture's standard deviation in dB; `shadow` what the sound loses from the structure's top
-        to its bottom in dB (negative enhances what lies below); `label` is written to the mask.
+        Args:
+            echo: level in dB over mean tissue.
+            grain: standard deviation of the texture in dB.
+            fine: use the fine texture.
+            shadow: loss from the structure's top to its bottom in dB; negative enhances the tissue below.
+            label: class id for the mask; None leaves the mask unchanged.
         """
         low = np.clip(np.floor(outline.min(axis=0)).astype(int), 0, (self.width, self.height))
         high = np.clip(np.ceil(outline.max(axis=0)).astype(int) + 1, 0, (self.width, self.height))
@@ -72,10 +79,10 @@ class Canvas:
         shadow: float = 0.0,
         sides: float = 0.35,
     ) -> None:
-        """Draws an interface of `level` dB, `width` pixels wide, that costs the sound `shadow` dB.
+        """Draw an interface of `level` dB along `curve`, `width` pixels wide, that attenuates by `shadow` dB.
 
-        A mirror-like interface answers best where it faces the probe: where it runs down the image only the part
-        `sides` of its amplitude is left.
+        A specular interface reflects best where it faces the probe. Where it is vertical in the image, its amplitude is
+        `sides` times the full one.
         """
         thickness = max(1, round(width))
         points = np.vstack([curve, curve[:1]]) if closed else curve
@@ -89,7 +96,7 @@ class Canvas:
             cv2.polylines(self.loss, [_fixed(points)], False, shadow / thickness, thickness, shift=SHIFT)
 
     def _texture(self, size: float, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Smooth noise of unit variance whose lumps are about `size` pixels wide."""
+        """Draw smooth noise of unit variance with lumps about `size` pixels wide."""
         cells = (max(2, round(self.height / size)) + 1, max(2, round(self.width / size)) + 1)
         lumps = rng.standard_normal(cells, dtype=np.float32)
         return np.asarray(cv2.resize(lumps, (self.width, self.height), interpolation=cv2.INTER_CUBIC), np.float32)

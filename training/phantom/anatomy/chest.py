@@ -10,7 +10,7 @@ Generator = np.random.Generator
 
 
 def chest_wall(canvas: Canvas, rng: Generator) -> Curve:
-    """Skin, muscle, pleura and two ribs over dark lung; returns the pleural line from left to right."""
+    """Paint skin, muscle and pleura over dark lung; return the pleural line from left to right."""
     pleura = wave(rng, 0, canvas.width, canvas.height * rng.uniform(0.24, 0.36), 0.012 * canvas.unit, 60)
     layers(canvas, rng, [(0.0, 4), (0.05, -4), (0.12, -9)])
     striae(canvas, rng, 0.06, 0.22, 18)
@@ -19,7 +19,7 @@ def chest_wall(canvas: Canvas, rng: Generator) -> Curve:
 
 
 def ribs(canvas: Canvas, rng: Generator, pleura: Curve) -> None:
-    """Two ribs with their shadows, left and right of the intercostal space."""
+    """Paint two ribs with their shadows, left and right of the intercostal space."""
     for x in (rng.uniform(0.06, 0.16), rng.uniform(0.84, 0.94)):
         cx, cy = x * canvas.width, pleura[0, 1] - 0.1 * canvas.unit
         line = arc((cx - 0.1 * canvas.unit, cy), (cx + 0.1 * canvas.unit, cy), -0.04 * canvas.unit)
@@ -27,24 +27,24 @@ def ribs(canvas: Canvas, rng: Generator, pleura: Curve) -> None:
 
 
 def a_lines(canvas: Canvas, rng: Generator, pleura: Curve) -> None:
-    """Echoes of the pleura repeated at multiples of its depth: air in the lung."""
+    """Paint A-lines: reverberations at multiples of the pleura's depth, a sign of air in the lung."""
     for turn_number in range(2, 5):
         line = pleura * (1, turn_number)
         canvas.stroke(line, 8 - 3.5 * turn_number + rng.uniform(-1, 1), 0.013 * canvas.unit)
 
 
 def b_lines(canvas: Canvas, rng: Generator, pleura: Curve, count: int) -> None:
-    """Bright trails from the pleura to the bottom along the beam: fluid in the septa."""
+    """Paint `count` B-lines: bright trails along the beam from the pleura to the bottom, a sign of fluid."""
     for centre in np.linspace(0.5 - 0.07 * count, 0.5 + 0.07 * count, count) + rng.uniform(-0.04, 0.04, count):
         start = int(centre * len(pleura))
         strength, core = rng.uniform(18, 26), rng.uniform(0.012, 0.03)
-        # Brighter in the middle, and each as wide as it happens to be.
-        for width, part in ((core + 0.02, 0.6), (core, 0.4)):
-            canvas.stroke(pleura[start : start + 3], 12, width * canvas.unit, shadow=-strength * part)
+        # Two strokes make it brighter in the middle.
+        for width, share in ((core + 0.02, 0.6), (core, 0.4)):
+            canvas.stroke(pleura[start : start + 3], 12, width * canvas.unit, shadow=-strength * share)
 
 
 def consolidation(canvas: Canvas, rng: Generator, pleura: Curve) -> None:
-    """Lung as solid as liver under the pleura, with bright air in the bronchi and a ragged lower border."""
+    """Paint consolidated lung under the pleura, with bright air bronchograms and a ragged lower border."""
     unit = canvas.unit
     start, end = sorted(int(i) for i in (rng.uniform(10, 16), rng.uniform(44, 50)))
     top = pleura[start:end]

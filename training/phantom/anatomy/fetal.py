@@ -10,14 +10,14 @@ Generator = np.random.Generator
 
 
 def womb(canvas: Canvas, rng: Generator) -> None:
-    """Maternal tissue and uterine wall over amniotic fluid."""
+    """Paint maternal tissue and the uterine wall."""
     layers(canvas, rng, [(0.0, 3), (0.07, -4), (rng.uniform(0.12, 0.18), -1)])
     striae(canvas, rng, 0.02, 0.14, 8)
 
 
 def fluid(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float) -> None:
-    """A pocket of amniotic fluid."""
-    # The fetus seldom lies in the middle: here and there it touches the wall.
+    """Paint a pocket of amniotic fluid around an ellipse."""
+    # The fetus is rarely in the middle of the pocket and may touch its wall.
     dx, dy = rng.uniform(-0.16, 0.16, 2)
     wall = blob(rng, x + dx * a, y + dy * b, a, b, rng.uniform(-10, 10), 0.045)
     canvas.fill(wall, rng.uniform(-34, -28), grain=1, shadow=-2)
@@ -25,7 +25,7 @@ def fluid(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float
 
 
 def skull(canvas: Canvas, rng: Generator, outline: Curve, *, label: int | None = None, shadow: float = 3.0) -> None:
-    """Brain within a bright skull whose outer border is `outline`."""
+    """Paint a bright skull with the outer border `outline`, filled with brain tissue."""
     width = rng.uniform(0.014, 0.026) * canvas.unit
     centre = outline.mean(axis=0)
     bone = centre + (outline - centre) * (1 - width / float(np.ptp(outline, axis=0).mean()))
@@ -34,7 +34,7 @@ def skull(canvas: Canvas, rng: Generator, outline: Curve, *, label: int | None =
 
 
 def brain(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float, angle: float) -> None:
-    """Midline with its cavum, thalami, choroid plexus and ventricle inside a skull; the midline lies along `angle`."""
+    """Paint midline, cavum, thalami, choroid plexus and ventricle in a skull; `angle` is that of the midline."""
     ends = polar(x, y, -0.85 * a, angle), polar(x, y, 0.85 * a, angle)
     for side in (-1, 1):
         centre = polar(x, y, side * 0.18 * b, angle + 90)
@@ -54,7 +54,7 @@ def brain(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float
 
 
 def spine(canvas: Canvas, x: float, y: float, size: float, outward: float) -> None:
-    """A vertebra in cross section: three bright centres with shadow, opening towards `outward`."""
+    """Paint a vertebra in cross section: three bright ossification centres with shadows, open towards `outward`."""
     for offset, distance in ((-40, 1.0), (40, 1.0), (180, 0.45)):
         spot = polar(x, y, size * distance, outward + offset)
         canvas.fill(ellipse(*spot, 0.42 * size, 0.3 * size, outward + offset, 16), 14, shadow=11)
@@ -62,7 +62,7 @@ def spine(canvas: Canvas, x: float, y: float, size: float, outward: float) -> No
 
 
 def abdomen(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float) -> None:
-    """A fetal trunk in cross section in its amniotic fluid."""
+    """Paint a cross section of the fetal trunk in amniotic fluid."""
     fluid(canvas, rng, x, y, 1.3 * a, 1.25 * b)
     outline = ellipse(x, y, a, b)
     canvas.fill(outline, rng.uniform(-7, -3), grain=2)
@@ -72,9 +72,9 @@ def abdomen(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: flo
 def four_chambers(
     canvas: Canvas, rng: Generator, x: float, y: float, size: float, axis: float, label: int | None = None
 ) -> None:
-    """A heart of half length `size` with four dark chambers; `axis` points to the apex."""
+    """Paint a heart of half length `size` with four dark chambers; `axis` points to the apex."""
     canvas.fill(blob(rng, x, y, size, 0.78 * size, axis, 0.05), rng.uniform(3, 7), grain=1, fine=True, label=label)
-    # Ventricles towards the apex, the septum between them; atria behind the valves, joined by the oval foramen.
+    # Ventricles towards the apex with the septum between them; atria behind the valves, joined by the foramen ovale.
     for along, across, length, wide in ((0.36, 0.33, 0.43, 0.26), (0.36, -0.31, 0.46, 0.23), (-0.43, 0.28, 0.3, 0.24),
                                         (-0.43, -0.28, 0.3, 0.24)):  # fmt: skip
         centre = polar(*polar(x, y, along * size, axis), across * size, axis + 90)
@@ -87,16 +87,16 @@ def four_chambers(
 
 
 def stomach_and_vein(canvas: Canvas, rng: Generator, x: float, y: float, radius: float, base: float) -> None:
-    """Stomach and umbilical vein of a fetal abdomen whose spine lies in the direction `base`."""
+    """Paint stomach and umbilical vein of a fetal abdomen whose spine is in the direction `base`."""
     stomach = polar(x, y, 0.5 * radius, base - 90 + rng.uniform(-15, 15))
     canvas.fill(blob(rng, *stomach, 0.26 * radius, 0.18 * radius, base, 0.1), -34, grain=1, shadow=-3)
-    way = arc(polar(x, y, 0.8 * radius, base + 178), polar(x, y, 0.15 * radius, base + 150), 0.15 * radius)
-    canvas.fill(ribbon(way, 0.14 * radius), -27, grain=1)
-    canvas.stroke(ribbon(way, 0.14 * radius), 8, 0.01 * canvas.unit, closed=True, sides=0.8)
+    vein = arc(polar(x, y, 0.8 * radius, base + 178), polar(x, y, 0.15 * radius, base + 150), 0.15 * radius)
+    canvas.fill(ribbon(vein, 0.14 * radius), -27, grain=1)
+    canvas.stroke(ribbon(vein, 0.14 * radius), 8, 0.01 * canvas.unit, closed=True, sides=0.8)
 
 
 def femur(canvas: Canvas, rng: Generator, x: float, y: float, length: float, angle: float) -> Curve:
-    """A thigh with the bright shaft of its femur and the shadow below; returns the shaft's ends, (2, 2)."""
+    """Paint a thigh with the bright shaft of the femur and its shadow; return the shaft's ends, (2, 2)."""
     unit = canvas.unit
     fluid(canvas, rng, x, y, 0.75 * length, 0.34 * unit)
     canvas.fill(blob(rng, x, y, 0.72 * length, 0.15 * unit, angle, 0.06), rng.uniform(-9, -5), grain=2)
@@ -107,26 +107,26 @@ def femur(canvas: Canvas, rng: Generator, x: float, y: float, length: float, ang
 
 
 def placenta(canvas: Canvas, rng: Generator, x: float, y: float) -> None:
-    """A thick bright placenta and loops of cord in fluid: none of the standard planes."""
+    """Paint a thick bright placenta and loops of cord in fluid, which are in no standard plane."""
     unit = canvas.unit
     fluid(canvas, rng, x, y, 0.42 * unit, 0.34 * unit)
     bed = arc((x - 0.42 * unit, y + 0.14 * unit), (x + 0.42 * unit, y + 0.14 * unit), rng.uniform(0.1, 0.2) * unit)
     canvas.fill(ribbon(bed, rng.uniform(0.16, 0.24) * unit), 5, grain=3)
     for _ in range(int(rng.integers(3, 6))):
         spot = x + rng.uniform(-0.26, 0.26) * unit, y + rng.uniform(-0.22, 0.02) * unit
-        for part, level in ((1.0, 3), (0.5, -28)):
-            canvas.fill(ellipse(*spot, 0.05 * part * unit, 0.05 * part * unit, 0, 20), level, grain=1)
+        for size, level in ((1.0, 3), (0.5, -28)):
+            canvas.fill(ellipse(*spot, 0.05 * size * unit, 0.05 * size * unit, 0, 20), level, grain=1)
 
 
 def hand(canvas: Canvas, rng: Generator, x: float, y: float) -> None:
-    """The bones of an open hand in fluid: none of the standard planes."""
+    """Paint the bones of an open hand in fluid, which are in no standard plane."""
     unit, heading = canvas.unit, rng.uniform(0, 360)
     fluid(canvas, rng, x, y, 0.42 * unit, 0.34 * unit)
     canvas.fill(blob(rng, x, y, 0.13 * unit, 0.11 * unit, heading, 0.06), rng.uniform(-9, -4))
     for spread in np.linspace(-48, 48, 5):
-        way = heading + spread + rng.uniform(-4, 4)
-        finger = arc(polar(x, y, 0.08 * unit, way), polar(x, y, 0.29 * unit, way), 0)
+        direction = heading + spread + rng.uniform(-4, 4)
+        finger = arc(polar(x, y, 0.08 * unit, direction), polar(x, y, 0.29 * unit, direction), 0)
         canvas.fill(ribbon(finger, 0.055 * unit), rng.uniform(-9, -5))
         for near, far in ((0.06, 0.13), (0.15, 0.2), (0.22, 0.26)):
-            bone = np.array([polar(x, y, near * unit, way), polar(x, y, far * unit, way)])
+            bone = np.array([polar(x, y, near * unit, direction), polar(x, y, far * unit, direction)])
             canvas.stroke(bone, rng.uniform(13, 18), 0.014 * unit, shadow=5, sides=0.8)

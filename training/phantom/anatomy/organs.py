@@ -1,4 +1,4 @@
-"""The organs of the belly. Sizes are in pixels, angles in degrees."""
+"""Abdominal organs. Sizes are in pixels, angles in degrees."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ Generator = np.random.Generator
 
 
 def belly(canvas: Canvas, rng: Generator) -> None:
-    """Skin, fat and muscle of the abdominal wall."""
+    """Paint skin, fat and muscle of the abdominal wall."""
     layers(canvas, rng, [(0.0, 3), (0.06, -5), (0.13, -2)])
     striae(canvas, rng, 0.03, 0.16, 12)
 
 
 def liver(canvas: Canvas, rng: Generator) -> None:
-    """Even parenchyma with vessels under the bright curve of the diaphragm."""
+    """Paint homogeneous parenchyma with vessels, and the bright curve of the diaphragm."""
     belly(canvas, rng)
     canvas.fill(below(canvas, wave(rng, 0, canvas.width, 0.17 * canvas.height, 0.01 * canvas.unit)), 1, grain=0.8,
                 fine=True)  # fmt: skip
-    # Hepatic veins run together under the diaphragm without walls; portal branches have bright ones.
+    # Hepatic veins join under the diaphragm and have no visible walls; portal branches have bright walls.
     confluence = canvas.at(rng.uniform(0.4, 0.6), 0.74)
     for heading in np.linspace(205, 335, 3) + rng.uniform(-12, 12, 3):
         end = polar(*confluence, canvas.unit * rng.uniform(0.3, 0.45), heading)
@@ -38,7 +38,7 @@ def liver(canvas: Canvas, rng: Generator) -> None:
 
 
 def spleen(canvas: Canvas, rng: Generator) -> None:
-    """An even crescent whose outer side follows the diaphragm; vessels enter at the hilum, stomach gas lies beside."""
+    """Paint a homogeneous crescent along the diaphragm, with vessels at the hilum and gas in the stomach next to it."""
     belly(canvas, rng)
     unit = canvas.unit
     x, y = canvas.at(rng.uniform(0.48, 0.54), rng.uniform(0.48, 0.54))
@@ -52,14 +52,14 @@ def spleen(canvas: Canvas, rng: Generator) -> None:
     canvas.stroke(np.subtract(outer, (0, 0.02 * unit)), 12, 0.012 * unit, sides=0.3)
     canvas.fill(np.vstack([outer, inner[::-1]]), rng.uniform(0, 4), grain=0.6, fine=True)
     canvas.stroke(inner, 7, 0.01 * unit)
-    for way in (250, 285):
-        hilum = polar(x, y + 0.05 * unit, 0.12 * unit, tilt + way + rng.uniform(-12, 12))
+    for heading in (250, 285):
+        hilum = polar(x, y + 0.05 * unit, 0.12 * unit, tilt + heading + rng.uniform(-12, 12))
         vessel = ribbon(arc((x, y + 0.05 * unit), hilum, 0), np.linspace(0.028, 0.01, 24) * unit)
         canvas.fill(vessel, -24, grain=1)
 
 
 def kidney(canvas: Canvas, rng: Generator) -> None:
-    """A dark bean with pyramids about its bright sinus."""
+    """Paint a dark bean with pyramids around a bright sinus."""
     belly(canvas, rng)
     unit = canvas.unit
     x, y = canvas.at(rng.uniform(0.46, 0.54), rng.uniform(0.48, 0.58))
@@ -75,7 +75,7 @@ def kidney(canvas: Canvas, rng: Generator) -> None:
 
 
 def gallbladder(canvas: Canvas, rng: Generator) -> None:
-    """A small dark pear with a bright wall in the liver; now and then a stone with its shadow."""
+    """Paint a small dark pear with a bright wall in the liver, sometimes with a stone and its shadow."""
     liver(canvas, rng)
     unit = canvas.unit
     x, y = canvas.at(rng.uniform(0.44, 0.56), rng.uniform(0.46, 0.56))
@@ -91,7 +91,7 @@ def gallbladder(canvas: Canvas, rng: Generator) -> None:
 
 
 def bladder(canvas: Canvas, rng: Generator) -> None:
-    """A wide black lake with a thick wall and strong enhancement behind it."""
+    """Paint a wide black lake with a thick wall and strong enhancement behind it."""
     belly(canvas, rng)
     unit = canvas.unit
     x, y = canvas.at(rng.uniform(0.47, 0.53), rng.uniform(0.44, 0.52))
@@ -101,14 +101,14 @@ def bladder(canvas: Canvas, rng: Generator) -> None:
 
 
 def bowel(canvas: Canvas, rng: Generator) -> None:
-    """Loops with layered walls, some filled with gas that casts a dirty shadow."""
+    """Paint loops with layered walls, some filled with gas that casts a dirty shadow."""
     belly(canvas, rng)
     unit = canvas.unit
     for x, y in ((0.3, 0.42), (0.52, 0.36), (0.7, 0.46), (0.42, 0.64), (0.62, 0.68)):
         cx, cy = canvas.at(x + rng.uniform(-0.04, 0.04), y + rng.uniform(-0.04, 0.04))
         size, tilt = unit * rng.uniform(0.09, 0.13), rng.uniform(-30, 30)
         gas = rng.random() < 0.45
-        for part, level in ((1.0, -14), (0.72, 4), (0.5, -20 if not gas else 12)):
-            loop = blob(rng, cx, cy, 1.15 * part * size, part * size, tilt, 0.08)
-            canvas.fill(loop, level, grain=2, fine=True, shadow=14 if gas and part == 0.5 else 0)
+        for layer, level in ((1.0, -14), (0.72, 4), (0.5, -20 if not gas else 12)):
+            loop = blob(rng, cx, cy, 1.15 * layer * size, layer * size, tilt, 0.08)
+            canvas.fill(loop, level, grain=2, fine=True, shadow=14 if gas and layer == 0.5 else 0)
         canvas.stroke(ellipse(cx, cy, 1.15 * size, size, tilt), 9, 0.01 * unit, closed=True)

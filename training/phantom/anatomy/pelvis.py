@@ -1,4 +1,4 @@
-"""The mother's pelvis: cervix, symphysis and birth canal. Sizes are in pixels, angles in degrees."""
+"""The maternal pelvis: cervix, symphysis and birth canal. Sizes are in pixels, angles in degrees."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ Generator = np.random.Generator
 
 
 def symphysis(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float, angle: float) -> Curve:
-    """The pubic symphysis, an oval with a bright capsule; returns the ends of its long axis, (2, 2), left first."""
+    """Paint the pubic symphysis, label 1: an oval with a bright capsule; return the ends of its long axis, (2, 2)."""
     outline = ellipse(x, y, a, b, angle)
     canvas.fill(outline, rng.uniform(-12, -6), grain=1, fine=True, shadow=5, label=1)
     canvas.stroke(outline, rng.uniform(12, 16), 0.014 * canvas.unit, closed=True, sides=0.7)
@@ -19,7 +19,7 @@ def symphysis(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: f
 
 
 def birth_canal(canvas: Canvas, rng: Generator) -> tuple[Curve, Curve]:
-    """Symphysis (label 1) and fetal head (2) seen through the perineum; returns the symphysis' ends and the head."""
+    """Paint symphysis (label 1) and fetal head (2), seen transperineally; return the symphysis' ends and the head."""
     unit = canvas.unit
     layers(canvas, rng, [(0.0, 4), (0.06, -2), (0.16, -5)])
     striae(canvas, rng, 0.05, 0.95, 22)
@@ -27,10 +27,10 @@ def birth_canal(canvas: Canvas, rng: Generator) -> tuple[Curve, Curve]:
     ends = symphysis(canvas, rng, x, y, unit * rng.uniform(0.08, 0.11), unit * rng.uniform(0.03, 0.045),
                      rng.uniform(-5, 45))  # fmt: skip
     a, b, tilt = unit * rng.uniform(0.2, 0.29), unit * rng.uniform(0.17, 0.23), rng.uniform(10, 70)
-    way = rng.uniform(50, 100)
-    reach = a * b / np.hypot(b * np.cos(np.radians(way - tilt)), a * np.sin(np.radians(way - tilt)))
+    heading = rng.uniform(50, 100)
+    reach = a * b / np.hypot(b * np.cos(np.radians(heading - tilt)), a * np.sin(np.radians(heading - tilt)))
     lx, ly = ends[1]
-    hx, hy = polar(lx, ly, reach + unit * rng.uniform(0.06, 0.12), way)
+    hx, hy = polar(lx, ly, reach + unit * rng.uniform(0.06, 0.12), heading)
     head = ellipse(hx, hy, a, b, tilt, 360)
     skull(canvas, rng, head, label=2, shadow=4)
     canvas.fill(ellipse(hx, hy, 0.45 * a, 0.4 * b, tilt), -19)
@@ -38,9 +38,9 @@ def birth_canal(canvas: Canvas, rng: Generator) -> tuple[Curve, Curve]:
 
 
 def cervix(canvas: Canvas, rng: Generator, labels: tuple[int | None, int | None]) -> Curve:
-    """A cervix seen from the vagina: anterior lip over posterior lip with the canal between them.
+    """Paint a cervix, seen transvaginally: anterior lip above posterior lip with the canal between them.
 
-    `labels` are those of the two lips. Returns the ends of the canal, (2, 2), left first.
+    `labels` are the class ids of the two lips. Return the ends of the canal, (2, 2), left first.
     """
     unit = canvas.unit
     layers(canvas, rng, [(0.0, 2), (0.08, 0), (0.2, 4)])
@@ -48,7 +48,7 @@ def cervix(canvas: Canvas, rng: Generator, labels: tuple[int | None, int | None]
     x, y = canvas.at(rng.uniform(0.42, 0.58), rng.uniform(0.42, 0.6))
     length, tilt = unit * rng.uniform(0.36, 0.66), rng.uniform(-30, 30)
     canal = turn(arc((x - length / 2, y), (x + length / 2, y), unit * rng.uniform(-0.06, 0.06)), tilt, (x, y))
-    # The inner os opens into the uterus: a fluid-filled funnel where the fetal membranes stand.
+    # The inner os opens into the uterus, a fluid-filled funnel.
     ox, oy = canal[0]
     pouch = polar(ox, oy, 0.17 * unit, tilt + 180)
     cavity = blob(rng, *pouch, 0.18 * unit, 0.2 * unit, tilt, 0.04)
@@ -58,7 +58,7 @@ def cervix(canvas: Canvas, rng: Generator, labels: tuple[int | None, int | None]
     crown = ellipse(*polar(ox, oy, 0.36 * unit, tilt + 180), 0.25 * unit, 0.25 * unit)
     canvas.fill(crown, -18, grain=1)
     canvas.stroke(crown, 17, 0.018 * unit, closed=True, shadow=3)
-    # Wide at the inner os, rounded towards the outer one.
+    # Wide at the inner os, rounded towards the outer os.
     thick = np.sqrt(1 - (np.abs(np.linspace(0, 1, len(canal)) - 0.45) / 0.56) ** 4) * unit
     for side, label in zip((-1, 1), labels, strict=True):
         normal = np.array([-np.sin(np.radians(tilt)), np.cos(np.radians(tilt))]) * side

@@ -7,7 +7,7 @@ Curve = NDArray[np.float64]
 
 
 def ellipse(x: float, y: float, a: float, b: float, angle: float = 0.0, points: int = 72) -> Curve:
-    """An ellipse with half axes `a` (along `angle`, degrees from x towards y) and `b`."""
+    """Return an ellipse with half axes `a` (along `angle`, degrees from x towards y) and `b`."""
     t = np.linspace(0, 2 * np.pi, points, endpoint=False)
     return np.add(turn(np.column_stack([a * np.cos(t), b * np.sin(t)]), angle), (x, y))
 
@@ -22,7 +22,7 @@ def blob(
     rough: float = 0.08,
     spikes: float = 0.0,
 ) -> Curve:
-    """A closed outline about an ellipse: `rough` bends it smoothly, `spikes` adds sharp spicules (both parts of 1)."""
+    """Draw a closed outline around an ellipse: `rough` bends it smoothly, `spikes` adds spicules (both relative)."""
     t = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     order = np.arange(2, 7)[:, None]
     waves = np.cos(order * t + rng.uniform(0, 2 * np.pi, order.shape)) * rng.uniform(0.3, 1, order.shape) / order
@@ -35,7 +35,7 @@ def blob(
 
 
 def wave(rng: np.random.Generator, left: float, right: float, y: float, height: float, points: int = 24) -> Curve:
-    """A line from `left` to `right` about depth `y`, bending by at most `height` pixels."""
+    """Draw a line from `left` to `right` around depth `y` that deviates by at most `height` pixels."""
     t = np.linspace(0, 1, points)
     phase = rng.uniform(0, 2 * np.pi, 2)
     bend = 0.6 * np.sin(2 * np.pi * rng.uniform(0.3, 0.9) * t + phase[0]) + 0.4 * np.sin(2 * np.pi * 2 * t + phase[1])
@@ -43,7 +43,7 @@ def wave(rng: np.random.Generator, left: float, right: float, y: float, height: 
 
 
 def arc(start: tuple[float, float], end: tuple[float, float], sag: float, points: int = 24) -> Curve:
-    """A parabola from `start` to `end` whose middle lies `sag` pixels to the right of the way, seen along it."""
+    """Return a parabola from `start` to `end` whose middle is `sag` pixels to the right, seen in its direction."""
     a, b = np.array(start, float), np.array(end, float)
     t = np.linspace(0, 1, points)[:, None]
     along = b - a
@@ -52,7 +52,7 @@ def arc(start: tuple[float, float], end: tuple[float, float], sag: float, points
 
 
 def ribbon(curve: Curve, width: float | NDArray[np.float64]) -> Curve:
-    """The outline of a band of the given width (one number, or one per point) along `curve`."""
+    """Return the outline of a band along `curve`; `width` is one number, or one per point."""
     along = np.gradient(curve, axis=0)
     normal = np.column_stack([-along[:, 1], along[:, 0]]) / np.hypot(*along.T)[:, None]
     half = np.broadcast_to(np.asarray(width, float) / 2, len(curve))[:, None] * normal
@@ -60,11 +60,11 @@ def ribbon(curve: Curve, width: float | NDArray[np.float64]) -> Curve:
 
 
 def turn(curve: Curve, angle: float, about: tuple[float, float] = (0.0, 0.0)) -> Curve:
-    """`curve` turned by `angle` degrees (from x towards y) about a point."""
+    """Rotate `curve` by `angle` degrees (from x towards y) about a point."""
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     return (curve - about) @ np.array([[c, s], [-s, c]]) + about
 
 
 def polar(x: float, y: float, radius: float, angle: float) -> tuple[float, float]:
-    """The point `radius` pixels from (x, y) in the direction `angle` (degrees from x towards y)."""
+    """Return the point `radius` pixels from (x, y) in the direction `angle` (degrees from x towards y)."""
     return x + radius * float(np.cos(np.radians(angle))), y + radius * float(np.sin(np.radians(angle)))

@@ -1,4 +1,4 @@
-"""Layers of tissue, and the breast and the neck that several tasks share. Sizes are in pixels, angles in degrees."""
+"""Layers of tissue, breast and neck, shared by several tasks. Sizes are in pixels, angles in degrees."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ Generator = np.random.Generator
 
 
 def below(canvas: Canvas, line: Curve) -> Curve:
-    """The outline of everything below `line`."""
+    """Return the outline of everything below `line`."""
     return np.vstack([line, [[canvas.width, canvas.height], [0, canvas.height]]])
 
 
 def layers(canvas: Canvas, rng: Generator, plan: list[tuple[float, float]], interface: float = 8.0) -> None:
-    """Wavy layers from the skin down: (depth of the upper border as a part of the height, echo in dB)."""
+    """Paint wavy layers; `plan` has for each the depth of its upper border, a fraction of the height, and its dB."""
     for depth, echo in plan:
         y = (depth + rng.uniform(-0.025, 0.025)) * canvas.height
         line = wave(rng, 0, canvas.width, y, 0.015 * canvas.unit)
@@ -23,7 +23,7 @@ def layers(canvas: Canvas, rng: Generator, plan: list[tuple[float, float]], inte
 
 
 def striae(canvas: Canvas, rng: Generator, top: float, bottom: float, count: int, level: float = 13.0) -> None:
-    """Short bright fibres between two depths (parts of the height), as in muscle and fat."""
+    """Paint short bright fibres between two depths (fractions of the height), as in muscle and fat."""
     for _ in range(count):
         x, y = canvas.at(rng.uniform(0, 1), rng.uniform(top, bottom))
         length = rng.uniform(0.06, 0.2) * canvas.unit
@@ -31,7 +31,7 @@ def striae(canvas: Canvas, rng: Generator, top: float, bottom: float, count: int
 
 
 def breast(canvas: Canvas, rng: Generator) -> None:
-    """Skin, fat, gland and chest muscle."""
+    """Paint skin, fat, gland and chest muscle."""
     gland = rng.uniform(0.2, 0.3)
     layers(canvas, rng, [(0.0, 6), (0.05, -9), (gland, 2), (rng.uniform(0.78, 0.86), -7)])
     for _ in range(int(rng.integers(5, 12))):
@@ -50,7 +50,7 @@ def breast(canvas: Canvas, rng: Generator) -> None:
 
 
 def lesion(canvas: Canvas, rng: Generator, x: float, y: float, size: float, malignant: bool) -> None:
-    """A breast lesion, labelled 1: wide and smooth, or tall and spiculated with a shadow."""
+    """Paint a breast lesion, label 1: wide and smooth, or tall and spiculated with a shadow."""
     if malignant:
         outline = blob(
             rng, x, y, size * rng.uniform(0.7, 0.9), size * rng.uniform(0.9, 1.15), rng.uniform(-20, 20), 0.2,
@@ -71,20 +71,20 @@ def lesion(canvas: Canvas, rng: Generator, x: float, y: float, size: float, mali
 
 
 def edge_shadows(canvas: Canvas, outline: Curve, loss: float) -> None:
-    """The narrow shadows below the flanks of a round structure, where sound is bent away; `loss` in dB."""
+    """Paint the narrow shadows below the flanks of a round structure, caused by refraction; `loss` in dB."""
     for x, y in (outline[outline[:, 0].argmin()], outline[outline[:, 0].argmax()]):
         canvas.stroke(np.array([[x - 1, y], [x + 1, y]]), -60, 0.016 * canvas.unit, shadow=loss)
 
 
 def neck(canvas: Canvas, rng: Generator) -> None:
-    """Skin, fat and strap muscle over the deep neck."""
+    """Paint skin, fat and strap muscle of the neck."""
     layers(canvas, rng, [(0.0, 6), (0.05, -3), (rng.uniform(0.1, 0.14), -9), (rng.uniform(0.22, 0.27), -3)])
     striae(canvas, rng, 0.06, 0.24, 14)
     striae(canvas, rng, 0.75, 1.0, 10)
 
 
-def thyroid(canvas: Canvas, rng: Generator) -> Curve:
-    """A thyroid lobe beside the trachea with a nodule (label 1); returns the nodule's outline."""
+def thyroid(canvas: Canvas, rng: Generator) -> None:
+    """Paint a thyroid lobe next to the trachea with a nodule (label 1)."""
     unit = canvas.unit
     neck(canvas, rng)
     side = 1 if rng.random() < 0.5 else -1
@@ -94,7 +94,7 @@ def thyroid(canvas: Canvas, rng: Generator) -> Curve:
     canvas.fill(ribbon(isthmus, 0.1 * unit), rng.uniform(2, 5), grain=1, fine=True)
     airway = ellipse(*trachea, 0.16 * unit, 0.2 * unit)
     canvas.fill(airway, -14, grain=1, shadow=30)
-    # Rings of cartilage answer towards the probe; the air behind sends the echo to and fro.
+    # Rings of cartilage reflect towards the probe; the air behind them causes reverberations.
     front = airway[airway[:, 1] < trachea[1] - 0.02 * unit]
     for turn_number, level in enumerate((16, 9, 4)):
         canvas.stroke(np.add(front, (0, 0.06 * unit * turn_number)), level, 0.02 * unit, sides=0.1)
@@ -108,4 +108,3 @@ def thyroid(canvas: Canvas, rng: Generator) -> Curve:
     outline = blob(rng, nx, ny, size * rng.uniform(1, 1.35), size, rng.uniform(-30, 30), rng.uniform(0.04, 0.14))
     canvas.fill(outline, rng.uniform(-19, -8), grain=2.5, fine=True, shadow=-3, label=1)
     canvas.stroke(outline, rng.uniform(4, 9), 0.01 * unit, closed=True, sides=0.5)
-    return outline

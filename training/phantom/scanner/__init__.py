@@ -1,1 +1,1 @@
-"""How a phantom is imaged: geometry, physics, scanner profiles, screen graphics."""
+"""The imaging of a phantom: geometry, physics, scanner profiles, burned-in text and graphics."""

@@ -1,1 +1,1 @@
-"""The label of a phantom for each type of task."""
+"""The anatomy and label of each task, by type."""

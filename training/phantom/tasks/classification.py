@@ -1,4 +1,4 @@
-"""The nine classification tasks. Each painter draws the anatomy of the class it is given, 0 .. num_classes - 1."""
+"""The nine classification tasks. Each function paints the anatomy of a class, 0 to num_classes - 1."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from training.phantom.anatomy.shapes import blob, ellipse, polar
 from training.phantom.tasks.segmentation import cervix, fetal_head
 
 Generator = np.random.Generator
-# Classes of the two position tasks stand for directions in steps of 45 degrees.
+# Classes of the two position tasks are directions in steps of 45 degrees.
 STEP = 45
 DIRECTIONS = tuple(f"{STEP * label} deg" for label in range(8))
-# What each label of a task shows.
+# The meaning of each label.
 CLASSES: dict[str, tuple[str, ...]] = {
     "breast_2cls": ("benign", "malignant"),
     "breast_3cls": ("normal", "benign", "malignant"),
@@ -43,7 +43,7 @@ def breast_3cls(canvas: Canvas, rng: Generator, label: int) -> None:
 
 
 def fetal_head_pos_cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """Where the back of the fetal head lies: `label` times 45 degrees from the image's right towards its bottom."""
+    """The direction of the back of the fetal head: `label` times 45 degrees, clockwise from the right."""
     unit = canvas.unit
     fetal.womb(canvas, rng)
     x, y = canvas.at(rng.uniform(0.47, 0.53), rng.uniform(0.53, 0.57))
@@ -85,7 +85,7 @@ def fetal_plane_cls(canvas: Canvas, rng: Generator, label: int) -> None:
 
 
 def fetal_sacral_pos_cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """Where the fetal sacrum lies: `label` times 45 degrees from the image's right towards its bottom."""
+    """The direction of the fetal sacrum: `label` times 45 degrees, clockwise from the right."""
     unit = canvas.unit
     fetal.womb(canvas, rng)
     x, y = canvas.at(rng.uniform(0.47, 0.53), rng.uniform(0.53, 0.57))
@@ -113,15 +113,15 @@ def liver_lesion_2cls(canvas: Canvas, rng: Generator, label: int) -> None:
         return
     count = int(rng.integers(1, 4))
     for x in np.linspace(0.5 - 0.11 * count, 0.5 + 0.11 * count, 2 * count + 1)[1::2]:
-        place = canvas.at(x + rng.uniform(-0.02, 0.02), rng.uniform(0.38, 0.6))
+        spot = canvas.at(x + rng.uniform(-0.02, 0.02), rng.uniform(0.38, 0.6))
         size, angle = unit * rng.uniform(0.07, 0.11), rng.uniform(0, 180)
-        canvas.fill(blob(rng, *place, 1.3 * size, 1.2 * size, angle, 0.22), rng.uniform(-17, -12), grain=1)
-        canvas.fill(blob(rng, *place, 0.9 * size, 0.8 * size, angle, 0.22), rng.uniform(-7, 3), grain=4, fine=True,
+        canvas.fill(blob(rng, *spot, 1.3 * size, 1.2 * size, angle, 0.22), rng.uniform(-17, -12), grain=1)
+        canvas.fill(blob(rng, *spot, 0.9 * size, 0.8 * size, angle, 0.22), rng.uniform(-7, 3), grain=4, fine=True,
                     shadow=3)  # fmt: skip
 
 
 def lung_2cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """0 healthy: smooth pleura and its repeats; 1 diseased: B-lines from a broken pleura."""
+    """0 healthy: smooth pleura with its reverberations; 1 diseased: B-lines from a broken pleura."""
     lung_disease_3cls(canvas, rng, int(rng.integers(1, 3)) if label else 0)
 
 

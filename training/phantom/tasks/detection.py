@@ -1,4 +1,4 @@
-"""The three detection tasks. Each painter labels its one structure 1 in the mask; the box is the mask's extent."""
+"""The three detection tasks. Each function paints one structure, 1 in the mask, whose extent is the box."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Generator = np.random.Generator
 
 
 def spinal_cord_injury_loc(canvas: Canvas, rng: Generator) -> None:
-    """A bright haematoma in a cord seen lengthwise between its two dural lines."""
+    """Paint a bright haematoma in a spinal cord, seen lengthwise between its two dural lines."""
     unit = canvas.unit
     tissue.layers(canvas, rng, [(0.0, 0), (rng.uniform(0.08, 0.16), -3)], 5)
     tissue.striae(canvas, rng, 0.0, 0.25, 10)
@@ -32,12 +32,12 @@ def spinal_cord_injury_loc(canvas: Canvas, rng: Generator) -> None:
 
 
 def thyroid_nodule_det(canvas: Canvas, rng: Generator) -> None:
-    """A nodule in a thyroid lobe."""
+    """Paint a nodule in a thyroid lobe."""
     tissue.thyroid(canvas, rng)
 
 
 def uterine_fibroid_det(canvas: Canvas, rng: Generator) -> None:
-    """A whorled dark fibroid in the wall of a uterus with its bright endometrium."""
+    """Paint a whorled dark fibroid in the wall of a uterus with a bright endometrium."""
     unit = canvas.unit
     tissue.layers(canvas, rng, [(0.0, 2), (0.1, -2), (0.2, 2)])
     tissue.striae(canvas, rng, 0.05, 1.0, 20)
@@ -53,8 +53,8 @@ def uterine_fibroid_det(canvas: Canvas, rng: Generator) -> None:
     outline = blob(rng, fx, fy, size * rng.uniform(1, 1.25), size, rng.uniform(0, 180), 0.05)
     canvas.fill(outline, rng.uniform(-20, -15), grain=2, fine=True, shadow=rng.uniform(4, 9), label=1)
     canvas.stroke(outline, 5, 0.012 * unit, closed=True)
-    for part in (0.35, 0.65):
-        canvas.stroke(ellipse(fx, fy, part * size, part * size), -5, 1, closed=True, sides=0.8)
+    for ring in (0.35, 0.65):
+        canvas.stroke(ellipse(fx, fy, ring * size, ring * size), -5, 1, closed=True, sides=0.8)
 
 
 DETECTION: dict[str, Callable[[Canvas, Generator], None]] = {

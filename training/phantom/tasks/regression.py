@@ -1,4 +1,4 @@
-"""The three landmark tasks. Each painter returns its points, (N, 2) x, y in pixels, in the order of the labels."""
+"""The three landmark tasks. Each function returns its points, (N, 2) of x, y in pixels, in the labels' order."""
 
 from collections.abc import Callable
 
@@ -12,27 +12,27 @@ Generator = np.random.Generator
 
 
 def fugc(canvas: Canvas, rng: Generator) -> Curve:
-    """The inner and the outer end of the cervical canal, left first."""
+    """Paint a cervix; return the inner and the outer end of its canal, left first."""
     return pelvis.cervix(canvas, rng, (None, None))
 
 
 def iugc(canvas: Canvas, rng: Generator) -> Curve:
-    """The symphysis' upper and lower end, and where the tangent from the lower end touches the head.
+    """Paint a birth canal; return the symphysis' upper and lower end and a point of the fetal head.
 
-    The angle of progression lies at the lower end, between the symphysis and that tangent; the head lies inside
-    it, so of the two tangents it is the one further from the symphysis.
+    The tangent from the lower end touches the head at that point. The angle of progression at the lower end, between
+    the symphysis and the tangent, contains the head, so of the two tangents it is the one farther from the symphysis.
     """
     ends, head = pelvis.birth_canal(canvas, rng)
     lower = ends[1]
     along = np.arctan2(*(ends[0] - lower)[::-1])
     ways = head - lower
-    # Turning from the symphysis over the head: image y points down, so the angle falls.
+    # Rotating from the symphysis across the head, the angle decreases, because y points down.
     turned = (along - np.arctan2(ways[:, 1], ways[:, 0])) % (2 * np.pi)
     return np.vstack([ends, head[turned.argmax()]])
 
 
 def fetal_femur(canvas: Canvas, rng: Generator) -> Curve:
-    """The two ends of the femur's shaft, left first."""
+    """Paint a femur; return the two ends of its shaft, left first."""
     unit = canvas.unit
     fetal.womb(canvas, rng)
     x, y = canvas.at(rng.uniform(0.42, 0.58), rng.uniform(0.42, 0.64))

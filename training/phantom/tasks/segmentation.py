@@ -1,4 +1,4 @@
-"""The twelve segmentation tasks. Each painter writes its class ids to the canvas' mask."""
+"""The twelve segmentation tasks. Each function paints its class ids into the mask; they are in its docstring."""
 
 from collections.abc import Callable
 
@@ -32,7 +32,7 @@ def cardiac_multi(canvas: Canvas, rng: Generator) -> None:
         return turn(np.column_stack([x + a * shape, y + b * np.sin(t)]), tilt, (x, y))
 
     atrium = turn(blob(rng, x, y + 0.13 * unit, 0.9 * half, 0.14 * unit, 0, 0.06), tilt, (x, y))
-    # The heart in its sac, then the right side: ventricle beside the septum, atrium below its valve.
+    # The heart in its sac, then the right side: ventricle next to the septum, atrium below its valve.
     sac = turn(blob(rng, x - 0.9 * half, y - 0.08 * unit, 2.9 * half, height + 0.1 * unit, 0, 0.03), tilt, (x, y))
     canvas.fill(sac, rng.uniform(-15, -10), grain=2)
     canvas.stroke(sac, 6, 0.012 * unit, closed=True, sides=0.5)
@@ -53,7 +53,7 @@ def cardiac_multi(canvas: Canvas, rng: Generator) -> None:
 
 
 def carotid_artery(canvas: Canvas, rng: Generator) -> None:
-    """1 the lumen of the carotid artery, with the jugular vein beside it."""
+    """1 the lumen of the carotid artery, next to the jugular vein."""
     unit = canvas.unit
     tissue.neck(canvas, rng)
     x, y = canvas.at(rng.uniform(0.36, 0.64), rng.uniform(0.46, 0.64))

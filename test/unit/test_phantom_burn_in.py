@@ -1,4 +1,4 @@
-"""What the machines write: each its own layout, outside the field of view, and the same whatever is seen."""
+"""Burned-in text and graphics: a layout per scanner, outside the field of view, independent of the anatomy."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,8 @@ import pytest
 from aurora.tasks import OFFICIAL
 from training.phantom import SCANNERS, Scanner
 from training.phantom.anatomy import organs
-from training.phantom.phantom import make_case
-from training.phantom.scanner.screen import write_screen
+from training.phantom.phantom import make_phantom
+from training.phantom.scanner.burn_in import draw_burn_in
 from training.phantom.tasks.classification import CLASSIFICATION
 from training.phantom.tasks.segmentation import SEGMENTATION
 
@@ -20,7 +20,7 @@ def written(scanner: Scanner, seed: int, size: tuple[int, int] = SIZE) -> np.nda
     """What is written on a black picture whose field of view is grey 77."""
     field = scanner.geometry(*size).field()
     image = np.where(field, np.uint8(77), np.uint8(0))
-    write_screen(image, field, scanner, np.random.default_rng(seed))
+    draw_burn_in(image, field, scanner, np.random.default_rng(seed))
     return image
 
 
@@ -57,7 +57,7 @@ def test_text_changes_from_case_to_case(scanner: Scanner) -> None:
 def test_the_ruler_measures_the_depth(name: str, step: int) -> None:
     scanner = SCANNERS[name]
     rows, columns = scanner.geometry(*SIZE).window
-    x = columns.stop + 4 if scanner.screen.side == "right" else columns.start - 4
+    x = columns.stop + 4 if scanner.burn_in.side == "right" else columns.start - 4
     ink = np.max([written(scanner, seed) for seed in range(6)], axis=0)
     ticks = [rows.start + k * step / scanner.depth * (rows.stop - rows.start - 1) for k in range(1, 7)]
     assert all(ink[round(y), x] > 100 for y in ticks)
@@ -70,7 +70,7 @@ def test_the_writing_does_not_depend_on_what_is_seen(monkeypatch: pytest.MonkeyP
         seen = []
         for draw in (organs.liver, organs.kidney):
             monkeypatch.setitem(CLASSIFICATION, task.id, lambda canvas, rng, label, draw=draw: draw(canvas, rng))
-            seen.append(make_case(task, index, seed=0, split="train", scanner=scanner).image)
+            seen.append(make_phantom(task, index, seed=0, split="train", scanner=scanner).image)
         field = scanner.geometry(*seen[0].shape).field()
         np.testing.assert_array_equal(seen[0][~field], seen[1][~field])
         assert not np.array_equal(seen[0][field], seen[1][field])
@@ -79,11 +79,11 @@ def test_the_writing_does_not_depend_on_what_is_seen(monkeypatch: pytest.MonkeyP
 @EVERY
 def test_no_mask_reaches_into_the_writing(scanner: Scanner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SEGMENTATION, "lung", lambda canvas, rng: canvas.mask.fill(1))
-    case = make_case(OFFICIAL["lung"], 0, seed=2, split="train", scanner=scanner)
+    case = make_phantom(OFFICIAL["lung"], 0, seed=2, split="train", scanner=scanner)
     np.testing.assert_array_equal(case.mask, scanner.geometry(*case.image.shape).field())
 
 
-def test_a_linear_probe_leaves_its_rim_black() -> None:
+def test_a_linear_probe_leaves_its_margins_black() -> None:
     for name in ("linear_premium", "linear_portable"):
         field = SCANNERS[name].geometry(*SIZE).field()
         assert 0.75 < field.mean() < 0.95
