@@ -50,7 +50,7 @@ def test_the_quickstart_and_then_the_page_on_reports_can_be_followed(project: Pa
     follow("quickstart.md", project)
     follow("reports.md", project)
     for source, answers in (
-        ("test/cases", "out/answers"),
+        ("test/cases", "out/predictions"),
         ("data/phantoms", "out/phantoms"),
         ("test/cases", "out/first"),
     ):
