@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aurora.errors import InputError, UsageError
 from aurora.kinds import KINDS
+from aurora.runtime.seen_hashes import SeenHashes
 from aurora.tasks import TaskType
 from inference.output.folder import OutputFolder
 from inference.output.journal import RowOutcome, ShardRecord, read_shard
@@ -32,16 +33,15 @@ def merge(folders: Sequence[Path], output: Path) -> int:
     for shard in shards:
         if os.path.samefile(shard.folder, folder.root):
             raise UsageError(f"expected an output folder that is no shard's, found {output}; name another --output")
-    written: set[int] = set()
+    written = SeenHashes()
     with PredictionWriter(folder) as writer:
         for shard in shards:
             for outcome in shard.outcomes():
                 if outcome.record is not None:
                     writer.take_over(_task_type(outcome.record), outcome)
                 # If several rows name one mask, the first one's is kept, whichever shard it is in.
-                elif outcome.mask is not None and hash(outcome.mask) not in written:
+                elif outcome.mask is not None and written.add(outcome.mask):
                     folder.write(outcome.mask, _content(shard, outcome))
-                    written.add(hash(outcome.mask))
     return sum(shard.rows for shard in shards)
 
 

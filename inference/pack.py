@@ -2,19 +2,19 @@
 
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from aurora.errors import AuroraError, ImageError, InputError, OutputError
+from aurora.errors import AuroraError, ImageError, InputError
 from aurora.images import image_size, read_mask
 from aurora.kinds import KINDS, Entry, Key, prediction_files
 from aurora.kinds.segmentation import check, exists
 from aurora.predict.predictions import fallback_size
 from aurora.rows import Row, image_file, predicted_mask_path, read_rows
 from aurora.rows.row import plain
+from aurora.runtime.files import replacing
 from aurora.scoring.cases import read_predictions
 from inference.output.journal import JOURNAL
 
@@ -102,16 +102,7 @@ def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
 
 
 def _write(predictions: Path, files: list[str], out: Path) -> None:
-    part = out.with_name(out.name + ".part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(part, "w") as archive:
-            for name in files:
-                compression = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
-                archive.writestr(zipfile.ZipInfo(name, DATE), (predictions / name).read_bytes(), compression)
-        part.replace(out)
-    except OSError as error:
-        raise OutputError(f"can't write {out} ({error.strerror}); name another file with --out") from error
-    finally:
-        with suppress(OSError):  # the error that kept it from being written is raised already
-            part.unlink(missing_ok=True)
+    with replacing(out) as tmp, zipfile.ZipFile(tmp, "w") as archive:
+        for name in files:
+            compression = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
+            archive.writestr(zipfile.ZipInfo(name, DATE), (predictions / name).read_bytes(), compression)

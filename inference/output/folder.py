@@ -78,15 +78,6 @@ class OutputFolder:
         if self.owner:
             os.chown(path, *self.owner)
 
-    def sync(self) -> None:
-        """Wait until the renames inside the folder are on disk."""
-        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            with suppress(OSError):  # some network file systems can't sync a folder
-                os.fsync(folder)
-        finally:
-            os.close(folder)
-
     def sweep(self) -> None:
         """Remove the temporary masks of a killed run, anywhere in the folder; raise `OSError` if that fails."""
         for folder, _, names in os.walk(self.root):

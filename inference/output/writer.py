@@ -1,7 +1,6 @@
 """Write predictions: a PNG per mask, and three JSON lists streamed to disk."""
 
 import errno
-import os
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,8 @@ from aurora.kinds import KINDS, Facts, Prediction, Record, prediction_files
 from aurora.kinds.segmentation import encode
 from aurora.predict.predictions import PredictedRow
 from aurora.rows import Row, predicted_mask_path
+from aurora.runtime.files import sync
+from aurora.runtime.seen_hashes import SeenHashes
 from aurora.tasks import TaskType
 from inference.output.folder import PART, OutputFolder
 from inference.output.journal import RowOutcome
@@ -67,8 +68,7 @@ class PredictionWriter:
 
     def __init__(self, folder: OutputFolder) -> None:
         self.folder, self.names = folder, prediction_files()
-        # Hashes of the masks' names, because millions of long paths would take far more memory.
-        self.masks: set[int] = set()
+        self.masks = SeenHashes()
         self.lists: dict[TaskType, BinaryIO] = {}
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class PredictionWriter:
             OutputError: writing failed.
         """
         if outcome.mask is not None:
-            self.masks.add(hash(outcome.mask))
+            self.masks.add(outcome.mask)
         if outcome.record is None:
             return
         file = self.lists[task_type]
@@ -124,13 +124,13 @@ class PredictionWriter:
         name = predicted_mask_path(row)
         if name.partition("/")[0] in self.names.values() or name.endswith(PART):
             raise ValueError(f"mask_path names {name}, which is reserved for other predictions")
-        if hash(name) in self.masks:
+        if name in self.masks:
             return RowOutcome(warnings=("another row names the same mask; the first one's is kept",))
         warnings = () if name.lower().endswith(".png") else (NOT_PNG,)
         if not content:
             raise ValueError(f"no PNG can hold a mask of {mask.shape[1]}x{mask.shape[0]} pixels")
         self.folder.write(name, content)
-        self.masks.add(hash(name))
+        self.masks.add(name)
         return RowOutcome(mask=name, checksum=zlib.crc32(content), warnings=warnings)
 
     def __exit__(
@@ -148,12 +148,10 @@ class PredictionWriter:
         """Complete the lists and give them their names; if the disk is full by now, none gets its name."""
         for file in self.lists.values():
             file.write(b"]\n" if file.tell() == 1 else b"\n]\n")
-            file.flush()
-            os.fsync(file.fileno())
             file.close()
         for task_type, name in self.names.items():
             self.folder.finish(self._part(task_type), self.folder.root / name)
-        self.folder.sync()
+        sync(self.folder.root / name for name in self.names.values())
 
     def _discard(self) -> None:
         """Close the lists and remove those without a name."""

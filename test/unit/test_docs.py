@@ -1,4 +1,4 @@
-"""The pages agree with the code: commands and flags exist, links lead somewhere, files that are named are there."""
+"""Check the pages against the code: commands, flags, links, file names and tables."""
 
 import re
 from contextlib import suppress
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 from support.commands import GROUPS, PAGE, commands_page
-from support.pages import PAGES, ROOT, anchors, blocks, commands, links, mentions
+from support.pages import DOCS, PAGES, ROOT, anchors, blocks, commands, links, mentions
 
 from aurora.errors import UsageError
 from aurora.rows import box_label, class_label, points_label, read_rows
@@ -29,19 +29,23 @@ TYPE = re.compile(r"\bTaskType\.[A-Z]+\b|\b(?:Classification|Detection|Regressio
 
 
 def named(value: object) -> str:
-    """A parameter as it is shown in a test's name."""
+    """Return a parameter as shown in the name of a test."""
     if isinstance(value, Path):
         return str(value.relative_to(ROOT))
     return " ".join(value) if isinstance(value, list) else str(value).partition("\n")[0]
 
 
 def parse(words: list[str]) -> None:
-    """Read a command line as the program would, and run nothing; an error names what it doesn't know."""
+    """Parse a command line as the program does, without running it.
+
+    Raises:
+        click.UsageError, UsageError: an unknown command, flag or configuration key.
+    """
     group, name, *rest = words
     if name not in GROUPS[group].commands:
         raise click.UsageError(f"python -m {group} has no command {name}")
-    above = click.Context(GROUPS[group], **GROUPS[group].context_settings)
-    context = GROUPS[group].commands[name].make_context(name, rest, parent=above)
+    parent = click.Context(GROUPS[group], **GROUPS[group].context_settings)
+    context = GROUPS[group].commands[name].make_context(name, rest, parent=parent)
     if "changes" in context.params:
         load_config(ROOT / context.params["config"], context.params["changes"])
 
@@ -68,7 +72,7 @@ def test_a_command_named_in_passing_exists_with_its_flags(page: str, words: list
         ".venv/bin/python -m training fit --config training/configs/tiny.yaml --data a --out b step=3",
     ],
 )
-def test_a_wrong_command_would_be_found(line: str) -> None:
+def test_a_wrong_command_is_detected(line: str) -> None:
     (words,) = commands(line)
     with pytest.raises((click.UsageError, UsageError)):
         parse(words)
@@ -83,6 +87,13 @@ def test_a_link_leads_to_a_file_and_a_heading(page: Path, link: str) -> None:
     assert not anchor or anchor in anchors(target)
 
 
+@pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="README.md is not part of the image for development")
+@pytest.mark.parametrize("index", [ROOT / "README.md", ROOT / "docs" / "README.md"], ids=named)
+def test_an_index_lists_every_page(index: Path) -> None:
+    listed = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+    assert set(DOCS) - {ROOT / "docs" / "README.md"} <= listed
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_source_files_that_a_page_names_exist(page: Path) -> None:
     files = set(SOURCE.findall(page.read_text(encoding="utf-8")))
@@ -93,9 +104,9 @@ def test_source_files_that_a_page_names_exist(page: Path) -> None:
 def test_a_pages_table_is_read_with_its_labels(page: Path, table: str, tmp_path: Path) -> None:
     (tmp_path / "csv_files").mkdir()
     (tmp_path / "csv_files" / "page.csv").write_text(table, encoding="utf-8")
-    found = read_rows(tmp_path)
-    assert found.problems == []
-    assert [row.source for row in found.rows if LABELS[row.type](row) is None] == []
+    table_rows = read_rows(tmp_path)
+    assert table_rows.problems == []
+    assert [row.source for row in table_rows.rows if LABELS[row.type](row) is None] == []
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -107,13 +118,13 @@ def test_every_flag_has_the_variable_that_is_called_as_it_is(group: str) -> None
             assert variable == "AURORA_" + flag.strip("-").replace("-", "_").upper()
 
 
-def test_the_page_of_commands_is_what_the_programs_say() -> None:
-    made = PAGE.read_text(encoding="utf-8")
-    assert made == commands_page(), "make the page anew: PYTHONPATH=. python test/support/commands.py"
+def test_the_page_of_commands_is_up_to_date() -> None:
+    expected = commands_page()
+    assert PAGE.read_text(encoding="utf-8") == expected, "run PYTHONPATH=. python test/support/commands.py"
 
 
 def test_the_page_on_extending_names_every_file_that_tells_types_apart() -> None:
-    files = [path for room in ("aurora", "inference", "training") for path in (ROOT / room).rglob("*.py")]
-    found = {str(path.relative_to(ROOT)) for path in files if TYPE.search(path.read_text(encoding="utf-8"))}
+    files = [path for folder in ("aurora", "inference", "training") for path in (ROOT / folder).rglob("*.py")]
+    named_types = {str(path.relative_to(ROOT)) for path in files if TYPE.search(path.read_text(encoding="utf-8"))}
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    assert found - set(SOURCE.findall(page)) == set(), "say there what another type of task changes in them"
+    assert named_types - set(SOURCE.findall(page)) == set(), "add to the page what a new task type changes in them"

@@ -108,14 +108,14 @@ def test_many_problems_are_counted_and_the_first_named(sample_cases: Path, tmp_p
 
 def test_a_zip_that_cannot_be_written_is_said(sample_cases: Path, answered: Path, tmp_path: Path) -> None:
     (tmp_path / "a.zip").mkdir()
-    with pytest.raises(OutputError, match="name another file with --out"):
+    with pytest.raises(OutputError, match="name another place with --out"):
         pack(sample_cases, answered, tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize("name", ["file/a.zip", f"{'x' * 300}.zip"])
 def test_a_place_where_no_zip_can_be_is_said(sample_cases: Path, answered: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="name another file with --out"):
+    with pytest.raises(OutputError, match="name another place with --out"):
         pack(sample_cases, answered, tmp_path / name)
 
 
