@@ -1,14 +1,34 @@
-"""What all tests share: the folder of real images, where there is one."""
+"""What all tests share: one thread for each library, and the data and weights that ship with the code."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Read when onnxruntime is first imported: a test run reports to nobody.
+# Read when the libraries are first imported, here and in the processes that tests start. Tests run in several processes
+# at once, and the threads of each would wait for a core that the others use.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+# A test run reports to nobody.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Accept, without pytest-xdist (`-p no:xdist`), the options that pyproject.toml gives it."""
+    if not pluginmanager.hasplugin("xdist"):
+        for option in ("--numprocesses", "--dist"):
+            parser.addoption(option)
+        parser.addoption("--no-loadscope-reorder", action="store_true")
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> None:
+    """Undo what a test before has set: `TorchEngine.run` changes PyTorch's number of threads for good."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(scope="session")
