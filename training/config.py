@@ -26,7 +26,7 @@ class FitConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # The model
-    preset: Literal["tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
+    preset: Literal["micro", "tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
     #: A file made by `import-encoder`; it replaces the preset's encoder, shape and weights.
     encoder: Path | None = None
     #: A checkpoint to begin with; it replaces the preset, shape and weights, and gives the tasks that it knows their
