@@ -1,21 +1,41 @@
-"""What all tests share: the folder of real images, where there is one."""
+"""What all tests share: one thread for each library, and the data and weights that ship with the code."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from aurora.runtime.cli import configure_logging
-
 ROOT = Path(__file__).resolve().parents[1]
 
-# Read when onnxruntime is first imported: a test run reports to nobody.
+# Read when the libraries are first imported, here and in the processes that tests start. Tests run in several processes
+# at once, and the threads of each would wait for a core that the others use.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+# A test run reports to nobody.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Accept, without pytest-xdist (`-p no:xdist`), the options that pyproject.toml gives it."""
+    if not pluginmanager.hasplugin("xdist"):
+        for option in ("--numprocesses", "--dist"):
+            parser.addoption(option)
+        parser.addoption("--no-loadscope-reorder", action="store_true")
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> None:
+    """Undo what an earlier test has set."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(autouse=True)
 def logging_to_stdout() -> None:
     """Print what the program logs, as its command lines do."""
+    from aurora.runtime.cli import configure_logging
+
     configure_logging()
 
 
@@ -49,4 +69,6 @@ def sample_cases() -> Path:
 @pytest.fixture(autouse=True)
 def messages_on_stdout() -> None:
     """Install the handler that a command line installs, so that tests may call functions below it."""
+    from aurora.runtime.cli import configure_logging
+
     configure_logging()

@@ -51,7 +51,7 @@ class FitConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # The model
-    preset: Literal["tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
+    preset: Literal["micro", "tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
     #: A file written by `import-encoder`, whose shape and weights replace the preset's encoder.
     encoder: Path | None = None
     #: A checkpoint, whose shape and weights replace the preset; the tasks that it knows keep their heads.

@@ -12,20 +12,21 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import forked
 
 from training.fit.log import read_log
 from training.fit.state import load_state
 from training.phantom import generate
 
 ROOT = Path(__file__).resolve().parents[2]
+TOGETHER = ROOT / "test" / "support" / "together.py"
 STEPS = 20
 SETTINGS = {
+    "preset": "micro",
     "image_size": 64, "batch_size": 8, "warmup_steps": 2, "ema_decay": 0.5, "log_every": 5, "precision": "fp32",
     "device": "cpu", "num_workers": 1, "steps_per_epoch": 10, "save_every": 10, "val_share": 0,
     "learning_rate": 2e-4, "steps": STEPS,
 }  # fmt: skip
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,11 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def process(words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+def torchrun(words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(TOGETHER)]
+    variables = {"PYTHONPATH": str(ROOT), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     env = os.environ | variables | environment
-    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run([*launch, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
 
 
 class Runs:
@@ -50,16 +52,16 @@ class Runs:
         self.config = place / "config.yaml"
         self.config.write_text("\n".join(f"{key}: {value}" for key, value in SETTINGS.items()), encoding="utf-8")
 
-    def command(self, name: str, processes: int, *words: str) -> list[str]:
-        launch = [sys.executable]
-        if processes > 1:
-            launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        launch += [str(ROOT / "test" / "support" / "together.py"), str(self.place / name)]
-        launch += ["fit", "--config", str(self.config), "--data", str(self.phantoms), "--out", str(self.place / name)]
-        return [*launch, *words]
+    def words(self, name: str, *more: str) -> list[str]:
+        words = [str(self.place / name), "fit", "--config", str(self.config), "--data", str(self.phantoms)]
+        return [*words, "--out", str(self.place / name), *more]
 
-    def train(self, name: str, processes: int, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        ended = process(self.command(name, processes, *words), **environment)
+    def start(self, name: str, processes: int, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        words = self.words(name, *more)
+        return forked.run(self.place / name, TOGETHER, *words, count=processes, **environment)
+
+    def train(self, name: str, processes: int, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        ended = self.start(name, processes, *more, **environment)
         assert ended.returncode == 0, ended.stderr[:6000]
         return ended
 
@@ -106,8 +108,7 @@ def test_what_either_process_leaves_out_is_named_and_counted(runs: Runs, phantom
     images = sorted(path for path in damaged.glob("Classification/**/*.png"))
     for path in images:
         path.write_bytes(path.read_bytes()[:200])
-    ended = process(runs.command("damaged", 2, "--data", str(damaged), "on_bad_case=skip"))
-    assert ended.returncode == 0, ended.stderr[:6000]
+    ended = runs.train("damaged", 2, "--data", str(damaged), "on_bad_case=skip")
     named = [line for line in ended.stdout.splitlines() if line.startswith("left out: ")]
     assert len(named) == len(images)
     assert read_log(runs.place / "damaged" / "log.jsonl")[-1]["skipped"] == len(images)
@@ -133,7 +134,7 @@ def test_a_run_goes_on_in_another_number_of_processes(
     runs: Runs, name: str, first: tuple[int, str], then: tuple[int, str]
 ) -> None:
     """It is stopped by SIGTERM at step 10, as every process finds out."""
-    stopped = process(runs.command(name, *first), STOP_AT="10")
+    stopped = runs.start(name, *first, STOP_AT="10")
     assert "stopped at step 10 of 20; continue with --resume" in stopped.stderr
     found = load_state(runs.place / name)
     assert found is not None
@@ -143,7 +144,8 @@ def test_a_run_goes_on_in_another_number_of_processes(
 
 
 def test_torchrun_restarts_after_a_death_and_loses_nothing(runs: Runs) -> None:
-    runs.train("dies", 2, "--resume", DIE_AT="15", PET_MAX_RESTARTS="1")
+    ended = torchrun(runs.words("dies", "--resume"), DIE_AT="15", PET_MAX_RESTARTS="1")
+    assert ended.returncode == 0, ended.stderr[:6000]
     assert (runs.place / "dies.died").exists()
     assert [step["step"] for step in runs.steps("dies")] == [*range(1, 15), *range(11, STEPS + 1)]
     same(runs, "dies")
@@ -153,20 +155,19 @@ def test_two_processes_print_one_table_of_a_study(runs: Runs, tmp_path: Path) ->
     for source, split in product(("one", "two"), ("train", "val")):
         (tmp_path / source).mkdir(exist_ok=True)
         (tmp_path / source / split).symlink_to(runs.phantoms)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "training"]
     quick = ["--config", str(runs.config), "steps=2"]
     ablate = ["ablate", *quick, "--variant", "no-augmentation", "--seed", "0", "--out", str(tmp_path / "rows")]
     ablate += ["--data", str(runs.phantoms), "--val", str(runs.phantoms)]
     unseen = ["leave-one-out", *quick, "--out", str(tmp_path / "runs")]
     unseen += ["--source", str(tmp_path / "one"), "--source", str(tmp_path / "two")]
     for words, rows in ((ablate, ["`default`", "`no-augmentation`"]), (unseen, ["one", "two", "mean"])):
-        ended = process([*launch, *words])
+        ended = forked.run(tmp_path / words[0], forked.TRAINING, *words, count=2)
         assert ended.returncode == 0, ended.stderr[-6000:]
         table = [line.split()[1] for line in ended.stdout.splitlines() if line.startswith("| ")]
         assert table[2:] == rows
 
 
 def test_restarts_that_would_hang_are_refused(runs: Runs) -> None:
-    ended = process(runs.command("shared", 2), PET_MAX_RESTARTS="1", TORCH_DISABLE_SHARE_RDZV_TCP_STORE="0")
+    ended = torchrun(runs.words("shared"), PET_MAX_RESTARTS="1", TORCH_DISABLE_SHARE_RDZV_TCP_STORE="0")
     assert ended.returncode
     assert "error: expected TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in torchrun's environment" in ended.stderr

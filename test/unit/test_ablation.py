@@ -29,7 +29,7 @@ from training.phantom import generate
 CONFIG = Path(__file__).resolve().parents[2] / "training" / "configs" / "ablation.yaml"
 TASKS = ["fetal_head", "cardiac_multi", "breast_2cls", "organ_cls", "uterine_fibroid_det", "fetal_femur", "IUGC"]
 GROUP = ProcessGroup(torch.device("cpu"))
-QUICK = ["steps=7", "image_size=64", "batch_size=7", "warmup_steps=1"]
+QUICK = ["preset=micro", "steps=7", "image_size=64", "batch_size=7", "warmup_steps=1"]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_pooled_points_are_drawn_where_they_are() -> None:
 def test_flip_tta_is_the_same_for_image_and_mirror_image_unless_left_matters() -> None:
     torch.manual_seed(0)
     tasks = {name: OFFICIAL[name] for name in (*TASKS, "fetal_head_pos_cls")}
-    model = FlipTTA(PRESETS["tiny"], tasks).eval()
+    model = FlipTTA(PRESETS["micro"], tasks).eval()
     # Fresh heads answer nearly the same to everything.
     for parameter in model.heads.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)

@@ -221,3 +221,12 @@ def test_whichever_gpu_computes_an_engine_is_called_the_same(saved: Path, monkey
         monkeypatch.setattr(pytorch, "open_device", lambda _, index=index: torch.device("cpu", index))
         names.add(TorchEngine(saved, "auto").name)
     assert len(names) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_nearly_what_the_cpu_gives(saved: Path) -> None:
+    expected, found = (TorchEngine(saved, device).run(IMAGES, EVERY) for device in ("cpu", "cuda"))
+    for task_type, output in found.items():
+        assert output.dtype == np.float32
+        assert np.abs(output - expected[task_type]).max() < 0.05 * np.abs(expected[task_type]).max()

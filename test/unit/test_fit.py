@@ -31,7 +31,16 @@ from training.qwen.importer import import_encoder
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 TASKS = ["fetal_head", "breast_2cls", "uterine_fibroid_det", "fetal_femur"]
 ALONE = ProcessGroup(torch.device("cpu"))
-QUICK = FitConfig(steps=4, image_size=64, batch_size=8, warmup_steps=1, ema_decay=0.5, log_every=2, precision="fp32")
+QUICK = FitConfig(
+    preset="micro",
+    steps=4,
+    image_size=64,
+    batch_size=8,
+    warmup_steps=1,
+    ema_decay=0.5,
+    log_every=2,
+    precision="fp32",
+)
 
 
 @pytest.fixture(scope="module")
@@ -165,12 +174,17 @@ def test_an_epoch_that_can_not_be_scored_is_never_the_best(tmp_path: Path) -> No
     assert checkpoint.read_spec(weights).provenance["step"] >= 3
 
 
-@pytest.mark.slow
-def test_eight_cases_of_each_type_are_fitted_to_near_perfection(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("preset", "side", "steps", "rate"),
+    [("micro", 64, 150, 4e-3), pytest.param("tiny", 128, 250, 2e-3, marks=pytest.mark.slow)],
+)
+def test_eight_cases_of_each_type_are_fitted_to_near_perfection(
+    tmp_path: Path, preset: str, side: int, steps: int, rate: float
+) -> None:
     generate(tmp_path / "data", cases=8, seed=3, tasks=TASKS, size_scale=0.5)
     cases = load_cases([tmp_path / "data"])
-    changes = {"steps": 250, "steps_per_epoch": 250, "image_size": (128, 128), "batch_size": 16, "warmup_steps": 20}
-    changes |= {"learning_rate": 2e-3, "ema_decay": 0.9, "augment": (), "precision": "bf16"}
+    changes = {"preset": preset, "steps": steps, "steps_per_epoch": steps, "image_size": (side, side), "batch_size": 16}
+    changes |= {"warmup_steps": 20, "learning_rate": rate, "ema_decay": 0.9, "augment": (), "precision": "bf16"}
     fit(QUICK.model_copy(update=changes), cases, cases, tmp_path / "run", [], ALONE)
     tasks = read_log(tmp_path / "run" / "log.jsonl")[-1]["tasks"]
     diagonal = min(hypot(*image_size(image_file(c.root, c.row), c.root)) for c in cases if c.task.id == "fetal_femur")

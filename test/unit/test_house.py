@@ -21,10 +21,10 @@ def test_imports_point_one_way(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_every_file_has_one_job(room: str) -> None:
+def test_files_stay_under_400_lines(room: str) -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / room).rglob("*.py")}
     assert lengths, f"no Python files in {room}"
-    assert {str(path): n for path, n in lengths.items() if n >= 300} == {}
+    assert {str(path): n for path, n in lengths.items() if n >= 400} == {}
 
 
 def test_tasks_rows_and_errors_start_without_heavy_libraries() -> None:

@@ -20,7 +20,16 @@ from training.fit.initialize import build_model
 from training.fit.loop import fit
 from training.phantom import generate
 
-CONFIG = FitConfig(steps=2, image_size=64, batch_size=4, warmup_steps=0, precision="fp32", device="cpu", val_share=0)
+CONFIG = FitConfig(
+    preset="micro",
+    steps=2,
+    image_size=64,
+    batch_size=4,
+    warmup_steps=0,
+    precision="fp32",
+    device="cpu",
+    val_share=0,
+)
 #: Not the shape of any preset.
 SHAPE = ModelConfig(EncoderConfig(4, 64, 128, 2), pyramid_width=32, image_size=(96, 96), stem_width=8)
 KNOWN = {name: OFFICIAL[name] for name in ("lung", "cervix_multi", "breast_2cls", "uterine_fibroid_det", "IUGC")}
@@ -134,5 +143,5 @@ def test_a_network_of_another_make_can_not_start_from_it(start: Path, name: str)
 
 def test_without_a_start_the_preset_counts() -> None:
     model, origin = build_model(CONFIG, KNOWN, Aurora)
-    assert model.config == replace(PRESETS["tiny"], image_size=(64, 64))
+    assert model.config == replace(PRESETS["micro"], image_size=(64, 64))
     assert origin == {"encoder": {}}

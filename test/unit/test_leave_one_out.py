@@ -18,7 +18,7 @@ from training.fit.distributed import ProcessGroup
 from training.phantom import generate
 
 CONFIG = Path(__file__).resolve().parents[2] / "training" / "configs" / "ablation.yaml"
-QUICK = ["steps=7", "image_size=64", "batch_size=8", "warmup_steps=1", "device=cpu"]
+QUICK = ["preset=micro", "steps=7", "image_size=64", "batch_size=8", "warmup_steps=1", "device=cpu"]
 TASKS = ["fetal_head", "breast_2cls", "uterine_fibroid_det", "FUGC"]
 SETTINGS = load_config(CONFIG, QUICK)
 GROUP = ProcessGroup(torch.device("cpu"))

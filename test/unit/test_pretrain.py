@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,16 @@ from training.pretrain.images import UnlabelledImages, find_images
 from training.pretrain.pretrain import MASK_RATIO, MaskedImageModel, pretrain, random_mask
 
 ALONE = ProcessGroup(torch.device("cpu"))
-CONFIG = FitConfig(steps=4, image_size=64, batch_size=4, warmup_steps=1, precision="fp32", device="cpu", log_every=2)
+CONFIG = FitConfig(
+    preset="micro",
+    steps=4,
+    image_size=64,
+    batch_size=4,
+    warmup_steps=1,
+    precision="fp32",
+    device="cpu",
+    log_every=2,
+)
 SMOKE = Path(__file__).resolve().parents[2] / "training" / "configs" / "smoke.yaml"
 
 
@@ -35,8 +45,7 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def masked_model(size: tuple[int, int] = (64, 96)) -> MaskedImageModel:
     torch.manual_seed(0)
-    tiny = PRESETS["tiny"]
-    return MaskedImageModel(Aurora(type(tiny)(tiny.encoder, tiny.pyramid_width, size, tiny.stem_width), {}))
+    return MaskedImageModel(Aurora(replace(PRESETS["micro"], image_size=size), {}))
 
 
 def pixels(count: int, size: tuple[int, int]) -> torch.Tensor:
@@ -133,8 +142,16 @@ def test_it_learns_and_a_run_begins_with_what_it_learnt(tmp_path: Path) -> None:
     generate(tmp_path / "data", cases=4, seed=3, tasks=["lung", "fetal_head"], size_scale=0.4)
     weights, run = tmp_path / "masked.safetensors", CliRunner()
     given = ["--config", str(SMOKE), "--data", str(tmp_path / "data")]
-    settings = ["image_size=64", "steps=60", "batch_size=8", "log_every=20", "device=cpu", "augment=false"]
-    done = run.invoke(main, ["pretrain", *given, "--out", str(weights), *settings])
+    settings = [
+        "preset=micro",
+        "image_size=64",
+        "steps=60",
+        "batch_size=8",
+        "log_every=20",
+        "device=cpu",
+        "augment=false",
+    ]
+    done = run.invoke(main, ["pretrain", *given, "--out", str(weights), *settings, "augment=false"])
     assert done.exit_code == 0, done.output
     losses = [float(line.split()[5]) for line in done.output.splitlines() if line.startswith("step")]
     assert len(losses) == 3
