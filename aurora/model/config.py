@@ -84,7 +84,8 @@ class ModelConfig:
 _2B = EncoderConfig(24, 1024, 4096, 16)
 _8B = EncoderConfig(27, 1152, 4304, 16)
 
-#: Configurations by name; `micro` is for tests and smoke runs. Those of Qwen3-VL are from the published config.json files, which `import-encoder` reads.
+#: Configurations by name; `micro` is for tests and smoke runs. Those of Qwen3-VL are from the published config.json
+#: files, which `import-encoder` reads.
 PRESETS = {
     "micro": ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64), stem_width=8),
     "tiny": ModelConfig(EncoderConfig(6, 192, 768, 3), pyramid_width=64, image_size=(256, 256), stem_width=16),
