@@ -2,17 +2,30 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
+from typing import ClassVar
 
 
-class TaskType(StrEnum):
-    """The four kinds of task; each value is what the challenge writes in its `task_name` column."""
+class TaskType(str):
+    """The name of a task type, as the challenge writes it in its `task_name` column.
 
-    SEGMENTATION = "segmentation"
-    CLASSIFICATION = "classification"
-    DETECTION = "detection"
-    REGRESSION = "Regression"
+    The constants are the four types of the challenge. Another type is any name that is registered in `TYPES`.
 
+    Example:
+        >>> TaskType("segmentation") == TaskType.SEGMENTATION
+        True
+    """
+
+    __slots__ = ()
+    SEGMENTATION: ClassVar["TaskType"]
+    CLASSIFICATION: ClassVar["TaskType"]
+    DETECTION: ClassVar["TaskType"]
+    REGRESSION: ClassVar["TaskType"]
+
+
+TaskType.SEGMENTATION = TaskType("segmentation")
+TaskType.CLASSIFICATION = TaskType("classification")
+TaskType.DETECTION = TaskType("detection")
+TaskType.REGRESSION = TaskType("Regression")
 
 # A detection task has objectness and the four distances to the box's sides.
 DETECTION_CHANNELS = 5
@@ -52,8 +65,8 @@ class Task:
     """One task of the registry.
 
     `num_classes` is the challenge's number: classes with background (segmentation), classes
-    (classification), 1 (detection), landmarks (Regression). `left_right` says that a mirrored image
-    would need another label, so that it is never mirrored in training.
+    (classification), 1 (detection), landmarks (Regression). `left_right` says that a mirrored image needs
+    another label, so that the task's images are never mirrored in training.
     """
 
     id: str
@@ -63,7 +76,7 @@ class Task:
 
     @property
     def channels(self) -> int:
-        """How many channels of the model's last layer belong to this task."""
+        """The number of channels of the model's last layer that belong to this task."""
         return TYPES[self.type].channels or self.num_classes
 
 
@@ -71,36 +84,43 @@ Registry = Mapping[str, Task]
 
 
 def registry(tasks: Iterable[Task]) -> dict[str, Task]:
-    """Tasks by id, in the order given; a `ValueError` names an id that occurs twice."""
-    found: dict[str, Task] = {}
+    """Return tasks by id, in the order given; raise `ValueError` for an id that occurs twice."""
+    by_id: dict[str, Task] = {}
     for task in tasks:
-        if found.setdefault(task.id, task) != task:
-            raise ValueError(f"task {task.id!r} is defined twice, as {found[task.id]} and as {task}")
-    return found
+        if by_id.setdefault(task.id, task) != task:
+            raise ValueError(f"task {task.id!r} is defined twice, as {by_id[task.id]} and as {task}")
+    return by_id
 
 
-def of_type(tasks: Registry, kind: TaskType) -> list[Task]:
-    """The tasks of one type, in registry order."""
-    return [task for task in tasks.values() if task.type is kind]
+def of_type(tasks: Registry, task_type: TaskType) -> list[Task]:
+    """Return the tasks of one type, in registry order."""
+    return [task for task in tasks.values() if task.type == task_type]
 
 
-def channel_slices(tasks: Registry, kind: TaskType) -> dict[str, slice]:
-    """Where each task's channels lie in the output of its type's head, by task id."""
+def channel_slices(tasks: Registry, task_type: TaskType) -> dict[str, slice]:
+    """Return the channels of each task in the output of its type's head, by task id."""
     slices, start = {}, 0
-    for task in of_type(tasks, kind):
+    for task in of_type(tasks, task_type):
         slices[task.id] = slice(start, start + task.channels)
         start += task.channels
     return slices
 
 
 def to_records(tasks: Registry) -> list[dict]:
-    """The registry as JSON-ready records, in order."""
+    """Return the registry as JSON-ready records, in order."""
     return [asdict(task) for task in tasks.values()]
 
 
 def from_records(records: Iterable[Mapping]) -> dict[str, Task]:
-    """The inverse of `to_records`; raises `KeyError`, `TypeError` or `ValueError` on other content."""
-    return registry(Task(**{**record, "type": TaskType(record["type"])}) for record in records)
+    """Return the registry of `to_records`; raise `KeyError`, `TypeError` or `ValueError` on other content."""
+    return registry(Task(**{**record, "type": _known_type(record["type"])}) for record in records)
+
+
+def _known_type(name: str) -> TaskType:
+    task_type = TaskType(name)
+    if task_type not in TYPES:
+        raise ValueError(f"expected a task type among {', '.join(TYPES)}, found {name!r}")
+    return task_type
 
 
 def _official() -> dict[str, Task]:

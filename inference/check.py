@@ -10,7 +10,7 @@ from aurora.images import image_size
 from aurora.images.headers import require_decodable
 from aurora.rows import Problem, Row, image_file, mask_file, predicted_mask_path, read_rows
 from aurora.runtime.text import text_table
-from aurora.tasks import OFFICIAL, TaskType
+from aurora.tasks import OFFICIAL, TYPES, TaskType
 
 #: The number of examples of one problem in the text; the rest is counted.
 EXAMPLES = 10
@@ -108,7 +108,7 @@ def _mask_problems(rows: Sequence[Row]) -> tuple[list[Problem], list[Problem]]:
     unsafe, shared = [], []
     first: dict[str, Row] = {}
     for row in rows:
-        if row.type is not TaskType.SEGMENTATION:
+        if row.type != TaskType.SEGMENTATION:
             continue
         try:
             path = predicted_mask_path(row)
@@ -126,7 +126,7 @@ def _summaries(root: Path, rows: Sequence[Row], sizes: dict[str, Size | None]) -
     groups: dict[tuple[TaskType, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.type, row.task_id].append(row)
-    types = list(TaskType)
+    types = list(TYPES)
     order = sorted(groups, key=lambda key: (types.index(key[0]), key[1]))
     return [_summary(*key, groups[key], root, sizes) for key in order]
 
@@ -150,7 +150,7 @@ def _summary(
 
 
 def _is_labelled(root: Path, row: Row) -> bool:
-    if row.type is not TaskType.SEGMENTATION:
+    if row.type != TaskType.SEGMENTATION:
         return bool(row.labels)
     try:
         return mask_file(root, row).is_file()

@@ -15,7 +15,7 @@ from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.checkpoint import ONNX_VERSION, Spec
 from aurora.runtime import files
-from aurora.tasks import TaskType, of_type
+from aurora.tasks import TYPES, TaskType, of_type
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -64,7 +64,7 @@ def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":
     image of each row; outputs are `<type>` (R, channels, ...) float32. B may be any number from 1, and every R any
     number from 0. Weights that float16 represents exactly are stored as float16, and widened when the file is loaded.
     """
-    task_types = [task_type for task_type in TaskType if of_type(spec.tasks, task_type)]
+    task_types = [task_type for task_type in TYPES if of_type(spec.tasks, task_type)]
     images = torch.zeros((3, *spec.config.image_size, 3), dtype=torch.uint8)
     rows = tuple(torch.arange(2 + i % 2) for i in range(len(task_types)))
     dynamic = ({0: torch.export.Dim("images")}, tuple({0: torch.export.Dim(f"{name}_rows")} for name in task_types))

@@ -12,7 +12,7 @@ from aurora.errors import DeviceError, WeightsError
 from aurora.model.checkpoint import ONNX_VERSION, spec_from_metadata
 from aurora.runtime.files import verify
 from aurora.runtime.hardware import nvidia_driver, parse_device, processors
-from aurora.tasks import TaskType, of_type
+from aurora.tasks import TYPES, TaskType, of_type
 
 _FATAL_ONLY = 4
 _SUFFIX = "ExecutionProvider"
@@ -65,7 +65,7 @@ class OnnxEngine:
                 f"{path} is an export of version {description.version}, expected {ONNX_VERSION}; "
                 "make it again with 'python -m training export'"
             )
-        self.task_types = [task_type for task_type in TaskType if of_type(self.spec.tasks, task_type)]
+        self.task_types = [task_type for task_type in TYPES if of_type(self.spec.tasks, task_type)]
         self.name = f"ONNX Runtime {ort.__version__} on {self.provider.removesuffix(_SUFFIX)}"
         self.batch_size = CPU_BATCH if self.provider == _CPU else GPU_BATCH
         self.num_workers = 1

@@ -95,8 +95,11 @@ class Kind(Protocol[Label, Value]):
     compared with it.
     """
 
-    #: The metrics' names in the order of a table, and those whose mean is a task's composite.
-    METRICS: tuple[str, ...]
+    #: The metrics in the order of a table, each with its name there; empty if tables don't show it.
+    METRICS: Mapping[str, str]
+    #: Those in pixels. A distance has no worst value, so a task without predictions has none.
+    UNBOUNDED: tuple[str, ...]
+    #: Those whose mean is a task's composite.
     COMPOSITE: tuple[str, ...]
     #: The JSON file that holds the predictions, and the type of its entries; None if each prediction is a file.
     PREDICTIONS_FILE: str | None

@@ -33,7 +33,14 @@ from aurora.kinds.base import (
 )
 from aurora.rows import Row, class_label
 
-METRICS: tuple[str, ...] = ("auc", "f1_macro", "mcc", "accuracy", "f1_weighted")
+METRICS: Mapping[str, str] = {
+    "auc": "AUC",
+    "f1_macro": "F1",
+    "mcc": "MCC",
+    "accuracy": "accuracy",
+    "f1_weighted": "weighted F1",
+}
+UNBOUNDED: tuple[str, ...] = ()
 COMPOSITE: tuple[str, ...] = ("auc", "f1_macro", "mcc")
 PREDICTIONS_FILE: str | None = "classification_predictions.json"
 PART = "class"

@@ -3,7 +3,7 @@
 The label and the value that is compared are both boxes, (4,) float64 as x1, y1, x2, y2 in pixels of the original image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +33,8 @@ from aurora.kinds.base import (
 )
 from aurora.rows import Row, box_label
 
-METRICS: tuple[str, ...] = ("iou",)
+METRICS: Mapping[str, str] = {"iou": "IoU"}
+UNBOUNDED: tuple[str, ...] = ()
 COMPOSITE: tuple[str, ...] = ("iou",)
 PREDICTIONS_FILE: str | None = "detection_predictions.json"
 PART = "box"

@@ -5,7 +5,7 @@ image.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +36,8 @@ from aurora.kinds.base import (
 )
 from aurora.rows import Row, image_file, points_label
 
-METRICS: tuple[str, ...] = ("mre", "mre_score")
+METRICS: Mapping[str, str] = {"mre": "MRE", "mre_score": ""}  # the score is the composite, which tables have anyway
+UNBOUNDED: tuple[str, ...] = ("mre",)
 COMPOSITE: tuple[str, ...] = ("mre_score",)
 PREDICTIONS_FILE: str | None = "regression_predictions.json"
 PART = "point"

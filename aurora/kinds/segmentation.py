@@ -4,7 +4,7 @@ The label and the value that is compared are both masks, (H, W) uint8 with class
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -30,7 +30,8 @@ from aurora.kinds.base import (
 )
 from aurora.rows import Row, mask_file, predicted_mask_path
 
-METRICS: tuple[str, ...] = ("dsc", "hd")
+METRICS: Mapping[str, str] = {"dsc": "DSC", "hd": "HD"}
+UNBOUNDED: tuple[str, ...] = ("hd",)
 COMPOSITE: tuple[str, ...] = ("dsc",)
 PREDICTIONS_FILE: str | None = None
 RECORD: type[Record] | None = None

@@ -11,7 +11,7 @@ from aurora.model.encoder import Encoder
 from aurora.model.heads import HEADS
 from aurora.model.pyramid import Pyramid
 from aurora.model.stem import Stem
-from aurora.tasks import Registry, TaskType, of_type
+from aurora.tasks import TYPES, Registry, TaskType, of_type
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -35,10 +35,10 @@ class Aurora(nn.Module):
         self.pyramid = Pyramid(config)
         self.stem = Stem(config) if config.stem_width else None
         self.heads = nn.ModuleDict()
-        for task_type in TaskType:
+        for task_type in TYPES:
             channels = sum(task.channels for task in of_type(tasks, task_type))
             if channels:
-                self.heads[task_type.value] = HEADS[task_type](config.pyramid_width, channels)
+                self.heads[task_type] = HEADS[task_type](config.pyramid_width, channels)
 
     def forward(self, images: Tensor, rows: Mapping[TaskType, Tensor]) -> dict[TaskType, Tensor]:
         """Compute the raw outputs of a batch in which each image may have any number of rows.
@@ -52,7 +52,7 @@ class Aurora(nn.Module):
         """
         levels = self.levels(normalise(images))
         return {
-            task_type: self.heads[task_type.value]([level.index_select(0, index) for level in levels])
+            task_type: self.heads[task_type]([level.index_select(0, index) for level in levels])
             for task_type, index in rows.items()
         }
 

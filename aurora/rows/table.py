@@ -3,6 +3,7 @@
 import codecs
 import csv
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aurora.errors import InputError
-from aurora.rows.row import BOX, POINT, Row, is_blank, plain, short
-from aurora.tasks import OFFICIAL, TaskType
+from aurora.rows.row import Row, is_blank, plain, short
+from aurora.tasks import OFFICIAL, TYPES, TaskType
 
 # The default limit would reject a row with a long cell.
 csv.field_size_limit(2**31 - 1)
@@ -138,7 +139,6 @@ REQUIRED = ("task_id", "task_name", "image_path")
 #: The most classes of a task, because a mask's pixel has 8 bits.
 MAX_CLASSES = 256
 
-_TYPES = {task_type.value.lower(): task_type for task_type in TaskType}
 _NO_LABELS: Mapping[str, str] = {}
 
 
@@ -157,7 +157,11 @@ class RowParser:
         if missing:
             shown = plain(", ".join(table.header))
             raise InputError(f"it has no column {', '.join(missing)}; the columns found are: {shown}")
-        self.labels = [name for name in self.columns if name == "mask" or name in BOX or POINT.fullmatch(name)]
+        self.labels = [
+            name
+            for name in self.columns
+            if any(re.fullmatch(facts.label_column, name) for facts in TYPES.values() if facts.label_column)
+        ]
 
     def parse(self, cells: Sequence[str], line: int) -> Row | None:
         """Return the row of these cells on this line; None if its task type is unknown."""
@@ -184,8 +188,8 @@ class RowParser:
         if any("\0" in cell for cell in cells):
             yield "holds a NUL byte"
         name = self._cell(cells, "task_name")
-        if name.strip().lower() not in _TYPES:
-            problem = f"has the task_name {short(name)!r} instead of one of {', '.join(TaskType)}"
+        if _named_type(name) is None:
+            problem = f"has the task_name {short(name)!r} instead of one of {', '.join(TYPES)}"
             task_type = self._task_type(cells)
             if task_type is None:
                 yield f"{problem}, and its task_id isn't a known one, so it is left out"
@@ -199,7 +203,7 @@ class RowParser:
             yield f"has the num_classes {short(stated)!r} instead of a whole number from 1 to {MAX_CLASSES}"
 
     def _task_type(self, cells: Sequence[str]) -> TaskType | None:
-        stated = _TYPES.get(self._cell(cells, "task_name").strip().lower())
+        stated = _named_type(self._cell(cells, "task_name"))
         official = OFFICIAL.get(self._cell(cells, "task_id").strip())
         return stated or (official.type if official else None)
 
@@ -207,6 +211,12 @@ class RowParser:
         """Return the cell of a column; empty if there is no such column, or if the line is too short."""
         index = self.columns.get(column, len(cells))
         return cells[index] if index < len(cells) else ""
+
+
+def _named_type(cell: str) -> TaskType | None:
+    """Return the task type that a task_name cell names in any letter case; None if it names none."""
+    name = cell.strip().lower()
+    return next((task_type for task_type in TYPES if task_type.lower() == name), None)
 
 
 def _class_count(cell: str) -> int | None:

@@ -20,14 +20,15 @@ from aurora.tasks import TYPES, TaskType
 
 Item = TypeVar("Item")
 
-#: How the challenge names them. `mre_score` is the composite itself and needs no second column in a table.
-DISPLAY_NAMES: Mapping[str, str] = {
-    "dsc": "DSC", "hd": "HD", "auc": "AUC", "f1_macro": "F1", "mcc": "MCC", "accuracy": "accuracy",
-    "f1_weighted": "weighted F1", "iou": "IoU", "mre": "MRE",
-}  # fmt: skip
 
-#: Those in pixels. A distance has no worst value, so a task without predictions has none.
-UNBOUNDED_METRICS = ("hd", "mre")
+def display_names() -> dict[str, str]:
+    """Return the metrics that tables show, in their order, each with its name there."""
+    return {name: shown for kind in KINDS.values() for name, shown in kind.METRICS.items() if shown}
+
+
+def unbounded_metrics() -> set[str]:
+    """Return the metrics that are distances in pixels."""
+    return {name for kind in KINDS.values() for name in kind.UNBOUNDED}
 
 
 def composite_of(task_type: TaskType, metrics: Mapping[str, float]) -> float:
@@ -42,7 +43,8 @@ def task_metrics(task_type: TaskType, cases: Sequence[CaseMetrics]) -> dict[str,
     """Return a task's metrics from its cases; without any they are 0, and NaN for distances."""
     if cases:
         return KINDS[task_type].task_metrics(cases)
-    return {name: math.nan if name in UNBOUNDED_METRICS else 0.0 for name in KINDS[task_type].METRICS}
+    kind = KINDS[task_type]
+    return {name: math.nan if name in kind.UNBOUNDED else 0.0 for name in kind.METRICS}
 
 
 def mean_of_tasks(tasks: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:

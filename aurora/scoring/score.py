@@ -20,12 +20,12 @@ from aurora.rows import Row, read_rows
 from aurora.runtime.text import strict_json, text_table
 from aurora.scoring.cases import Cases, read_predictions
 from aurora.scoring.metrics import (
-    DISPLAY_NAMES,
-    UNBOUNDED_METRICS,
     by_type,
     composite_of,
+    display_names,
     mean_of_tasks,
     task_metrics,
+    unbounded_metrics,
 )
 from aurora.tasks import TYPES, TaskType
 
@@ -184,9 +184,10 @@ def problem_lines(problems: Sequence[str]) -> list[str]:
 
 
 def _cells(metrics: Mapping[str, float]) -> list[str]:
-    return [f"{DISPLAY_NAMES[name]} {number(name, metrics[name])}" for name in DISPLAY_NAMES if name in metrics]
+    names = display_names()
+    return [f"{names[name]} {number(name, metrics[name])}" for name in names if name in metrics]
 
 
 def number(name: str, value: float) -> str:
     """Format the value of a metric; "-" where it is not defined."""
-    return "-" if math.isnan(value) else f"{value:.{1 if name in UNBOUNDED_METRICS else 3}f}"
+    return "-" if math.isnan(value) else f"{value:.{1 if name in unbounded_metrics() else 3}f}"

@@ -6,7 +6,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, NonNegativeFloat, NonNegativeInt, TypeAdapter
 
 from aurora.kinds import KINDS, prediction_files
-from aurora.tasks import TaskType
 
 #: The number of equal bins of every histogram, from 0 to 1.
 BINS = 20
@@ -49,7 +48,7 @@ class TaskRecord(_Record):
     """
 
     task_id: str
-    type: TaskType
+    type: str
     rows: NonNegativeInt
     fallbacks: NonNegativeInt
     confidence: Histogram

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aurora.rows import Row
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 from inference.output.journal import RowOutcome
 from inference.report.record import BINS, GRID, ClassCount, TaskRecord
 
@@ -78,7 +78,7 @@ class Tally:
 
     def records(self) -> list[TaskRecord]:
         """Return the record of each task, by type, then in the order of the tasks' first rows."""
-        types = list(TaskType)
+        types = list(TYPES)
         return [tally.record() for tally in sorted(self.tasks.values(), key=lambda tally: types.index(tally.type))]
 
 

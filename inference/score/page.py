@@ -10,7 +10,7 @@ from aurora.errors import UsageError
 from aurora.kinds import KINDS
 from aurora.scoring.bootstrap import RESAMPLES, Interval, Statistics, interval, macro_average, task_statistics
 from aurora.scoring.cases import Cases
-from aurora.scoring.metrics import DISPLAY_NAMES, UNBOUNDED_METRICS, by_type
+from aurora.scoring.metrics import by_type, display_names, unbounded_metrics
 from aurora.scoring.score import Scores, TaskCases, compare
 from inference.output.folder import OutputFolder
 from inference.render.html import picture, render
@@ -85,8 +85,8 @@ class ScorePage:
             comparisons=comparisons,
             gain=overall_gain(comparisons) if comparisons else None,
             problems=scores.problems + [f"{other}: {problem}" for problem in problems],
-            names=DISPLAY_NAMES,
-            distances=UNBOUNDED_METRICS,
+            names=display_names(),
+            distances=unbounded_metrics(),
             resamples=RESAMPLES,
         )
         self.folder.write(self.name, content)

@@ -106,7 +106,7 @@ def test_other_class_counts_are_unknown_and_reported(tmp_path: Path, cell: str) 
 @pytest.mark.parametrize("name", ["", "nan", "segmentatoin"])
 def test_a_wrong_task_name_is_mended_from_a_known_task(tmp_path: Path, name: str) -> None:
     rows = read(tmp_path, HEAD + f"IUGC,{name},3,../1.png,\n")
-    assert rows.rows[0].type is TaskType.REGRESSION
+    assert rows.rows[0].type == TaskType.REGRESSION
     assert "a.csv:2 has the task_name" in said(rows)
 
 

@@ -13,7 +13,7 @@ from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS
 from aurora.rows import image_file, read_rows
-from aurora.tasks import OFFICIAL, TaskType, channel_slices, of_type
+from aurora.tasks import OFFICIAL, TYPES, TaskType, channel_slices, of_type
 from training.ablation.networks import NETWORKS, FlipTTA, PooledPoints, SharedHead, scramble
 from training.ablation.study import Score, Study, as_markdown
 from training.ablation.variants import DEFAULT, VARIANTS
@@ -109,11 +109,11 @@ def test_flip_tta_is_the_same_for_image_and_mirror_image_unless_left_matters() -
     for parameter in model.heads.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     pictures = images(2)
-    rows = {kind: torch.arange(2) for kind in TaskType}
+    rows = {kind: torch.arange(2) for kind in TYPES}
     with torch.no_grad():
         found, other = model(pictures, rows), model(pictures.flip(2), rows)
         plain = Aurora.forward(model, pictures, rows)
-    for kind in TaskType:
+    for kind in TYPES:
         slices = channel_slices(tasks, kind)
         for task in of_type(tasks, kind):
             one, two = found[kind][:, slices[task.id]], other[kind][:, slices[task.id]]
@@ -121,10 +121,10 @@ def test_flip_tta_is_the_same_for_image_and_mirror_image_unless_left_matters() -
                 assert torch.equal(one, plain[kind][:, slices[task.id]])
                 continue
             assert not torch.allclose(one, plain[kind][:, slices[task.id]], atol=1e-4)
-            if kind is TaskType.DETECTION:
+            if kind == TaskType.DETECTION:
                 two = two[:, [0, 3, 2, 1, 4]]
             torch.testing.assert_close(
-                one, two if kind is TaskType.CLASSIFICATION else two.flip(3), atol=1e-5, rtol=1e-4
+                one, two if kind == TaskType.CLASSIFICATION else two.flip(3), atol=1e-5, rtol=1e-4
             )
 
 
@@ -134,7 +134,7 @@ def test_a_study_trains_what_is_missing_and_reads_what_is_there(phantoms: Path, 
     weights = tmp_path / DEFAULT / "seed-5" / "best.safetensors"
     assert checkpoint.read_spec(weights).provenance["config"]["seed"] == 5
     assert sorted(path.name for path in (tmp_path / "one-model-per-task" / "seed-5").iterdir()) == sorted(TASKS)
-    assert set(first["one-model-per-task"].types) == set(TaskType)
+    assert set(first["one-model-per-task"].types) == set(TYPES)
     assert first["flip-tta"].images_per_second is None
     written = weights.stat().st_mtime_ns
     assert Study(CONFIG, QUICK, [phantoms], [phantoms], tmp_path, GROUP).score(DEFAULT, 5) == study.score(DEFAULT, 5)

@@ -13,7 +13,7 @@ from aurora.errors import OutputError, WeightsError
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
-from aurora.tasks import OFFICIAL, TaskType
+from aurora.tasks import OFFICIAL, TYPES, TaskType
 
 CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
 
@@ -132,7 +132,7 @@ def test_export_gives_the_same_outputs(tmp_path: Path, size: tuple[int, int], st
     assert onnx.spec == torch_engine.spec
     images = np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8)
     for rows in (
-        {kind: np.array([0, 2]) for kind in TaskType},
+        {kind: np.array([0, 2]) for kind in TYPES},
         {TaskType.DETECTION: np.array([1])},
     ):
         expected, found = torch_engine.run(images, rows), onnx.run(images, rows)

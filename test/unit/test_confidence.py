@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from aurora.kinds import KINDS
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 
-SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
+SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TYPES
 
 
 def logits(probabilities: list[float]) -> np.ndarray:
@@ -39,9 +39,9 @@ def test_landmarks_are_as_sure_as_their_heatmaps_are_narrow() -> None:
     assert KINDS[REGRESSION].confidence(raw) == pytest.approx((1 + wide) / 2)
 
 
-@pytest.mark.parametrize("kind", TaskType)
+@pytest.mark.parametrize("kind", TYPES)
 def test_extreme_outputs_stay_between_0_and_1(kind: TaskType) -> None:
-    shape = (3,) if kind is CLASSIFICATION else (3, 4, 4)
+    shape = (3,) if kind == CLASSIFICATION else (3, 4, 4)
     generator = np.random.default_rng(0)
     for values in ([-3e38], [0], [3e38], [-3e38, 3e38]):
         assert 0 <= KINDS[kind].confidence(generator.choice(values, shape).astype(np.float32)) <= 1 + 1e-9

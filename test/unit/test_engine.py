@@ -20,13 +20,13 @@ from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.runtime import files
-from aurora.tasks import OFFICIAL, TaskType
+from aurora.tasks import OFFICIAL, TYPES, TaskType
 from training import export
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-EVERY = {task_type: np.array([0, 2]) for task_type in TaskType}
+EVERY = {task_type: np.array([0, 2]) for task_type in TYPES}
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
 
@@ -44,7 +44,7 @@ def test_a_head_without_rows_computes_nothing(saved: Path) -> None:
     engine = OnnxEngine(saved.with_suffix(".onnx"), "cpu")
     feed = engine.feed(IMAGES, {TaskType.DETECTION: np.array([1, 1, 2])})
     rows = dict(zip([o.name for o in engine.session.get_outputs()], engine.session.run(None, feed), strict=True))
-    assert {name: len(output) for name, output in rows.items()} == dict.fromkeys(TaskType, 0) | {"detection": 3}
+    assert {name: len(output) for name, output in rows.items()} == dict.fromkeys(TYPES, 0) | {"detection": 3}
 
 
 def test_tensors_file_the_graph_give_the_same_answers_and_are_verified(saved: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from aurora.model.config import PRESETS, ModelConfig
 from aurora.runtime import files
 from aurora.scoring.bootstrap import task_statistics
 from aurora.scoring.score import Scores, compare, score
-from aurora.tasks import OFFICIAL, Task, TaskType, registry
+from aurora.tasks import OFFICIAL, TYPES, Task, TaskType, registry
 from inference.plan import RunSettings
 from inference.run import run
 from training.cli import main
@@ -98,7 +98,7 @@ def faulty(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_report_has_the_numbers_of_run_and_score(phantoms: Path, random_weights: Path, tmp_path: Path) -> None:
     found, expected = report(random_weights, phantoms, resamples=20), scored(random_weights, phantoms, tmp_path)
     assert_equal(found, expected)
-    assert {task.type for task in found.tasks} == set(TaskType)
+    assert {task.type for task in found.tasks} == set(TYPES)
     assert (found.rows, found.resamples, found.problems) == (24, 20, [])
 
 

@@ -14,7 +14,7 @@ from support.discs import centre, disc_case, extent, pixels_off, write_disc
 
 from aurora.images import read_image
 from aurora.images.transform import resize_to
-from aurora.tasks import OFFICIAL, TaskType
+from aurora.tasks import OFFICIAL, TYPES, TaskType
 from training.augment.field_of_view import crop_field_of_view
 from training.config import ALL_AUGMENTATIONS, Augmentation
 from training.data import cases as data
@@ -23,9 +23,9 @@ from training.data.cases import load_cases, load_sample
 FRAMES = pytest.mark.parametrize("frame", [(128, 128), (128, 192), (192, 128), (64, 256)])
 SIZES = [(120, 200), (300, 90), (60, 600)]
 SEEDS = st.integers(0, 10_000)
-TYPES = pytest.mark.parametrize("kind", list(TaskType))
+EVERY_TYPE = pytest.mark.parametrize("kind", list(TYPES))
 PLACED = pytest.mark.parametrize("kind", [TaskType.SEGMENTATION, TaskType.DETECTION, TaskType.REGRESSION])
-OWN = {f"own_{kind}": kind for kind in TaskType}
+OWN = {f"own_{kind}": kind for kind in TYPES}
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,9 @@ def test_the_target_is_where_the_object_is_seen(
     for seed in range(8):
         sample = load_sample(disc_case(folders[size], kind, size), frame, np.random.default_rng(seed))
         seen = extent(sample.image[..., 0].astype(float))
-        if kind is TaskType.SEGMENTATION:
+        if kind == TaskType.SEGMENTATION:
             assert pixels_off(centre(extent(sample.target[1])), centre(seen), frame) < 0.5
-        elif kind is TaskType.DETECTION:
+        elif kind == TaskType.DETECTION:
             assert pixels_off(sample.target, seen, frame) < 0.6
         else:
             assert pixels_off(sample.target[0], centre(seen), frame) < 0.5
@@ -78,9 +78,9 @@ def test_the_crop_hides_nothing_labelled(
     whole = load_sample(case, frame, np.random.default_rng(seed), ["geometry"])
     labelled = np.zeros(frame, bool)
     places = np.floor(np.minimum(sample.target.reshape(-1, 2), 0.999) * frame[::-1]).astype(int)
-    if kind is TaskType.SEGMENTATION:
+    if kind == TaskType.SEGMENTATION:
         labelled = np.kron(sample.target[1], np.ones((4, 4))) > 0
-    elif kind is TaskType.DETECTION:
+    elif kind == TaskType.DETECTION:
         (left, top), (right, bottom) = places
         labelled[top : bottom + 1, left : right + 1] = True
     else:
@@ -103,7 +103,7 @@ def half_white(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *((n, k, 2) for n, k in OWN.items()),
     ]
     for name, kind, count in tasks:
-        points = {f"point_{k}_xy": '"[40, 30]"' for k in range(1, count + 1)} if kind is TaskType.REGRESSION else {}
+        points = {f"point_{k}_xy": '"[40, 30]"' for k in range(1, count + 1)} if kind == TaskType.REGRESSION else {}
         cells = {"task_id": name, "task_name": kind, "num_classes": count, "image_path": "../image.png"}
         cells |= {"mask_path": "../mask.png", "mask": 0, "x_min": 30, "y_min": 20, "x_max": 50, "y_max": 40} | points
         text = ",".join(cells) + "\n" + ",".join(map(str, cells.values())) + "\n"
@@ -115,14 +115,14 @@ def half_white(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", [*OFFICIAL, *OWN])
 def test_a_task_is_mirrored_unless_the_registry_says_that_it_knows_left_from_right(half_white: Path, name: str) -> None:
     case = next(case for case in load_cases([half_white]) if case.task.id == name)
-    sided = OFFICIAL[name].left_right if name in OFFICIAL else case.task.type is TaskType.REGRESSION
+    sided = OFFICIAL[name].left_right if name in OFFICIAL else case.task.type == TaskType.REGRESSION
     samples = [load_sample(case, (32, 32), np.random.default_rng(seed)) for seed in range(16)]
     kept = [sample.image[:, :16].mean() > sample.image[:, 16:].mean() for sample in samples]
     assert case.task.left_right is sided
     assert all(kept) if sided else 2 < sum(kept) < 14
 
 
-@TYPES
+@EVERY_TYPE
 @FRAMES
 def test_a_seed_gives_one_sample_whatever_runs_beside_it(
     folders: dict[tuple[int, int], Path], kind: TaskType, frame: tuple[int, int]
@@ -138,7 +138,7 @@ def test_a_seed_gives_one_sample_whatever_runs_beside_it(
     assert len({sample.image.tobytes() for sample in first}) == len(seeds)
 
 
-@TYPES
+@EVERY_TYPE
 @FRAMES
 def test_without_a_generator_the_image_is_only_resized(
     folders: dict[tuple[int, int], Path], kind: TaskType, frame: tuple[int, int]
@@ -147,11 +147,11 @@ def test_without_a_generator_the_image_is_only_resized(
     sample = load_sample(case, frame, None)
     plain = read_image(folders[SIZES[0]] / "disc.png", case.root).pixels
     np.testing.assert_array_equal(sample.image, resize_to(plain, frame))
-    if kind is TaskType.DETECTION:
+    if kind == TaskType.DETECTION:
         np.testing.assert_allclose(
             sample.target, [80.5 / 200, (48.5 - 120 / 7) / 120, 160.5 / 200, (48.5 + 120 / 7) / 120]
         )
-    if kind is TaskType.REGRESSION:
+    if kind == TaskType.REGRESSION:
         np.testing.assert_allclose(sample.target[0], [120.5 / 200, 48.5 / 120])
 
 

@@ -16,7 +16,7 @@ from aurora.kinds.landmarks import LandmarksLabel
 from aurora.kinds.segmentation import case_metrics as segmentation_values
 from aurora.kinds.segmentation import dice, hausdorff_distance
 from aurora.scoring.metrics import composite_of, task_metrics
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 
 EMPTY = np.zeros((3, 4), bool)
 
@@ -180,15 +180,15 @@ def test_another_number_of_points_is_refused() -> None:
 
 def test_the_composite_of_each_type() -> None:
     values = {"dsc": 0.1, "hd": 9.0, "auc": 0.9, "f1_macro": 0.6, "mcc": 0.3, "iou": 0.4, "mre": 7.0, "mre_score": 0.5}
-    assert [composite_of(kind, values) for kind in TaskType] == pytest.approx([0.1, 0.6, 0.4, 0.5])
+    assert [composite_of(kind, values) for kind in TYPES] == pytest.approx([0.1, 0.6, 0.4, 0.5])
 
 
-@pytest.mark.parametrize("kind", TaskType)
+@pytest.mark.parametrize("kind", TYPES)
 def test_no_answer_at_all_earns_nothing(kind: TaskType) -> None:
     assert composite_of(kind, task_metrics(kind, [])) == 0
 
 
 def test_no_cases_are_no_answers() -> None:
-    found = {name: value for kind in TaskType for name, value in task_metrics(kind, []).items()}
+    found = {name: value for kind in TYPES for name, value in task_metrics(kind, []).items()}
     assert math.isnan(found["mre"])
     assert found["dsc"] == found["iou"] == found["auc"] == 0

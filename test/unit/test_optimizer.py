@@ -5,14 +5,14 @@ import torch
 
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
-from aurora.tasks import OFFICIAL, TaskType
+from aurora.tasks import OFFICIAL, TYPES
 from training.config import FitConfig
 from training.fit.losses import LossBalance
 from training.fit.optimizer import freeze, make_optimizer, set_lr
 
 MODEL = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
 CONFIG = FitConfig(steps=100, warmup_steps=10, learning_rate=1.0, layer_decay=0.5, weight_decay=0.1)
-ROWS = {kind: torch.tensor([0, 1]) for kind in TaskType}
+ROWS = {kind: torch.tensor([0, 1]) for kind in TYPES}
 
 
 @pytest.fixture

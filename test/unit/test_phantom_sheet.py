@@ -58,7 +58,7 @@ def test_a_label_is_drawn_in_colour_where_it_is(task_id: str) -> None:
 
 
 def test_every_class_has_its_name() -> None:
-    assert {t.id: t.num_classes for t in OFFICIAL.values() if t.type is TaskType.CLASSIFICATION} == {
+    assert {t.id: t.num_classes for t in OFFICIAL.values() if t.type == TaskType.CLASSIFICATION} == {
         task_id: len(set(names)) for task_id, names in CLASSES.items()
     }
 

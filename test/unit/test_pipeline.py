@@ -16,10 +16,10 @@ from aurora.model.config import EncoderConfig, ModelConfig
 from aurora.predict.pipeline import predictions
 from aurora.predict.predictions import PredictedRow
 from aurora.rows import Row
-from aurora.tasks import Task, TaskType, of_type, registry
+from aurora.tasks import TYPES, Task, TaskType, of_type, registry
 from inference.plan import Plan
 
-SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
+SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TYPES
 TASKS = registry(
     [
         Task("seg2", SEGMENTATION, 2), Task("seg4", SEGMENTATION, 4), Task("cls2", CLASSIFICATION, 2),
@@ -52,7 +52,7 @@ class FakeEngine:
     def _head(self, kind: TaskType, images: np.ndarray) -> np.ndarray:
         factors = np.arange(1, 1 + sum(task.channels for task in of_type(TASKS, kind)), dtype=np.float32) ** 2
         maps = images[:, None, ::8, ::8, 0] / np.float32(WHITE) * factors[:, None, None]
-        if kind is not CLASSIFICATION:
+        if kind != CLASSIFICATION:
             return maps
         maps[images[:, 0, 0, 0] == WHITE, 0] = np.nan
         return maps[:, :, 0, 0]

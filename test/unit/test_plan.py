@@ -8,7 +8,7 @@ from aurora.rows import Row
 from aurora.tasks import OFFICIAL, TYPES, Task, TaskType, registry
 from inference.plan import Plan
 
-SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
+SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TYPES
 WEIGHTS = registry([Task("cls", CLASSIFICATION, 3), Task("seg", SEGMENTATION, 4), Task("det", DETECTION, 1)])
 
 
@@ -60,7 +60,7 @@ def test_blanks_around_a_task_do_not_hide_it(task_id: str) -> None:
     assert request(task_id, CLASSIFICATION).rejection is None
 
 
-@pytest.mark.parametrize("kind", TaskType)
+@pytest.mark.parametrize("kind", TYPES)
 def test_an_unknown_task_is_refused_by_name_and_still_has_a_count(kind: TaskType) -> None:
     found = request("new", kind)
     assert "no task 'new'" in (found.rejection or "")

@@ -17,9 +17,9 @@ from aurora.kinds.landmarks import LandmarksPrediction
 from aurora.predict.predictions import UNKNOWN_SIZE, PredictedRow, RawRow, fallback_size, predict_row
 from aurora.predict.request import Request
 from aurora.rows import Row
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 
-SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
+SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TYPES
 SIZE = (20, 40)
 RAW = {
     SEGMENTATION: np.eye(3, dtype=np.float32).reshape(3, 1, 3),
@@ -64,7 +64,7 @@ def test_records_echo_path_and_task_byte_for_byte(kind: TaskType, task_id: str) 
         assert (record["image_path"], record["task_id"]) == ("../images/ü, 1 .png", task_id)
 
 
-@pytest.mark.parametrize("kind", TaskType)
+@pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_output_that_is_not_finite_becomes_a_fallback(kind: TaskType, value: float) -> None:
     raw = RAW[kind].copy()
@@ -138,7 +138,7 @@ def test_any_box_lies_ordered_in_the_image(raw: np.ndarray, size: tuple[int, int
 
 
 def test_neutral_answers_are_background_uniform_and_centred() -> None:
-    mask, probs, box, points = (fallback(row(kind), kind, 4, SIZE) for kind in TaskType)
+    mask, probs, box, points = (fallback(row(kind), kind, 4, SIZE) for kind in TYPES)
     assert isinstance(mask, np.ndarray)
     assert mask.shape == SIZE
     assert not mask.any()

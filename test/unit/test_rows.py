@@ -56,7 +56,7 @@ def test_labels_hold_only_the_label_columns_that_are_given(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["SEGMENTATION", " segmentation ", "Segmentation"])
 def test_task_names_match_in_any_case(tmp_path: Path, name: str) -> None:
     result = read_rows(folder(tmp_path, a=f"task_id,task_name,num_classes,image_path\nt,{name},2,../1.png\n"))
-    assert result.rows[0].type is TaskType.SEGMENTATION
+    assert result.rows[0].type == TaskType.SEGMENTATION
     assert result.problems == []
 
 

@@ -4,12 +4,12 @@ import numpy as np
 
 from aurora.kinds import Facts, segmentation
 from aurora.rows import Row
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 from inference.output.journal import RowOutcome
 from inference.report.record import BINS, GRID, ClassCount, TaskRecord
 from inference.report.tally import Tally
 
-SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
+SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TYPES
 
 
 def tallied(kind: TaskType, *outcomes: RowOutcome) -> TaskRecord:

@@ -15,12 +15,12 @@ from aurora.errors import OutputError
 from aurora.kinds import KINDS, Prediction, prediction_files
 from aurora.kinds.segmentation import encode
 from aurora.rows import Row
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 from inference.output.folder import OutputFolder
 from inference.output.journal import RowOutcome
 from inference.output.writer import PredictionWriter, read_back
 
-SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TaskType
+SEGMENTATION, CLASSIFICATION, DETECTION, REGRESSION = TYPES
 MASK = np.arange(200, dtype=np.uint8).reshape(10, 20)
 BOX = KINDS[DETECTION].fallback(Row("task", DETECTION, 1, "../i.png", None, "a.csv:2", {}), 1, (9, 9))
 
@@ -176,10 +176,10 @@ def test_a_mask_without_a_safe_place_is_refused(tmp_path: Path, writer: Predicti
     assert names(tmp_path) == set(prediction_files().values())
 
 
-@pytest.mark.parametrize("kind", TaskType)
+@pytest.mark.parametrize("kind", TYPES)
 def test_what_was_written_is_read_back(writer: PredictionWriter, kind: TaskType) -> None:
     case = row(kind, "../S/1.jpg")
-    answer = MASK if kind is SEGMENTATION else KINDS[kind].fallback(case, 2, (9, 9))
+    answer = MASK if kind == SEGMENTATION else KINDS[kind].fallback(case, 2, (9, 9))
     with writer:
         outcome = put(writer, case, answer)
     found = read_back(writer.folder.root, case, outcome)

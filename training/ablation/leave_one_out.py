@@ -8,7 +8,7 @@ from statistics import fmean
 from aurora.errors import InputError, UsageError
 from aurora.model import checkpoint
 from aurora.runtime.text import markdown_table
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 from training.config import FitConfig
 from training.data.cases import Case
 from training.data.prepare import prepare
@@ -91,7 +91,7 @@ def as_markdown(results: Sequence[LeaveOneOutResult]) -> str:
     The composite is given as the mean of the runs trained on the source ("seen"), that of the run trained without it
     ("unseen"), and their difference; for each type with validation cases of the source, the difference only.
     """
-    task_types = [task_type for task_type in TaskType if any(task_type in r.scores[r.without] for r in results)]
+    task_types = [task_type for task_type in TYPES if any(task_type in r.scores[r.without] for r in results)]
     columns = ["seen", "unseen", "difference", *task_types]
     numbers = {result.without: _numbers(result.without, results) for result in results}
     numbers["mean"] = {key: fmean(row[key] for row in numbers.values() if key in row) for key in columns}

@@ -92,7 +92,7 @@ def pooled_landmarks(config: ModelConfig, tasks: Registry) -> Aurora:
     model = Aurora(config, tasks)
     if TaskType.REGRESSION in model.heads:
         channels = sum(task.channels for task in of_type(tasks, TaskType.REGRESSION))
-        model.heads[TaskType.REGRESSION.value] = PooledPoints(config.pyramid_width, channels)
+        model.heads[TaskType.REGRESSION] = PooledPoints(config.pyramid_width, channels)
     return model
 
 
@@ -139,8 +139,8 @@ class FlipTTA(Aurora):
     def forward(self, images: Tensor, rows: Mapping[TaskType, Tensor]) -> dict[TaskType, Tensor]:
         outputs, flipped = super().forward(images, rows), super().forward(images.flip(2), rows)
         for task_type, output in outputs.items():
-            other = flipped[task_type] if task_type is TaskType.CLASSIFICATION else flipped[task_type].flip(3)
-            if task_type is TaskType.DETECTION:
+            other = flipped[task_type] if task_type == TaskType.CLASSIFICATION else flipped[task_type].flip(3)
+            if task_type == TaskType.DETECTION:
                 other = other.unflatten(1, (-1, DETECTION_CHANNELS))[:, :, list(_MIRRORED_BOX)].flatten(1, 2)
             for name, channels in channel_slices(self.tasks, task_type).items():
                 if not self.tasks[name].left_right:

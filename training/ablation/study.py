@@ -9,7 +9,7 @@ from aurora.errors import UsageError
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.runtime.text import markdown_table
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 from training.ablation.networks import NETWORKS, FlipTTA
 from training.ablation.variants import DEFAULT, VARIANTS, Variant
 from training.config import FitConfig, load_config
@@ -130,7 +130,7 @@ def as_markdown(scores: Sequence[Score]) -> str:
     """
     by_variant = {name: [score for score in scores if score.variant == name] for name in VARIANTS}
     default = {score.seed: score.composite for score in by_variant[DEFAULT]}
-    task_types = [task_type for task_type in TaskType if task_type in by_variant[DEFAULT][0].types]
+    task_types = [task_type for task_type in TYPES if task_type in by_variant[DEFAULT][0].types]
     columns = ["composite", "[least, most]", "against the default", *task_types, "images/s"]
     rows = [_table_row(name, scores, default, task_types) for name, scores in by_variant.items() if scores]
     return "\n".join(markdown_table(["variant", "what is changed", *columns], rows, text_columns=2))

@@ -16,7 +16,7 @@ from aurora.runtime.hardware import open_device
 from aurora.runtime.text import strict_json, text_table
 from aurora.scoring.bootstrap import LEVEL, SEED, Interval, Statistics, interval, macro_average, task_statistics
 from aurora.scoring.cases import classes_of
-from aurora.scoring.metrics import DISPLAY_NAMES, by_type, mean_of_tasks
+from aurora.scoring.metrics import by_type, display_names, mean_of_tasks
 from aurora.scoring.score import number, problem_lines
 from aurora.tasks import Registry, Task, TaskType
 from training.data.cases import Case
@@ -152,15 +152,8 @@ def _task_report(task: Task, outcomes: Sequence[Outcome], statistics: Statistics
     )
 
 
-# Also what only classes have.
-_NAMES = {
-    **DISPLAY_NAMES,
-    "recall": "recall",
-    "precision": "precision",
-    "f1": "F1",
-    "support": "cases",
-    "found": "IoU>=0.5",
-}
+# What only classes have.
+_CLASS_NAMES = {"recall": "recall", "precision": "precision", "f1": "F1", "support": "cases", "found": "IoU>=0.5"}
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -182,9 +175,10 @@ def as_text(report: Report) -> str:
 
 
 def _task_line(task: TaskReport) -> list[str]:
+    names = display_names()
     cells = [
-        f"{DISPLAY_NAMES[name]} {_with_interval(name, task.metrics[name], task.intervals[name])}"
-        for name in DISPLAY_NAMES
+        f"{names[name]} {_with_interval(name, task.metrics[name], task.intervals[name])}"
+        for name in names
         if name in task.metrics
     ]
     composite = _with_interval("composite", task.composite, task.intervals["composite"])
@@ -197,10 +191,11 @@ def _class_lines(task: TaskReport) -> list[list[str]]:
 
 
 def _cells(values: Mapping[str, float]) -> list[str]:
+    names = display_names() | _CLASS_NAMES
     return [
-        f"{_NAMES[name]} {f'{value:.0f}' if name == 'support' else number(name, value)}"
+        f"{names[name]} {f'{value:.0f}' if name == 'support' else number(name, value)}"
         for name, value in values.items()
-        if name in _NAMES
+        if name in names
     ]
 
 

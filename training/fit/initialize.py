@@ -12,7 +12,7 @@ from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
 from aurora.runtime import files
-from aurora.tasks import Registry, TaskType, channel_slices
+from aurora.tasks import TYPES, Registry, TaskType, channel_slices
 from training.config import FitConfig
 from training.fit.optimizer import freeze
 from training.qwen.encoder_file import load_encoder, read_encoder
@@ -82,7 +82,7 @@ def load_pretrained(model: Aurora, pretrained: Aurora) -> None:
     Raises:
         ValueError: a tensor that both must have is absent in one, or of another shape; nothing has changed then.
     """
-    common_types = [name for name in TaskType if name.value in model.heads and name.value in pretrained.heads]
+    common_types = [name for name in TYPES if name in model.heads and name in pretrained.heads]
     target, source = (_shared_tensors(network, common_types) for network in (model, pretrained))
     target_shapes, source_shapes = (
         {(name, tensor.shape) for name, tensor in tensors.items()} for tensors in (target, source)
@@ -98,7 +98,7 @@ def load_pretrained(model: Aurora, pretrained: Aurora) -> None:
 
 def _load_last_layer(model: Aurora, pretrained: Aurora, task_type: TaskType) -> None:
     """Copy the output channels of the tasks that both models have."""
-    target, source = (network.heads[task_type.value].get_submodule("last") for network in (model, pretrained))
+    target, source = (network.heads[task_type].get_submodule("last") for network in (model, pretrained))
     target_slices, source_slices = (channel_slices(network.tasks, task_type) for network in (model, pretrained))
     for name in target_slices.keys() & source_slices.keys():
         if model.tasks[name].num_classes == pretrained.tasks[name].num_classes:
@@ -108,7 +108,7 @@ def _load_last_layer(model: Aurora, pretrained: Aurora, task_type: TaskType) -> 
 
 def _shared_tensors(model: Aurora, task_types: Sequence[TaskType]) -> dict[str, Tensor]:
     """Return the tensors that don't depend on the tasks: the body's, and those of heads except their last layers."""
-    heads = tuple(f"heads.{task_type.value}." for task_type in task_types)
+    heads = tuple(f"heads.{task_type}." for task_type in task_types)
     included, excluded = ("encoder.", "stem.", "pyramid.", *heads), tuple(f"{head}last." for head in heads)
     return {
         name: tensor

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aurora.tasks import Task, TaskType
+from aurora.tasks import TYPES, Task, TaskType
 
 BACKGROUND_WEIGHT = 0.5
 LABEL_SMOOTHING = 0.05
@@ -86,7 +86,7 @@ def loss_weight(task_type: TaskType, output: Tensor, targets: Tensor) -> Tensor:
 
     The loss of two batches together is the mean of their losses, weighted by these numbers.
     """
-    if task_type is TaskType.DETECTION:
+    if task_type == TaskType.DETECTION:
         return positive_cells(targets, output.shape[2], output.shape[3]).sum(dtype=torch.float32).clamp(min=1.0)
     return torch.tensor(float(len(targets)), device=output.device)
 
@@ -120,10 +120,9 @@ LOSSES: Mapping[TaskType, Callable[[Tensor, Tensor], Tensor]] = {
     TaskType.REGRESSION: regression_loss,
 }
 
-#: The types that each setting of `balance` rescales.
+#: The types that a setting of `balance` rescales; "all" rescales every type.
 BALANCED: Mapping[str, tuple[TaskType, ...]] = {
     "selective": (TaskType.CLASSIFICATION, TaskType.DETECTION),
-    "all": tuple(TaskType),
     "none": (),
 }
 EXPONENT = 0.5
@@ -144,7 +143,7 @@ class LossBalance(nn.Module):
     def __init__(self, balance: str = "selective") -> None:
         super().__init__()
         self.log_variance = nn.ParameterDict(
-            {task_type.value: nn.Parameter(torch.zeros(())) for task_type in BALANCED[balance]}
+            {task_type: nn.Parameter(torch.zeros(())) for task_type in BALANCED.get(balance, TYPES)}
         )
 
     def scale(self, name: str, averages: Mapping[str, float]) -> float:
@@ -160,8 +159,8 @@ class LossBalance(nn.Module):
         """
         terms = []
         for task, (loss, loss_share, sample_share) in losses.items():
-            if task.type.value in self.log_variance:
-                s = self.log_variance[task.type.value]
+            if task.type in self.log_variance:
+                s = self.log_variance[task.type]
                 terms.append(torch.exp(-s) * self.scale(task.id, averages) * loss * loss_share + s * sample_share)
             else:
                 terms.append(loss * loss_share)

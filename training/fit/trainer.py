@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aurora.errors import DeviceError
 from aurora.model.aurora import Aurora
-from aurora.tasks import Registry, Task, TaskType, channel_slices
+from aurora.tasks import TYPES, Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
 from training.fit.distributed import (
     DistributedModel,
@@ -236,7 +236,7 @@ def task_losses(
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
         rows = {task_type: index.to(device) for task_type, index in batch.rows.items()}
         outputs = model(batch.images.to(device), rows)
-    slices = {task_type: channel_slices(tasks, task_type) for task_type in TaskType}
+    slices = {task_type: channel_slices(tasks, task_type) for task_type in TYPES}
     losses = {}
     for task, (task_rows, targets) in batch.targets.items():
         logits, targets = outputs[task.type][task_rows, slices[task.type][task.id]].float(), targets.to(device)

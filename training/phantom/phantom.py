@@ -78,7 +78,7 @@ def make_phantom(
     profile = scanner or drawn
     canvas = Canvas(*_size(task, anatomy, size_scale), anatomy)
     jpeg = anatomy.random() < 0.2
-    label = index % task.num_classes if task.type is TaskType.CLASSIFICATION else None
+    label = index % task.num_classes if task.type == TaskType.CLASSIFICATION else None
     points = _paint(task, canvas, anatomy, label)
     image = scan(canvas, profile, imaging)
     field = profile.geometry(canvas.height, canvas.width).field()
@@ -88,9 +88,9 @@ def make_phantom(
         image=image,
         scanner=profile.name,
         jpeg=jpeg,
-        mask=mask if task.type is TaskType.SEGMENTATION else None,
+        mask=mask if task.type == TaskType.SEGMENTATION else None,
         label=label,
-        box=_extent(mask) if task.type is TaskType.DETECTION else None,
+        box=_extent(mask) if task.type == TaskType.DETECTION else None,
         points=points,
     )
 
@@ -106,7 +106,7 @@ def _paint(task: Task, canvas: Canvas, rng: np.random.Generator, label: int | No
     if label is not None:
         CLASSIFICATION[task.id](canvas, rng, label)
         return None
-    if task.type is TaskType.REGRESSION:
+    if task.type == TaskType.REGRESSION:
         points = REGRESSION[task.id](canvas, rng)
         return np.clip(points, 0, (canvas.width - 1, canvas.height - 1)).round(2)
     (SEGMENTATION | DETECTION)[task.id](canvas, rng)

@@ -177,12 +177,12 @@ def _checked(cases: int, scanner: str | None, split: str, size_scale: float, wor
 
 def _write_phantom(out: Path, folder: str, stem: str, task: Task, phantom: Phantom, *, labelled: bool) -> Record:
     """Write the image and, if labelled, the mask; return the CSV record."""
-    images = f"{folder}/IMAGES" if task.type is TaskType.SEGMENTATION else folder
+    images = f"{folder}/IMAGES" if task.type == TaskType.SEGMENTATION else folder
     image = f"{images}/{stem}.{'jpg' if phantom.jpeg else 'png'}"
     _write_image(out / image, phantom.image)
     record: Record = {
         "task_id": task.id,
-        "task_name": task.type.value,
+        "task_name": task.type,
         "num_classes": task.num_classes,
         "image_path": f"../{image}",
     }
