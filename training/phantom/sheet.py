@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aurora.errors import OutputError, UsageError
+from aurora.runtime.files import replacing
 from aurora.tasks import OFFICIAL, Task
 from training.phantom.phantom import Phantom, make_phantom
 from training.phantom.scanner.profiles import SCANNERS
@@ -37,12 +38,11 @@ def write_sheet(path: Path, *, seed: int) -> None:
     quality = [cv2.IMWRITE_JPEG_QUALITY, 85] if path.suffix == ".jpg" else []
     _, data = cv2.imencode(path.suffix, sheet, quality)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise OutputError(
-            f"expected a writable file, found {path} ({error.strerror}); choose another --sheet"
-        ) from error
+        with replacing(path) as tmp:
+            tmp.write_bytes(data.tobytes())
+    except OutputError as error:
+        message = f"expected a writable file, found {path} ({error.__cause__}); choose another --sheet"
+        raise OutputError(message) from error
 
 
 def _cell(task: Task, seed: int, number: int) -> Picture:

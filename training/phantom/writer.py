@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aurora.errors import OutputError, UsageError
+from aurora.runtime.files import replacing
 from aurora.runtime.hardware import processors
 from aurora.tasks import OFFICIAL, Task, TaskType
 from training.phantom.phantom import Phantom, make_phantom
@@ -214,8 +215,8 @@ def _write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def _write_csv(path: Path, records: list[Record]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """Write the table atomically, after its images: a table names only images that are there."""
+    with replacing(path) as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, fieldnames=list(records[0]))
         table.writeheader()
         table.writerows(records)
