@@ -35,7 +35,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predicted(truth: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The predictions of the shipped weights."""
     out = tmp_path_factory.mktemp("evaluator") / "out"
-    assert run(RunSettings(truth, out, quiet=True)) == 0
+    assert run(RunSettings(truth, out)) == 0
     return out
 
 

@@ -88,14 +88,14 @@ def test_a_resumed_run_ends_as_an_undisturbed_one_and_says_what_it_took_over(
 def test_done_batches_are_not_inferred_again(again: RunSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(again, batches=2)
     begun: list[int] = []
-    real = inference.run.answers
+    real = inference.run.predictions
 
-    def answers(engine: object, jobs: Iterable[object], *rest: object, **more: object) -> object:
+    def predictions(engine: object, jobs: Iterable[object], *rest: object, **more: object) -> object:
         left = list(jobs)
         begun.append(len(left))
         return real(engine, left, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inference.run, "answers", answers)
+    monkeypatch.setattr(inference.run, "predictions", predictions)
     run(again)
     run(again)
     assert begun[1] - begun[0] == 2 * BATCH

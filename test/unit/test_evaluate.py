@@ -158,7 +158,7 @@ def test_boxes_that_overlap_by_half_are_found() -> None:
 
 
 def test_intervals_are_those_of_the_score_page(phantoms: Path, random_weights: Path, tmp_path: Path) -> None:
-    run(RunSettings(phantoms, tmp_path / "out", weights=random_weights, engine="torch", batch_size=16, quiet=True))
+    run(RunSettings(phantoms, tmp_path / "out", weights=random_weights, engine="torch", batch_size=16))
     tasks = {task.task_id: task for task in compare(phantoms, tmp_path / "out", [])}
     for task in report(random_weights, phantoms, resamples=50, batch_size=16).tasks:
         scored = tasks[task.task_id]
@@ -249,7 +249,7 @@ def test_validation_names_a_case_that_cannot_be_used_or_counts_on(phantoms: Path
         image.write_bytes(b"no image")
         with pytest.raises(InputError, match=r"breast_2cls\.csv:3: "):
             evaluate(model, cases)
-        assert set(evaluate(model, cases, bad_cases="skip")) == {"breast_2cls"}
+        assert set(evaluate(model, cases, on_bad_case="skip")) == {"breast_2cls"}
     finally:
         image.write_bytes(before)
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from aurora.errors import InputError, UsageError
 from aurora.model import checkpoint
-from aurora.tasks import TaskType
+from aurora.tasks import TYPES, TaskType
 from training.ablation.leave_one_out import LeaveOneOutResult, as_markdown, leave_one_out
 from training.cli import main
 from training.config import load_config
@@ -44,7 +44,7 @@ def test_a_run_learns_from_the_others_alone_and_is_scored_on_all(sources: list[P
         assert spec.provenance["data"] == [other.name]
         for source in sources:
             own = evaluate(model, load_cases([source / "val"]))
-            types = {kind: own[name]["composite"] for kind, name in zip(TaskType, TASKS, strict=True)}
+            types = {kind: own[name]["composite"] for kind, name in zip(TYPES, TASKS, strict=True)}
             assert run.scores[source.name] == pytest.approx(types)
     assert runs[0].scores[SCANNERS[0]] != runs[1].scores[SCANNERS[0]]
 

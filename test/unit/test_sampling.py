@@ -66,7 +66,7 @@ def test_a_task_whose_loss_rises_is_visited_more() -> None:
 
 
 def test_only_classification_and_detection_are_rescaled() -> None:
-    averages = dict(zip(TaskType, (1.0, 4.0, 0.0, 3.0), strict=True))
+    averages = dict(zip(TYPES, (1.0, 4.0, 0.0, 3.0), strict=True))
     one = torch.tensor(1.0), torch.tensor(0.25), torch.tensor(0.25)
     losses = {Task(kind, kind, 2): one for kind in TYPES}
     # the mean of the averages is 2: c is scaled by (4 / 2)^0.5, d held at the lower clamp, the others left
@@ -75,7 +75,7 @@ def test_only_classification_and_detection_are_rescaled() -> None:
 
 
 def test_all_types_or_none_are_rescaled_if_wanted() -> None:
-    averages = dict(zip(TaskType, (1.0, 4.0, 0.0, 3.0), strict=True))
+    averages = dict(zip(TYPES, (1.0, 4.0, 0.0, 3.0), strict=True))
     one = torch.tensor(1.0), torch.tensor(0.25), torch.tensor(0.25)
     losses = {Task(kind, kind, 2): one for kind in TYPES}
     assert LossBalance("none")(losses, averages).item() == pytest.approx(1.0)

@@ -46,9 +46,8 @@ def leave_one_out(
     by_name = {source.resolve().name: source for source in sources}
     if len(by_name) < max(len(sources), 2):
         raise UsageError(f"expected two sources or more, of different names, found: {', '.join(map(str, sources))}")
-    cases, validation = prepare(
-        settings, [source / "train" for source in sources], [source / "val" for source in sources]
-    )
+    train, val = ([source / split for source in sources] for split in ("train", "val"))
+    cases, validation = group.run_on_main(prepare, settings, train, val)
     training = {name: [case for case in cases if case.root != by_name[name] / "train"] for name in by_name}
     scored = {name: [case for case in validation if case.root == by_name[name] / "val"] for name in by_name}
     for name, cases in training.items():
@@ -79,7 +78,7 @@ def _run_without(
     weights = fit(settings, training, [], folder, [other for other in validation if other != name], group, resume=True)
     model = checkpoint.load(weights)[0].to(group.device)
     scores = {
-        source: type_means(evaluate(model, cases, bad_cases=settings.on_bad_case), cases)
+        source: type_means(evaluate(model, cases, on_bad_case=settings.on_bad_case), cases)
         for source, cases in validation.items()
     }
     return LeaveOneOutResult(name, scores)

@@ -62,7 +62,7 @@ class Study:
     ) -> None:
         self.config, self.changes, self.out, self.group = config, changes, out, group
         self.sources = [folder.name for folder in data]
-        self.cases, self.validation = prepare(load_config(config, changes), data, val)
+        self.cases, self.validation = group.run_on_main(prepare, load_config(config, changes), data, val)
         if not self.validation:
             raise UsageError(
                 "expected cases to score the variants on, found none; name a folder with --val, or set val_share"
@@ -74,8 +74,8 @@ class Study:
         if variant.flip_tta:
             self.score(DEFAULT, seed)
             model = self._flip_tta(seed).to(self.group.device)
-            bad_cases = load_config(self.config, self.changes).on_bad_case
-            return self._score(name, seed, evaluate(model, self.validation, bad_cases=bad_cases), None)
+            on_bad_case = load_config(self.config, self.changes).on_bad_case
+            return self._score(name, seed, evaluate(model, self.validation, on_bad_case=on_bad_case), None)
         results: dict[str, dict[str, float]] = {}
         speeds = []
         for config, folder in self._runs(variant, self.out / name / f"seed-{seed}", seed):

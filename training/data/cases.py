@@ -9,7 +9,7 @@ import numpy as np
 from aurora.errors import InputError
 from aurora.images import image_size, read_image
 from aurora.images.transform import resize_to
-from aurora.rows import Row, image_file, read_rows
+from aurora.rows import Problem, Row, image_file, read_rows
 from aurora.tasks import OFFICIAL, TYPES, Task, TaskType, registry
 from training.augment.field_of_view import crop_field_of_view
 from training.augment.geometry import random_affine, warp_image
@@ -41,13 +41,21 @@ class Sample:
     target: np.ndarray
 
 
-def load_cases(roots: Iterable[Path], left_right: Collection[str] = ()) -> list[Case]:
+def load_cases(
+    roots: Iterable[Path], fixed_laterality: Collection[str] = (), problems: list[Problem] | None = None
+) -> list[Case]:
     """Return the labelled rows of all roots; rows without a label are an error.
 
     The number of classes of a task is the official one, or else the largest that its rows state. The tasks in
-    `left_right` distinguish left from right, in addition to those that always do.
+    `fixed_laterality` distinguish left from right, in addition to those that always do. The oddities of
+    single rows are added to `problems`.
     """
-    rows = [(root, row) for root in roots for row in read_rows(root, labelled=True).rows]
+    rows: list[tuple[Path, Row]] = []
+    for root in roots:
+        read = read_rows(root, labelled=True)
+        rows += ((root, row) for row in read.rows)
+        if problems is not None:
+            problems += read.problems
     classes: dict[str, int] = {}
     types: dict[str, TaskType] = {}
     for _, row in rows:
@@ -56,7 +64,7 @@ def load_cases(roots: Iterable[Path], left_right: Collection[str] = ()) -> list[
             raise InputError(f"{row.source}: task {name} is {row.type} here and {types[name]} elsewhere")
         classes[name] = max(classes.get(name, 0), row.num_classes or 0)
     tasks = {name: OFFICIAL.get(name) or _new_task(name, types[name], count) for name, count in classes.items()}
-    tasks |= {name: replace(tasks[name], left_right=True) for name in left_right if name in tasks}
+    tasks |= {name: replace(tasks[name], left_right=True) for name in fixed_laterality if name in tasks}
     return [Case(root, row, tasks[row.task_id.strip()]) for root, row in rows]
 
 

@@ -42,7 +42,7 @@ class Outcome:
 
 
 def evaluate(
-    model: Aurora, cases: Sequence[Case], *, bad_cases: Literal["error", "skip"] = "error"
+    model: Aurora, cases: Sequence[Case], *, on_bad_case: Literal["error", "skip"] = "error"
 ) -> dict[str, dict[str, float]]:
     """Return each task's metrics and `composite` by task id; the Hausdorff distance, which is slow, is left out.
 
@@ -51,7 +51,7 @@ def evaluate(
     tasks: dict[Task, list[CaseMetrics]] = {}
     for outcome in outcomes(model, cases, BATCH, hausdorff=False):
         wrong = outcome.problem or outcome.fallback
-        if wrong and bad_cases == "error":
+        if wrong and on_bad_case == "error":
             raise InputError(f"{outcome.case.row.source}: {wrong}")
         if outcome.metrics:
             tasks.setdefault(outcome.case.task, []).append(outcome.metrics)

@@ -244,7 +244,7 @@ class _Run:
             return {}, float(step)
         results: dict[str, dict[str, float]] = {}
         if self.group.is_main:
-            results = evaluate(model, self.validation, bad_cases=self.config.on_bad_case)
+            results = evaluate(model, self.validation, on_bad_case=self.config.on_bad_case)
         return results, self.group.total(composite(results, self.validation) if self.group.is_main else 0.0)
 
     def _out_of_patience(self) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,8 +119,9 @@ class Bench:
 
     def open_to_all(self) -> None:
         """Let any user look into the bench's folders."""
-        for place in (self.folder, self.folder.parent, self.folder.parent.parent):
-            place.chmod(0o755)
+        folders = [self.folder, *self.folder.parents]
+        for folder in folders[: folders.index(Path(tempfile.gettempdir()).resolve())]:
+            folder.chmod(0o755)
 
     def as_nobody(self, *flags: object, **places: Path) -> Ended:
         """Run as a user who owns nothing here."""
