@@ -143,6 +143,7 @@ def test_a_run_goes_on_in_another_number_of_processes(
     same(runs, name)
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_after_a_death_and_loses_nothing(runs: Runs) -> None:
     ended = torchrun(runs.words("dies", "--resume"), DIE_AT="15", PET_MAX_RESTARTS="1")
     assert ended.returncode == 0, ended.stderr[:6000]
@@ -167,6 +168,7 @@ def test_two_processes_print_one_table_of_a_study(runs: Runs, tmp_path: Path) ->
         assert table[2:] == rows
 
 
+@pytest.mark.slow
 def test_restarts_that_would_hang_are_refused(runs: Runs) -> None:
     ended = torchrun(runs.words("shared"), PET_MAX_RESTARTS="1", TORCH_DISABLE_SHARE_RDZV_TCP_STORE="0")
     assert ended.returncode

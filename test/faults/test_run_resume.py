@@ -296,7 +296,6 @@ def test_a_stopped_run_is_continued(again: RunSettings, undisturbed: Answers, nu
     assert content(again.output) == undisturbed
 
 
-@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(again: RunSettings, undisturbed: Answers) -> None:
     kill(again, 6, random.Random(1), spread=0.3)
     assert content(again.output) == undisturbed

@@ -130,6 +130,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_baseline(root, root, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_they_score_on_real_data(realus: Path, tmp_path: Path) -> None:
     write_baseline(realus / "train", realus / "val", tmp_path / "out")
     scores = score(realus / "val", tmp_path / "out")

@@ -46,7 +46,6 @@ def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
         many_rows(tmp_path, tmp_path / "in", 3)
 
 
-@pytest.mark.slow
 def test_one_round_measures_the_model_the_start_and_whole_runs(sample_cases: Path) -> None:
     words = ["bench", "--data", str(sample_cases), "--engine", "onnx", "--rows", "30", "--repeats", "1", "--json"]
     # In a small process, because the peak of the one that starts another counts as the other's.

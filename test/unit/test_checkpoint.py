@@ -117,7 +117,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "none.safetensors")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("size", "stem_width"), [((64, 64), 0), ((64, 96), 8)])
 def test_export_gives_the_same_outputs(tmp_path: Path, size: tuple[int, int], stem_width: int) -> None:
     from aurora.engine.onnx_runtime import OnnxEngine

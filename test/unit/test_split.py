@@ -209,6 +209,7 @@ def test_the_summary_says_what_was_grouped() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_real_images_are_parted_without_a_leak(realus: Path) -> None:
     train, val, grouping = split_cases(load_cases([realus / "train", realus / "val"]), 0.2, 0)
     files = [{image_file(c.root, c.row): c.root for c in side} for side in (train, val)]
