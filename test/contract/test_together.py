@@ -114,6 +114,7 @@ def test_what_either_process_leaves_out_is_named_and_counted(runs: Runs, phantom
     assert read_log(runs.place / "damaged" / "log.jsonl")[-1]["skipped"] == len(images)
 
 
+@pytest.mark.slow
 def test_gradients_may_be_accumulated_in_two_processes(runs: Runs) -> None:
     halves = ("batch_size=4", "gradient_accumulation=2")
     for name, processes, more in (("halves", 1, ()), ("halves2", 2, ()), ("halvesf", 2, ("parallel=fsdp",))):
