@@ -178,7 +178,7 @@ def _meta_bytes(fields: Mapping[bytes, bytes]) -> int:
 
 
 def _require_nifti(path: Path) -> None:
-    """Reject a NIfTI file that is cut short, which its library would fill with zeros, or has its pixels elsewhere.
+    """Reject a NIfTI file whose pixels are in another file, or incomplete, which its library would hide with zeros.
 
     A volume of more than `MAX_VOXELS` isn't unpacked, because only its size is read, from the header.
     Layouts: nifti1.h and nifti2.h of the NIfTI Data Format Working Group.

@@ -72,8 +72,8 @@ class Rank(NamedTuple):
 class Facts(NamedTuple):
     """The JSON-ready facts about one prediction that a report counts.
 
-    `classes` holds each predicted class with its share of the image, None where a class has no area; `area` is the
-    share of the image that is foreground; `positions` are x, y in fractions of the image.
+    `classes` holds each predicted class with its share of the image, None if a class has no area; `area` is the share
+    of the image that is foreground; `positions` are x, y in fractions of the image.
     """
 
     classes: Sequence[tuple[int, float | None]] = ()
@@ -138,7 +138,7 @@ class Kind(Protocol[Label, Value]):
     def read_value(
         self, row: Row, predictions: Predictions, label: Label, num_classes: int, note: Note
     ) -> Value | None:
-        """Read the prediction of a row from files, None if there is none; pass remarks on it to `note`.
+        """Read the prediction of a row from files, None if there is none; pass remarks about it to `note`.
 
         Raises `ImageError`, or `ValueError` for a prediction on which the published evaluator fails.
         """

@@ -65,7 +65,7 @@ RECORD: type[Record] | None = ClassificationPrediction
 
 
 class ClassValue(NamedTuple):
-    """A predicted class and the classes' probabilities, (C,); NaN where these are unusable."""
+    """A predicted class and the classes' probabilities, (C,), which are NaN if unusable."""
 
     predicted: int
     probabilities: np.ndarray

@@ -77,8 +77,8 @@ def best_threshold(foreground: np.ndarray) -> float:
 def confidence(raw: np.ndarray) -> float:
     """See `aurora.kinds.base.Kind.confidence`.
 
-    It is the mean probability of the best class over the cells where that isn't background, or over all cells where
-    it is background everywhere.
+    It is the mean probability of the best class over the cells of foreground, or over all cells if there is no
+    foreground.
     """
     best = raw.max(axis=0)
     probability = 1.0 / np.exp(raw.astype(np.float64) - best).sum(axis=0)

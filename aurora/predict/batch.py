@@ -39,7 +39,7 @@ class RequestOutput:
 
 @dataclass(frozen=True, slots=True)
 class BatchOutput:
-    """The outputs of some images of a batch, request by request; `reason` says why there are none."""
+    """The outputs of some images of a batch, request by request; `reason` is set if the model computed none."""
 
     requests: list[RequestOutput]
     reason: str | None = None

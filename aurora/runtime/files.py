@@ -59,7 +59,7 @@ def sha256(path: Path) -> str:
 
 @lru_cache(8)
 def _sha256(path: Path, *status: int) -> str:
-    """Hash a file once per run; `status` changes when the file does."""
+    """Return a file's SHA-256, cached by path and by `status`, which changes when the file does."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -26,7 +26,7 @@ CASES_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An interval `low` to `high`, NaN if no resample has a value; `undefined` counts the resamples without one."""
+    """An interval, with NaN as its ends if no resample has a value; `undefined` counts the resamples without one."""
 
     low: float
     high: float

@@ -97,7 +97,7 @@ class Cases:
         self.problems.append(f"{row.source}: {remark}")
 
     def value(self, row: Row, label: Any, note: Note = lambda remark: None) -> Any:
-        """Return the prediction of a row with this label, None if there is none; pass remarks on it to `note`.
+        """Return the prediction of a row with this label, None if there is none; pass remarks about it to `note`.
 
         Raises:
             ImageError: its mask can't be read.

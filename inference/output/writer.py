@@ -104,7 +104,7 @@ class PredictionWriter:
         return outcome
 
     def take_over(self, task_type: TaskType, outcome: RowOutcome) -> None:
-        """Add the outcome of a row of this type to its list; a mask is expected to be written already.
+        """Add the outcome of a row of this type to its list; its mask, if any, must already be written.
 
         Raises:
             OutputError: writing failed.
@@ -145,7 +145,7 @@ class PredictionWriter:
             self._discard()
 
     def _finish(self) -> None:
-        """Complete the lists and give them their names; if the disk is full by now, none gets its name."""
+        """Complete all lists before naming any, so that a full disk leaves none of them under its name."""
         for file in self.lists.values():
             file.write(b"]\n" if file.tell() == 1 else b"\n]\n")
             file.close()

@@ -82,7 +82,7 @@ class Gallery:
         self.tasks[key].offer(row, outcome)
 
     def pictures(self, items: list[GalleryItem], side: int) -> Iterator[tuple[GalleryItem, np.ndarray]]:
-        """Yield each item with its image (h, w, 3) RGB, prediction drawn; black if the image can't be read.
+        """Yield each item with its image, (h, w, 3) RGB, and the prediction on it; black if the image can't be read.
 
         The longer side of the image is `side` pixels.
         """

@@ -15,9 +15,9 @@ BINS = 10
 class Reliability:
     """How often the predicted class is right, by the probability that the model states for it.
 
-    Each bin of probabilities that has cases has their mean `stated` probability, the fraction that is `right`, and
-    their `count`. `error` is the expected calibration error: the mean of the differences, weighted by the counts (Guo
-    et al., On calibration of modern neural networks, 2017).
+    Every bin of probabilities that isn't empty has the mean `stated` probability of its cases, the fraction that is
+    `right`, and their `count`. `error` is the expected calibration error: the mean of the differences, weighted by the
+    counts (Guo et al., On calibration of modern neural networks, 2017).
     """
 
     stated: list[float]

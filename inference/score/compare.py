@@ -27,9 +27,9 @@ class Change:
 class TaskComparison:
     """One task in both folders, over the cases that both predict.
 
-    `gain` is the difference between `composite` and the `other` composite. `interval` is that of the difference over
-    resamples that are the same for both; `resampled` holds these differences, (R,). `changes` are the cases that
-    differ, the worst first; `better` and `worse` count them.
+    `composite` and `other` are the composites of the two folders, and `gain` is their difference. `resampled` holds the
+    gain in every resample, (R,), drawn alike for both folders, and `interval` is its interval. `changes` are the cases
+    that differ, the worst first; `better` and `worse` count them.
     """
 
     task: TaskCases
