@@ -1,3 +1,3 @@
-"""What training and inference share: tasks, rows, images, model, checkpoint, answers, scoring."""
+"""The code that training and inference share, from reading rows to scoring predictions."""
 
 __version__ = "0.1.0"

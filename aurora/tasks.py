@@ -1,4 +1,4 @@
-"""The task registry: what each task asks for, and which channels of the model answer it."""
+"""The task registry: the type and size of each task, and its channels in the model's output."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -27,18 +27,18 @@ TaskType.CLASSIFICATION = TaskType("classification")
 TaskType.DETECTION = TaskType("detection")
 TaskType.REGRESSION = TaskType("Regression")
 
-# A detection task has objectness and the four distances to the box's sides.
+# One channel for the objectness, and one for the distance to each side of the box.
 DETECTION_CHANNELS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class TypeFacts:
-    """What rows and checkpoints need to know of a task type, without its kind's libraries.
+    """The properties of a task type that rows and checkpoints need, without the libraries of its kind.
 
-    `default_count` is the number of classes or points of a row that doesn't state any. `counts_classes` says whether
+    `default_count` is the number of classes or points of a row that states none. `counts_classes` says whether
     `num_classes` decides the length of a prediction. `channels` is the number of output channels of a task, None if it
-    is `num_classes`. `label_column` matches the names of the CSV columns that hold a label, and `sided` says that a
-    mirrored image needs another label unless a task says otherwise.
+    is `num_classes`. `label_column` is a pattern of the names of the CSV columns that hold a label. `sided` says
+    whether mirroring an image changes its label, unless the task states otherwise.
     """
 
     default_count: int
@@ -64,9 +64,9 @@ TYPES: dict[TaskType, TypeFacts] = {
 class Task:
     """One task of the registry.
 
-    `num_classes` is the challenge's number: classes with background (segmentation), classes
-    (classification), 1 (detection), landmarks (Regression). `left_right` says that a mirrored image needs
-    another label, so that the task's images are never mirrored in training.
+    `num_classes` is the challenge's number: classes with background (segmentation), classes (classification), 1
+    (detection), landmarks (Regression). `left_right` says that mirroring an image changes its label; the images of such
+    a task are never mirrored in training.
     """
 
     id: str
@@ -136,15 +136,15 @@ def _official() -> dict[str, Task]:
     }  # fmt: skip
     detection = ("spinal_cord_injury_loc", "thyroid_nodule_det", "uterine_fibroid_det")
     regression = {"FUGC": 2, "IUGC": 3, "fetal_femur": 2}
-    # Left chambers of the heart are told from right ones by their side, in views that show all four.
+    # In a view of all four chambers of the heart, only their side distinguishes left from right.
     sided = {"cardiac_multi", "fetal_head_pos_cls", "fetal_sacral_pos_cls"}
     return registry(
         [
             *(Task(i, TaskType.SEGMENTATION, n, i in sided) for i, n in segmentation.items()),
             *(Task(i, TaskType.CLASSIFICATION, n, i in sided) for i, n in classification.items()),
             *(Task(i, TaskType.DETECTION, 1) for i in detection),
-            # Which point comes first follows from where it lies in the image, so a mirror image would
-            # need its points in another order.
+            # The order of the points depends on their positions in the image, so a mirrored image would need its points
+            # in another order.
             *(Task(i, TaskType.REGRESSION, n, True) for i, n in regression.items()),
         ]
     )

@@ -1,4 +1,4 @@
-"""Report what an input folder holds and its problems; loads no model and decodes no image."""
+"""Report the tasks of an input folder and its problems, without loading a model or decoding an image."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class TaskSummary:
     """The rows of one task and type.
 
     `labelled` counts the rows with a label, in segmentation those whose mask file exists; `unreadable` counts those
-    whose image can't be read. `num_classes` holds the different values of the rows, and `formats` counts the endings of
+    whose image can't be read. `num_classes` holds the distinct values of the rows, and `formats` counts the endings of
     their images. `smallest` and `largest` are image sizes (height, width) by area, None if no image was read.
     """
 

@@ -21,7 +21,7 @@ from inference.output.folder import OutputFolder
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One examined item; `exit_code` is that of a run which fails because of it, 0 if none would."""
+    """One examined item; `exit_code` is that of a run that fails because of it, 0 if no run would."""
 
     name: str
     found: str

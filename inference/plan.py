@@ -1,4 +1,4 @@
-"""The plan of a run: its settings, its shard, and which rows each image serves.
+"""The plan of a run: its settings, its shard, and the rows of each image.
 
 An image that several rows name is read and encoded once.
 """

@@ -35,7 +35,7 @@ logger = logging.getLogger("aurora.inference")
 
 
 def run(settings: RunSettings) -> int:
-    """Predict every row under `settings.input` and print what came of it; return the exit code, 0, 10 or 143.
+    """Predict every row under `settings.input` and print a summary; return the exit code, 0, 10 or 143.
 
     The last line of the output is always printed; everything else is logged at the level INFO.
 
@@ -57,8 +57,8 @@ class RunResult:
     """The result of a run.
 
     `title` names the number of rows and the engine. `summary` is the text of `inference.report.console.as_text`.
-    `stopped` says how far a run came that a signal stopped. `flawless` is true if every row has a prediction and none
-    is a fallback.
+    `stopped` says how far the run came if a signal stopped it. `flawless` is true if every row has a prediction and
+    none is a fallback.
     """
 
     title: str
@@ -95,7 +95,8 @@ def predict(settings: RunSettings) -> RunResult:
                 gallery.offer(row, outcome)
                 if report:
                     report.take(row, outcome)
-        # A run that is killed before this line rebuilds its lists from the journal. A shard's journal is for `merge`.
+        # A run that is killed before this line rebuilds its lists from the journal. A shard keeps its journal for
+        # `merge`.
         if journal.rows == total and not settings.shard:
             journal.finish()
     logger.info("%s", stages)

@@ -11,8 +11,8 @@ from aurora.tasks import TaskType
 
 EngineName = Literal["torch", "onnx", "tensorrt"]
 
-#: Default batch sizes. On two CPU cores, 8 images are as fast as any number, and 16 take half as much memory again; a
-#: GPU needs more images to be busy.
+#: Default batch sizes. On two CPU cores, batches of 8 images are as fast as larger ones, and 16 take 50 % more memory;
+#: a GPU needs larger batches to be fully used.
 CPU_BATCH, GPU_BATCH = 8, 32
 
 
@@ -29,7 +29,7 @@ class Engine(Protocol):
     checksum: str
     #: The default batch size.
     batch_size: int
-    #: How many threads may call `run` at once.
+    #: The number of threads that may call `run` at once.
     num_workers: int
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
@@ -45,5 +45,5 @@ class Engine(Protocol):
         ...
 
     def cpu_fallback(self) -> "Engine | None":
-        """Return an engine with the same weights on the CPU; None if there is no other one."""
+        """Return another engine with the same weights on the CPU; None if there is none."""
         ...

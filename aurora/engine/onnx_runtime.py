@@ -77,12 +77,12 @@ class OnnxEngine:
 
     def feed(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the session's inputs; a task type that isn't in `rows` gets as few rows as possible."""
-        # Without rows a head computes nothing. On GPUs this hasn't been tried, so there it gets one row.
+        # A head without rows computes nothing. This hasn't been tried on GPUs, where it therefore gets one row.
         none = np.zeros(0 if self.provider == _CPU else 1, dtype=np.int64)
         return {"images": images} | {f"{task_type}_rows": rows.get(task_type, none) for task_type in self.task_types}
 
     def cpu_fallback(self) -> "OnnxEngine | None":
-        """Return the same weights on the CPU; None if they are there already."""
+        """Return an engine with the same weights on the CPU; None if this one is on the CPU."""
         return None if self.provider == _CPU else OnnxEngine(self.path, "cpu")
 
 

@@ -43,7 +43,7 @@ class ModuleEngine:
         self.device = next(model.parameters()).device
         self.cuda = self.device.type == "cuda"
         self.batch_size = batch_size or (GPU_BATCH if self.cuda else CPU_BATCH)
-        # Without the device's number: the shards of one run may be computed on different GPUs.
+        # The name omits the device's number, because the shards of one run may be computed on different GPUs.
         self.name = f"PyTorch {torch.__version__} on {self.device.type}{' in bfloat16' if autocast else ''}"
 
     @torch.inference_mode()
@@ -60,15 +60,15 @@ class ModuleEngine:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.cuda else tensor
 
     def cpu_fallback(self) -> "TorchEngine | None":
-        """Return None: a model in memory is used only where it is."""
+        """Return None, because a model in memory has no copy on the CPU."""
         return None
 
 
 class TorchEngine(ModuleEngine):
     """A checkpoint as a PyTorch model.
 
-    On a CUDA device it computes in bfloat16 where that is numerically safe (autocast), and batches given from several
-    threads overlap: one is copied while another is computed.
+    On a CUDA device it computes in bfloat16 where that is numerically safe (autocast), and batches from several threads
+    overlap: one is copied while another is computed.
 
     Args:
         path: the `.safetensors` file.
@@ -81,8 +81,8 @@ class TorchEngine(ModuleEngine):
 
     def __init__(self, path: Path, device: str) -> None:
         torch_device = open_device(device)
-        # OpenMP threads of two of our threads slow each other down by a tenth: so load with one thread, and use all
-        # of them in the thread that computes.
+        # The OpenMP threads of two Python threads slow each other down by a tenth. Therefore load with one thread, and
+        # use all of them only in the thread that computes.
         with _num_threads(1):
             model, spec = checkpoint.load(path)
         cuda = torch_device.type == "cuda"
@@ -104,7 +104,7 @@ class TorchEngine(ModuleEngine):
             return super().run(images, rows)
 
     def cpu_fallback(self) -> "TorchEngine | None":
-        """Return the same weights on the CPU; None if they are there already."""
+        """Return an engine with the same weights on the CPU; None if this one is on the CPU."""
         return TorchEngine(self.path, "cpu") if self.cuda else None
 
 
@@ -123,7 +123,7 @@ def _evaluating(model: Aurora) -> Iterator[None]:
 
 @contextmanager
 def _num_threads(number: int) -> Iterator[None]:
-    """Let the calling thread compute with `number` threads of PyTorch inside the context."""
+    """Set the number of PyTorch's threads for the calling thread inside the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

@@ -15,7 +15,7 @@ DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "aurora-tiny
 
 
 def default_weights() -> Path:
-    """Return the one checkpoint in the folder that `MODEL_FOLDER` names, otherwise the shipped one.
+    """Return the checkpoint in the folder that `MODEL_FOLDER` names, if there is one, otherwise the shipped one.
 
     Raises:
         WeightsError: the folder has several checkpoints.
@@ -33,8 +33,9 @@ def default_weights() -> Path:
 def open_engine(weights: Path | None, engine: EngineName | None, device: str) -> Engine:
     """Load weights with the requested engine, or with a suitable one.
 
-    By default, ONNX Runtime runs an `.onnx` file, and any weights on a machine without an NVIDIA driver: it starts at
-    once and is faster on a CPU. PyTorch runs the others, and those whose `.onnx` file was exported from other weights.
+    By default, ONNX Runtime runs an `.onnx` file, and any weights on a machine without an NVIDIA driver: it starts
+    faster and computes faster on a CPU. PyTorch runs the others, and those whose `.onnx` file was exported from other
+    weights.
 
     Args:
         weights: a `.safetensors` or `.onnx` file; see `default_weights` if None.
@@ -48,7 +49,7 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
     Raises:
         UsageError: the engine isn't installed.
         WeightsError: the weights can't be used, or ONNX Runtime was requested and the export is of other weights.
-        DeviceError: the device isn't there.
+        DeviceError: the device is absent.
     """
     path = weights or default_weights()
     name = engine or _default_engine(path, device)
@@ -94,7 +95,7 @@ def _default_engine(path: Path, device: str) -> EngineName:
 
 
 def _onnx_of(path: Path) -> Path:
-    """Return the path of a checkpoint's ONNX export, in the same folder; raises `WeightsError` if it isn't there."""
+    """Return the path of a checkpoint's ONNX export, in the same folder; raise `WeightsError` if it isn't there."""
     export = path.with_suffix(".onnx")
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; name one with --weights")

@@ -1,4 +1,4 @@
-"""Read image and mask files, at their own size or at the model's input size."""
+"""Read image and mask files, at their original size or at the model's input size."""
 
 from aurora.images.headers import image_size
 from aurora.images.medical import MAX_PIXELS

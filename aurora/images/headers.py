@@ -15,7 +15,7 @@ from pathlib import Path
 from aurora.errors import ImageError
 from aurora.images.medical import MAX_PIXELS, reader_of, volume_size
 
-#: A larger file isn't read into memory; no image of the challenge comes near.
+#: Larger files aren't read into memory; all images of the challenge are far smaller.
 MAX_BYTES = 1 << 30
 
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -25,13 +25,13 @@ _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Size in pixels of the stored image, and how the default `cv2.imread` turns it.
+    """The properties of an image that its header states; sizes are in pixels.
 
     Attributes:
         stored_height: height before the orientation is applied.
         stored_width: width before the orientation is applied.
-        orientation: EXIF's 1 to 8.
-        frames: how many images the file holds.
+        orientation: the EXIF orientation, 1 to 8, which `cv2.imread` applies by default.
+        frames: the number of images in the file.
         deep: whether a channel may have more than 8 bits.
         truncated: whether the end of the file is missing.
         grey: whether the file is known to have a single channel.
@@ -64,7 +64,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file's content, or its first bytes and the name of SimpleITK's reader, which opens it by its path."""
+    """A file's content, or its first bytes and the name of the SimpleITK reader that opens it by path."""
 
     data: bytes
     volume_reader: str | None = None
@@ -79,7 +79,7 @@ def load(path: Path, root: Path) -> Source:
     with _opened(path, root) as file:
         head = file.read(132)
         reader = reader_of(path.name, head)
-        # Not mapped: a mapping would end the process if somebody cut the file while it is decoded.
+        # Not memory-mapped, because the process would crash if the file were truncated while it is decoded.
         return Source(head, reader) if reader else Source(head + file.read())
 
 
@@ -110,7 +110,7 @@ def _real_root(root: str) -> str:
 def image_size(path: Path, root: Path) -> tuple[int, int]:
     """Return (height, width) of the image that `read_image` returns, from the header alone.
 
-    It may exceed `MAX_PIXELS`, so that a fallback has the right size.
+    It may exceed `MAX_PIXELS`, because a fallback needs the true size.
 
     Raises:
         ImageError: the file can't be opened, or its header can't be read.
@@ -134,7 +134,7 @@ def read_header(data: bytes | mmap.mmap, path: Path) -> Header:
     """Parse the header of an image file's content.
 
     Raises:
-        ImageError: there is none; the message names `path`.
+        ImageError: the content has no valid header; the message names `path`.
     """
     try:
         header = _png(data) or _jpeg(data) or _bmp(data) or _tiff(data) or _other(data)
@@ -224,7 +224,7 @@ def _read_directory(data: bytes | mmap.mmap) -> tuple[dict[int, int], int]:
     # Like OpenCV, use the complete entries of a directory that is cut short.
     for offset in range(start + 2, min(end, len(data) - 11), 12):
         tag, field_type = struct.unpack_from(order + "HH", data, offset)
-        # OpenCV reads an orientation as 16 bits, whatever its type; of a repeated tag it takes the first.
+        # Like OpenCV, read an orientation as 16 bits regardless of its type, and keep the first of repeated tags.
         if field_type in (3, 4) or tag == _ORIENTATION:
             wide = field_type == 4 and tag != _ORIENTATION
             tags.setdefault(tag, struct.unpack_from(order + ("I" if wide else "H"), data, offset + 8)[0])
@@ -238,7 +238,7 @@ def _other(data: bytes | mmap.mmap) -> Header | None:
     """Read the header of a rarer format with Pillow, which decodes no pixels when it opens a file."""
     from PIL import Image
 
-    # Pillow's own limit would print a warning; `MAX_PIXELS` replaces it.
+    # Pillow's limit would print a warning; `MAX_PIXELS` replaces it.
     Image.MAX_IMAGE_PIXELS = None
     try:
         with Image.open(BytesIO(data), formats=("GIF", "WEBP", "PPM", "JPEG2000")) as image:

@@ -27,7 +27,7 @@ MAX_PIXELS = 100_000_000
 MAX_VOXELS = 1 << 30
 
 _READERS = {".mha": "MetaImageIO", ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".dcm": "GDCMImageIO"}
-# Replaces ITK's message, which names ITK's own files and addresses.
+# Replaces ITK's message, which names source files and memory addresses.
 _UNREADABLE = "can't be decoded, the file is damaged or of a kind that isn't read"
 
 
@@ -51,7 +51,7 @@ def reader_of(name: str, head: bytes) -> str | None:
 
 
 def volume_size(path: Path, reader: str) -> tuple[int, int]:
-    """Return (height, width) of a slice, from the header; raises `ImageError` if it can't be read."""
+    """Return (height, width) of a slice, from the header; raise `ImageError` if it can't be read."""
     width, height = _open(path, reader).GetSize()[:2]
     return height, width
 
@@ -143,16 +143,15 @@ _META_SIZES = {
 
 
 def validate_file(path: Path, reader: str) -> None:
-    """Raise `ImageError` unless the file is safe for SimpleITK's `reader`: complete, and holding its own pixels."""
+    """Raise `ImageError` unless the file is safe for SimpleITK's `reader`: complete and self-contained."""
     {"MetaImageIO": _require_metaimage, "NiftiImageIO": _require_nifti, "GDCMImageIO": _require_dicom}[reader](path)
 
 
 def _require_metaimage(path: Path) -> None:
-    """Refuse a MetaImage whose pixels are in another file, which could be anywhere, or are text.
+    """Reject a MetaImage whose pixels are text, or in another file, which could be anywhere.
 
     The field's name must occur once in the whole file, so that the header can't be read in two ways. Pixels as text
-    (also the meaning of a header without BinaryData) are refused because MetaIO writes out of bounds if they are cut
-    short.
+    (the default of a header without BinaryData) are rejected because MetaIO writes out of bounds if they are cut short.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         references = re.findall(rb"ElementDataFile[^\n]*", data)
@@ -169,7 +168,7 @@ def _require_metaimage(path: Path) -> None:
 
 
 def _meta_bytes(fields: Mapping[bytes, bytes]) -> int:
-    """Return how many bytes of pixels a MetaImage header announces; 0 if it isn't clear."""
+    """Return the number of bytes of pixels that a MetaImage header states; 0 if that isn't clear."""
     try:
         sides = [int(side) for side in fields[b"DimSize"].split()]
         channels = int(fields.get(b"ElementNumberOfChannels", b"1"))
@@ -179,9 +178,9 @@ def _meta_bytes(fields: Mapping[bytes, bytes]) -> int:
 
 
 def _require_nifti(path: Path) -> None:
-    """Refuse a NIfTI file that is cut short, which its library would fill with zeros, or whose pixels are elsewhere.
+    """Reject a NIfTI file whose pixels are in another file, or incomplete, which its library would hide with zeros.
 
-    A volume of more than `MAX_VOXELS`, which isn't decoded, is not unpacked either; its header suffices for its size.
+    A volume of more than `MAX_VOXELS` isn't unpacked, because only its size is read, from the header.
     Layouts: nifti1.h and nifti2.h of the NIfTI Data Format Working Group.
     """
     opener = gzip.open if path.name.lower().endswith(".gz") else open
@@ -204,11 +203,11 @@ def _require_nifti(path: Path) -> None:
                 raise ImageError(_CUT, path)
             file.read(1 << 20)  # gzip verifies its checksum when the end is reached
     except (OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError):
-        raise ImageError("can't be decoded, it is no whole NIfTI file", path) from None
+        raise ImageError("can't be decoded, it isn't a complete NIfTI file", path) from None
 
 
 def _require_dicom(path: Path) -> None:
-    """Refuse a DICOM file with an element longer than the file, for which GDCM would allocate up to 4 GB.
+    """Reject a DICOM file with an element longer than the file, for which GDCM would allocate up to 4 GB.
 
     The layout of elements is that of DICOM PS3.5, 7.1. Not checked: elements inside a sequence of stated length,
     compressed pixels, and the rare encodings (big-endian, deflated).

@@ -35,8 +35,8 @@ class Image:
 def read_image(path: Path, root: Path) -> Image:
     """Read an image file inside the input folder `root`.
 
-    Alpha is dropped; more than 8 bits are scaled from the 1st and 99th percentile to 0..255; of several frames the
-    first is taken, of a volume the middle slice.
+    Alpha is dropped; more than 8 bits are scaled from the 1st and 99th percentile to 0..255; only the first of several
+    frames is read, and only the middle slice of a volume.
 
     Example:
         >>> read_image(Path("input/images/1.png"), Path("input")).pixels.shape
@@ -144,7 +144,7 @@ def _rgb(pixels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """An image as the model sees it, or the reason why there is none.
+    """An image at the model's input size, or the reason why there is none.
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB at the model's input size; None if the image can't be read or wasn't requested.

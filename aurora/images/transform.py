@@ -1,8 +1,8 @@
-"""Map between an image's own pixels and the model's input, a rectangle of fixed size.
+"""Map between the pixels of an image and the model's input, which has a fixed size.
 
-The image is stretched to the input size, whatever its aspect ratio. Coordinates of the model are fractions of the
-image: 0 is its left or top edge, 1 its right or bottom edge. In pixel coordinates, whole numbers are pixel centres,
-so the left edge is at -0.5. The mapping is exactly invertible.
+The image is stretched to the input size, regardless of its aspect ratio. Coordinates of the model are fractions of the
+image: 0 is its left or top edge, 1 its right or bottom edge. In pixel coordinates, whole numbers are pixel centres, so
+the left edge is at -0.5. The mapping is exactly invertible.
 """
 
 import cv2
@@ -26,7 +26,7 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def to_fractions(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Convert pixel coordinates (..., 2) as x, y in an image of `size` (height, width) to fractions of it."""
+    """Convert pixel coordinates (..., 2), x and y in an image of `size` (height, width), to fractions of the image."""
     return (np.asarray(points, dtype=np.float64) + 0.5) / (size[1], size[0])
 
 

@@ -10,8 +10,8 @@ from aurora.kinds import classification, detection, landmarks, segmentation
 from aurora.kinds.base import CaseMetrics, Drawing, Entry, Facts, Key, Kind, Prediction, Predictions, Rank, Record
 from aurora.tasks import TaskType
 
-#: The kind of each task type. A label or value that a kind is given is one that the same kind has made, so that its
-#: type, which differs between kinds, never matters to the caller.
+#: The kind of each task type. Callers pass labels and values only to the kind that made them, so they need not know
+#: their types, which differ between kinds.
 KINDS: dict[TaskType, Kind[Any, Any]] = {
     TaskType.SEGMENTATION: segmentation,
     TaskType.CLASSIFICATION: classification,

@@ -1,7 +1,7 @@
-"""The functions that every task kind has, and what they exchange.
+"""The interface of a task kind, and the types that its functions exchange.
 
-A kind is a module: `segmentation`, `classification`, `detection` or `landmarks`. Each has the functions of `Kind`, with
-its own types of label and value; the rest of the program never asks which kind it holds.
+A kind is a module: `segmentation`, `classification`, `detection` or `landmarks`. Each has the functions of `Kind`, for
+its types of label and value; the rest of the program makes no distinction between kinds.
 """
 
 import math
@@ -20,8 +20,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Pixels = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Size = tuple[int, int]
 
-#: What one case contributes to its task's metrics: each metric by name, with one value per class, point or box.
-#: Classification has `label` and `predicted`, (), and `probs`, (C,), instead.
+#: The metrics of one case by name, with one value per class, point or box. Classification has `label` and `predicted`,
+#: (), and `probs`, (C,), instead.
 CaseMetrics = Mapping[str, np.ndarray]
 #: An entry of a prediction file, as JSON reads it.
 Entry = Mapping[str, Any]
@@ -42,7 +42,7 @@ Prediction = np.ndarray | Record
 
 
 class Predictions(NamedTuple):
-    """Where a kind finds predictions: the folder of the masks, and the entries of its JSON file."""
+    """The written predictions of a kind: the folder of the masks, and the entries of its JSON file."""
 
     folder: Path
     entries: Mapping[Key, Entry]
@@ -53,7 +53,7 @@ class Predictions(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """What a picture shows of a label or a prediction, in pixels of the original image; None is not drawn."""
+    """The parts of a label or prediction to draw, in pixels of the original image; None is not drawn."""
 
     mask: np.ndarray | None = None  # (H, W) class ids
     box: Sequence[float] | None = None  # x1, y1, x2, y2
@@ -62,7 +62,7 @@ class Drawing(NamedTuple):
 
 
 class Rank(NamedTuple):
-    """How good one prediction is: a `score` in [0, 1], an `error` that orders equal scores, and both in words."""
+    """The quality of a prediction: a `score` in [0, 1], an `error` that orders equal scores, and both as `text`."""
 
     score: float
     error: float
@@ -70,10 +70,10 @@ class Rank(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What a report counts of one prediction; JSON can hold it.
+    """The JSON-ready facts about one prediction that a report counts.
 
-    `classes` holds each predicted class with its share of the image, None where a class has no area; `area` is the
-    share of the image that is foreground; `positions` are x, y in fractions of the image.
+    `classes` holds each predicted class with its share of the image, None if a class has no area; `area` is the share
+    of the image that is foreground; `positions` are x, y in fractions of the image.
     """
 
     classes: Sequence[tuple[int, float | None]] = ()
@@ -81,7 +81,7 @@ class Facts(NamedTuple):
     positions: Sequence[tuple[float, float]] = ()
 
 
-#: Takes a sentence on what is odd about a prediction.
+#: A function that takes a remark on an unusual prediction.
 Note = Callable[[str], object]
 
 Label = TypeVar("Label")
@@ -91,20 +91,20 @@ Value = TypeVar("Value")
 class Kind(Protocol[Label, Value]):
     """The functions of a task kind.
 
-    `Label` is the true label of a row at the size of the original image, `Value` a prediction in the form that is
-    compared with it.
+    `Label` is the true label of a row at the size of the original image. `Value` is a prediction in the form that is
+    compared with the label.
     """
 
-    #: The metrics in the order of a table, each with its name there; empty if tables don't show it.
+    #: The metrics in the order of a table, each with its column title, empty if tables omit it.
     METRICS: Mapping[str, str]
-    #: Those in pixels. A distance has no worst value, so a task without predictions has none.
+    #: The metrics in pixels. A distance has no worst value, so it is undefined for a task without predictions.
     UNBOUNDED: tuple[str, ...]
-    #: Those whose mean is a task's composite.
+    #: The metrics whose mean is a task's composite.
     COMPOSITE: tuple[str, ...]
     #: The JSON file that holds the predictions, and the type of its entries; None if each prediction is a file.
     PREDICTIONS_FILE: str | None
     RECORD: type[Record] | None
-    #: What the numbered parts of a label are called in tables, and what the score of a single case is called.
+    #: The name of a label's numbered parts in tables, and the name of a single case's score.
     PART: str
     CASE_SCORE: str
 
@@ -116,7 +116,7 @@ class Kind(Protocol[Label, Value]):
         ...
 
     def fallback(self, row: Row, count: int, size: Size) -> Prediction:
-        """Return a valid prediction that says nothing: background, uniform or centred."""
+        """Return a valid prediction without information: background, uniform or centred."""
         ...
 
     def from_mean(self, row: Row, mean: np.ndarray, size: Size) -> Prediction:
@@ -132,13 +132,13 @@ class Kind(Protocol[Label, Value]):
         ...
 
     def label_problem(self, label: Label, num_classes: int) -> str | None:
-        """Say what is odd about a usable label, None if nothing is."""
+        """Describe what is unusual about a usable label; return None if nothing is."""
         ...
 
     def read_value(
         self, row: Row, predictions: Predictions, label: Label, num_classes: int, note: Note
     ) -> Value | None:
-        """Read the prediction of a row from files, None if there is none; `note` what is odd about it.
+        """Read the prediction of a row from files, None if there is none; pass remarks about it to `note`.
 
         Raises `ImageError`, or `ValueError` for a prediction on which the published evaluator fails.
         """
@@ -149,11 +149,11 @@ class Kind(Protocol[Label, Value]):
         ...
 
     def case_metrics(self, label: Label, value: Value, num_classes: int, *, hausdorff: bool) -> CaseMetrics:
-        """Compare a prediction with its label; without `hausdorff` a mask's distance, which is slow, is left out."""
+        """Compare a prediction with its label; without `hausdorff`, the slow distance of masks is left out."""
         ...
 
     def task_metrics(self, cases: Sequence[CaseMetrics]) -> dict[str, float]:
-        """Return a task's metrics from its cases, of which there is at least one."""
+        """Return a task's metrics from its cases, at least one."""
         ...
 
     def class_metrics(self, cases: Sequence[CaseMetrics]) -> dict[int, dict[str, float]]:
@@ -161,7 +161,7 @@ class Kind(Protocol[Label, Value]):
         ...
 
     def bootstrap_columns(self, cases: Sequence[CaseMetrics]) -> dict[str, np.ndarray]:
-        """Return the cases as arrays (N, ...), which `resample` takes."""
+        """Return the cases as arrays (N, ...) for `resample`."""
         ...
 
     def resample(self, columns: Mapping[str, np.ndarray], counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -169,32 +169,32 @@ class Kind(Protocol[Label, Value]):
         ...
 
     def rank(self, metrics: CaseMetrics) -> Rank:
-        """Return how good the prediction of one case is."""
+        """Return the quality of the prediction of one case."""
         ...
 
     def draw_label(self, label: Label) -> Drawing:
-        """Return what a picture shows of a label."""
+        """Return the drawing of a label."""
         ...
 
     def draw_value(self, value: Value) -> Drawing:
-        """Return what a picture shows of a prediction."""
+        """Return the drawing of a prediction that was read for comparison."""
         ...
 
     def draw_prediction(self, prediction: Prediction) -> Drawing:
-        """Return what a picture shows of a prediction as it was written."""
+        """Return the drawing of a decoded prediction."""
         ...
 
     def facts(self, prediction: Prediction) -> Facts:
-        """Return what a report counts of a prediction."""
+        """Return the facts about a prediction that a report counts."""
         ...
 
     def check(self, prediction: Prediction, row: Row) -> None:
-        """Raise `ValueError` for what is wrong with a well-formed prediction of a row."""
+        """Raise `ValueError` if a well-formed prediction is invalid for its row."""
         ...
 
 
 def no_label_problem(label: object, num_classes: int) -> str | None:
-    """See `Kind.label_problem`: every usable label of the kind is in order."""
+    """Return None: the kind has no unusual labels; see `Kind.label_problem`."""
     return None
 
 
@@ -209,15 +209,15 @@ def numbers(entry: Entry, key: str, count: int) -> np.ndarray:
 
 
 def resize_count(values: np.ndarray, count: int, filler: float) -> np.ndarray:
-    """Return the first `count` entries, padded with `filler` where there are fewer."""
+    """Return the first `count` entries, padded with `filler` if there are fewer."""
     padding = [(0, count - len(values))] + [(0, 0)] * (values.ndim - 1)
     return np.pad(values, padding, constant_values=filler)
 
 
 def both_units(points: np.ndarray, size: Size) -> tuple[list[float], list[float]]:
-    """Return points (N, 2) in fractions of the image as the challenge writes them.
+    """Convert points (N, 2) in fractions of the image to the two units of the challenge.
 
-    The first list holds pixels divided by width and height, in [0, 1], the second pixels.
+    The first list holds pixels divided by width and height, in [0, 1]; the second holds pixels.
     """
     pixels = to_pixels(points, size)
     return (pixels / (size[1], size[0])).ravel().tolist(), pixels.ravel().tolist()
@@ -230,7 +230,7 @@ def defined_mean(values: Iterable[float]) -> float:
 
 
 def stacked(cases: Sequence[CaseMetrics]) -> dict[str, np.ndarray]:
-    """Stack the cases' values, which have one shape, into one array (N, ...) for each name."""
+    """Stack the cases' values, which all have the same shape, into one array (N, ...) per name."""
     return {name: np.stack([values[name] for values in cases]) for name in cases[0]}
 
 

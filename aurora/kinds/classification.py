@@ -1,6 +1,6 @@
 """Classification: one class of an image, with the probabilities of all classes.
 
-The label is the true class as an int, the value that is compared a `ClassValue`.
+The label is the true class as an int; the value compared with it is a `ClassValue`.
 """
 
 import math
@@ -50,7 +50,7 @@ bootstrap_columns = stacked
 label_problem = no_label_problem
 
 SUM_TOLERANCE = 1e-3
-# How far scikit-learn lets the probabilities of several classes be from a sum of 1 (numpy.allclose).
+# The deviation from a sum of 1 that scikit-learn accepts for the probabilities of several classes (numpy.allclose).
 _ALLCLOSE = 1e-5 + 1e-8
 
 
@@ -65,7 +65,7 @@ RECORD: type[Record] | None = ClassificationPrediction
 
 
 class ClassValue(NamedTuple):
-    """A predicted class and the classes' probabilities, (C,); NaN where these are unusable."""
+    """A predicted class and the classes' probabilities, (C,), which are NaN if unusable."""
 
     predicted: int
     probabilities: np.ndarray
@@ -118,8 +118,8 @@ def read_label(row: Row, root: Path, num_classes: int) -> int | None:
 def read_value(row: Row, predictions: Predictions, label: int, num_classes: int, note: Note) -> ClassValue | None:
     """See `aurora.kinds.base.Kind.read_value`.
 
-    A class outside 0 .. `num_classes` - 1 is a wrong class. Probabilities that scikit-learn refuses become NaN, which
-    makes the AUC of the task 0. Both are what the published evaluator does.
+    A class outside 0 .. `num_classes` - 1 counts as wrong. Probabilities that scikit-learn rejects become NaN, which
+    makes the AUC of the task 0. Both follow the published evaluator.
     """
     entry = predictions.entry(row)
     if entry is None:
@@ -202,7 +202,7 @@ def classification_scores(
 
 
 def _mcc(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return Matthews' correlation coefficient, which scikit-learn takes to be 0 where only one class occurs."""
+    """Return Matthews' correlation coefficient; as in scikit-learn, it is 0 if only one class occurs."""
     from sklearn.metrics import matthews_corrcoef
 
     with warnings.catch_warnings():
@@ -211,9 +211,9 @@ def _mcc(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def _auc(labels: np.ndarray, probs: np.ndarray) -> float:
-    """Return the AUC of column 1 for two classes, and else the macro mean, one against the rest.
+    """Return the AUC of class 1 if there are two classes, otherwise the mean over all classes, each against the rest.
 
-    A class that doesn't occur is left out of the mean; the published evaluator gives 0 then.
+    A class that doesn't occur is left out of the mean; the published evaluator returns 0 in that case.
     """
     if np.isnan(probs).any():
         return 0.0
@@ -233,9 +233,9 @@ def _one_against_rest(labels: np.ndarray, probs: np.ndarray, column: int) -> flo
 def class_metrics(cases: Sequence[CaseMetrics]) -> dict[int, dict[str, float]]:
     """See `aurora.kinds.base.Kind.class_metrics`.
 
-    They are `recall`, `precision`, `f1`, `auc` (one against the rest) and `support`, by scikit-learn. What is not
-    defined is NaN: the recall and the AUC of a class that doesn't occur, the precision of one that is never predicted,
-    and the F1 of one that is neither.
+    They are `recall`, `precision`, `f1`, `auc` (one against the rest) and `support`, by scikit-learn. Undefined values
+    are NaN: the recall and the AUC of a class that doesn't occur, the precision of a class that is never predicted, and
+    the F1 of a class that neither occurs nor is predicted.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -250,7 +250,7 @@ def class_metrics(cases: Sequence[CaseMetrics]) -> dict[int, dict[str, float]]:
 
 
 def resample(columns: Mapping[str, np.ndarray], counts: np.ndarray) -> dict[str, np.ndarray]:
-    """See `aurora.kinds.base.Kind.resample`; some hundred times faster than scikit-learn, with equal results.
+    """See `aurora.kinds.base.Kind.resample`; about a hundred times faster than scikit-learn, with equal results.
 
     MCC: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, 2004.
     """
@@ -262,24 +262,24 @@ def resample(columns: Mapping[str, np.ndarray], counts: np.ndarray) -> dict[str,
     confusion = (counts @ cells).reshape(-1, number, number)
     true, stated, hits = confusion.sum(2), confusion.sum(1), np.diagonal(confusion, axis1=1, axis2=2)
     f1 = _ratio(2 * hits, true + stated)
-    shared = cases * hits.sum(1) - (true * stated).sum(1)
-    spread = (cases**2 - (stated**2).sum(1)) * (cases**2 - (true**2).sum(1))
+    covariance = cases * hits.sum(1) - (true * stated).sum(1)
+    variances = (cases**2 - (stated**2).sum(1)) * (cases**2 - (true**2).sum(1))
     return {
         "auc": _resampled_auc(counts, labels, probs),
         "f1_macro": f1.sum(1) / (true + stated > 0).sum(1),
-        "mcc": _ratio(shared, np.sqrt(spread)),
+        "mcc": _ratio(covariance, np.sqrt(variances)),
         "accuracy": hits.sum(1) / cases,
         "f1_weighted": (f1 * true).sum(1) / cases,
     }
 
 
-def _ratio(above: np.ndarray, below: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
-    """Divide, with `otherwise` where the divisor is 0."""
-    return np.divide(above, below, out=np.full(below.shape, otherwise), where=below > 0)
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, undefined: float = 0.0) -> np.ndarray:
+    """Divide, and return `undefined` where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, undefined), where=denominator > 0)
 
 
 def _resampled_auc(counts: np.ndarray, labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Return `_auc` in each resample, (R,); NaN where only one class is drawn."""
+    """Return `_auc` in each resample, (R,); NaN if only one class is drawn."""
     if np.isnan(probs).any():
         return np.zeros(len(counts))
     columns = [1] if probs.shape[1] == 2 else np.unique(labels)
@@ -288,16 +288,17 @@ def _resampled_auc(counts: np.ndarray, labels: np.ndarray, probs: np.ndarray) ->
 
 
 def _resampled_one_against_rest(counts: np.ndarray, positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the share of pairs of a positive and a negative case that the scores order rightly, (R,).
+    """Return the share of pairs of a positive and a negative case that the scores order correctly, (R,).
 
     A tie counts half. This is the area under the ROC curve (Hanley and McNeil, The meaning and use of the area under a
     ROC curve, 1982).
     """
     order = np.argsort(scores)
     ties = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    above, below = (np.add.reduceat((counts * part)[:, order], ties, axis=1) for part in (positive, ~positive))
-    beaten = below.cumsum(axis=1) - below / 2
-    return _ratio((above * beaten).sum(axis=1), above.sum(axis=1) * below.sum(axis=1), np.nan)
+    groups = (positive, ~positive)
+    positives, negatives = (np.add.reduceat((counts * group)[:, order], ties, axis=1) for group in groups)
+    beaten = negatives.cumsum(axis=1) - negatives / 2
+    return _ratio((positives * beaten).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1), np.nan)
 
 
 def rank(metrics: CaseMetrics) -> Rank:
@@ -308,7 +309,7 @@ def rank(metrics: CaseMetrics) -> Rank:
 
 
 def draw_label(label: int) -> Drawing:
-    """See `aurora.kinds.base.Kind.draw_label`: a class has no place in the image."""
+    """See `aurora.kinds.base.Kind.draw_label`: nothing, because a class has no position in the image."""
     return Drawing()
 
 

@@ -1,6 +1,6 @@
 """Detection: one box around a structure.
 
-The label and the value that is compared are both boxes, (4,) float64 as x1, y1, x2, y2 in pixels of the original image.
+The label and the value compared with it are boxes, (4,) float64 as x1, y1, x2, y2 in pixels of the original image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,9 +44,10 @@ CASE_SCORE = "IoU"
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
 label_problem = no_label_problem
 
-#: The overlap from which on a box counts as found.
+#: The smallest IoU at which a box counts as found.
 FOUND = 0.5
-# Cells whose objectness comes this near to the best cell's vote on the box, if their boxes overlap its box this much.
+# A cell votes on the box if its objectness is at least this share of the best cell's, and if its box and the best
+# cell's have at least this IoU.
 BOX_VOTE_SHARE = 0.9
 BOX_VOTE_IOU = 0.5
 
@@ -88,8 +89,8 @@ def record(row: Row, box: np.ndarray, size: Size) -> DetectionPrediction:
 def decode_box(maps: np.ndarray) -> np.ndarray:
     """Decode objectness and distances (5, h, w) to one box (x1, y1, x2, y2) in fractions of the image.
 
-    The cell with the highest objectness decides; cells nearly as sure whose boxes overlap its box vote with their
-    objectness as weight.
+    The result is the mean box, weighted by objectness, of the cell with the highest objectness and of the cells with
+    nearly the same objectness whose boxes overlap its box.
     """
     height, width = maps.shape[1:]
     scores = objectness(maps[0].ravel())
@@ -105,8 +106,8 @@ def decode_box(maps: np.ndarray) -> np.ndarray:
 
 
 def objectness(logits: np.ndarray) -> np.ndarray:
-    """Return how sure cells are that their box is there, float64 in (0, 1), from any array of logits."""
-    # Clipped, since scores that are all 0 could not weight a mean.
+    """Convert logits of any shape to objectness, float64 in (0, 1): how likely each cell is inside the object."""
+    # Clipped, because scores that are all 0 can't be the weights of a mean.
     return 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -500.0, 500.0)))
 
 
@@ -153,8 +154,8 @@ def case_metrics(label: np.ndarray, value: np.ndarray, num_classes: int, *, haus
 
 def class_metrics(cases: Sequence[CaseMetrics]) -> dict[int, dict[str, float]]:
     """See `aurora.kinds.base.Kind.class_metrics`; `found` is the share of boxes whose IoU is at least `FOUND`."""
-    found = np.mean([case["iou"] >= FOUND for case in cases], axis=0)
-    return numbered({**class_means(cases), "found": found}, first=1)
+    share_found = np.mean([case["iou"] >= FOUND for case in cases], axis=0)
+    return numbered({**class_means(cases), "found": share_found}, first=1)
 
 
 def rank(metrics: CaseMetrics) -> Rank:

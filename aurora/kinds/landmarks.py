@@ -1,7 +1,7 @@
 """Landmarks, which the challenge calls Regression: a fixed number of points in a fixed order.
 
-The label is a `LandmarksLabel`, the value that is compared an array of points, (K, 2) as x, y in pixels of the original
-image.
+The label is a `LandmarksLabel`; the value compared with it is an array of points, (K, 2) as x, y in pixels of the
+original image.
 """
 
 import math
@@ -47,9 +47,9 @@ CASE_SCORE = "1 - MRE / (0.1 x diagonal)"
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
 label_problem = no_label_problem
 
-# A mean radial error of this share of the image's diagonal scores 0.
+# The score is 0 from a mean radial error of this share of the image's diagonal.
 _RADIUS = 0.1
-# How near to a landmark its heatmap's mass has to be, as a share of the image's sides.
+# The distance from a landmark within which its heatmap's mass counts, as a share of the image's sides.
 NEAR = 0.05
 
 
@@ -121,7 +121,7 @@ def mean_points(weights: np.ndarray) -> np.ndarray:
 def confidence(raw: np.ndarray) -> float:
     """See `aurora.kinds.base.Kind.confidence`.
 
-    It is the share of a heatmap's mass within `NEAR` of its point, the mean over the points.
+    It is the share of a heatmap's mass within `NEAR` of its point, averaged over the points.
     """
     weights = heatmap_weights(raw)
     height, width = weights.shape[1:]
@@ -165,7 +165,7 @@ def case_metrics(label: LandmarksLabel, value: np.ndarray, num_classes: int, *, 
 
 
 def class_metrics(cases: Sequence[CaseMetrics]) -> dict[int, dict[str, float]]:
-    """See `aurora.kinds.base.Kind.class_metrics`; `mre_score` is of the case and not of a point."""
+    """See `aurora.kinds.base.Kind.class_metrics`; without `mre_score`, which belongs to the case and not to a point."""
     return numbered(class_means([{"mre": case["mre"]} for case in cases]), first=1)
 
 
@@ -202,8 +202,8 @@ def check(prediction: Prediction, row: Row) -> None:
     counts = len(stated.predicted_points_normalized), len(stated.predicted_points_pixels)
     wanted = 2 * row.num_classes if row.num_classes else counts[0]
     if counts != (wanted, wanted):
-        found = f"found {counts[0]} and {counts[1]}"
-        raise ValueError(f"expected {wanted} numbers for the points in pixels and in fractions, {found}")
+        actual = f"found {counts[0]} and {counts[1]}"
+        raise ValueError(f"expected {wanted} numbers for the points in pixels and in fractions, {actual}")
 
 
 def _record(prediction: Prediction) -> LandmarksPrediction:

@@ -1,6 +1,6 @@
 """Segmentation: a mask of class ids at the size of the image.
 
-The label and the value that is compared are both masks, (H, W) uint8 with class ids, 0 being background.
+The label and the value compared with it are masks, (H, W) uint8 with class ids; 0 is background.
 """
 
 import math
@@ -64,10 +64,10 @@ def from_mean(row: Row, mean: np.ndarray, size: Size) -> Prediction:
 
 
 def best_threshold(foreground: np.ndarray) -> float:
-    """Return the share of foreground above which a pixel is best called so, for probabilities of any shape.
+    """Return the best threshold for calling a pixel foreground, from probabilities of foreground of any shape.
 
-    It maximises the pooled Dice 2 * sum(p above t) / (sum(p) + number above t) that the probabilities themselves
-    expect; with one half, a small structure that moves about would never be predicted.
+    The threshold t maximises the expected pooled Dice 2 * sum(p above t) / (sum(p) + number above t) of the
+    probabilities p. With a threshold of one half, a small structure whose position varies would never be predicted.
     """
     falling = np.sort(foreground, axis=None)[::-1]
     dice_at = 2 * falling.cumsum() / (falling.sum() + np.arange(1, falling.size + 1))
@@ -77,8 +77,8 @@ def best_threshold(foreground: np.ndarray) -> float:
 def confidence(raw: np.ndarray) -> float:
     """See `aurora.kinds.base.Kind.confidence`.
 
-    It is the mean probability of the best class over the cells where that isn't background, or over all cells where
-    it is background everywhere.
+    It is the mean probability of the best class over the cells of foreground, or over all cells if there is no
+    foreground.
     """
     best = raw.max(axis=0)
     probability = 1.0 / np.exp(raw.astype(np.float64) - best).sum(axis=0)
@@ -114,7 +114,7 @@ def read_value(
 
 
 def to_value(prediction: Prediction, label: np.ndarray, num_classes: int) -> np.ndarray:
-    """See `aurora.kinds.base.Kind.to_value`; a mask of another size is enlarged or reduced to the label's."""
+    """See `aurora.kinds.base.Kind.to_value`; a mask of another size is resized to that of the label."""
     mask = _mask(prediction)
     if mask.shape == label.shape:
         return mask
@@ -122,7 +122,7 @@ def to_value(prediction: Prediction, label: np.ndarray, num_classes: int) -> np.
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is something at `path`; raise `ImageError` where that can't be found out."""
+    """Return whether `path` exists; raise `ImageError` if that can't be determined."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -162,7 +162,7 @@ def hausdorff_distance(truth: np.ndarray, predicted: np.ndarray) -> float:
         return 0.0
     if not truth.any() or not predicted.any():
         return math.hypot(*truth.shape)
-    # The distance is one between sets of pixels, so the image may be cropped to them.
+    # The distance depends only on the pixels of the regions, so the image may be cropped to them.
     rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
     crop = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     images = [sitk.GetImageFromArray(region[crop].astype(np.uint8)) for region in (truth, predicted)]
@@ -217,7 +217,7 @@ def check(prediction: Prediction, row: Row) -> None:
 
 
 def encode(mask: np.ndarray) -> bytes:
-    """Encode a mask as a PNG file; empty for a mask that no PNG can hold."""
+    """Encode a mask as a PNG file; return no bytes if PNG can't hold the mask."""
     encoded, content = cv2.imencode(".png", mask)
     return content.tobytes() if encoded else b""
 

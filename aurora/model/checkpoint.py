@@ -1,8 +1,8 @@
-"""Save and load checkpoints: safetensors files that describe themselves.
+"""Save and load checkpoints: self-describing safetensors files.
 
 The metadata contain one JSON text with the model's configuration, the task registry and the provenance; an ONNX export
-has the same. Reading the description needs no PyTorch. A file listed in the `SHA256SUMS` of its folder is verified
-before use. Nothing is ever unpickled.
+contains the same text. Reading the description needs no PyTorch. A file listed in the `SHA256SUMS` of its folder is
+verified before use. Nothing is ever unpickled.
 """
 
 import json
@@ -31,7 +31,7 @@ MAX_HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A checkpoint's description of itself.
+    """The description that a checkpoint contains.
 
     Attributes:
         config: the model's dimensions.
@@ -58,7 +58,7 @@ class Spec:
 
 
 def spec_from_metadata(metadata: Mapping[str, str], path: Path) -> Spec:
-    """Parse the metadata that `Spec.to_metadata` made; raises `WeightsError`, naming `path`, if it can't."""
+    """Parse the metadata of `Spec.to_metadata`; raise `WeightsError`, naming `path`, if they are invalid."""
     if KEY not in metadata:
         raise WeightsError(
             f"{path} is not an AURORA checkpoint: expected an entry {KEY!r} in its metadata, "
@@ -98,7 +98,7 @@ def save(path: Path, model: "Aurora", provenance: Mapping[str, Any], *, half: bo
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Verify a safetensors file and return its metadata; raises `WeightsError` if it is damaged or of another type."""
+    """Verify a safetensors file and return its metadata; raise `WeightsError` if it is damaged or of another type."""
     from safetensors import SafetensorError, safe_open
 
     verify(path)
@@ -139,8 +139,8 @@ def _not_safetensors(path: Path, error: Exception) -> WeightsError:
 def is_export_of(spec: Spec, path: Path) -> bool:
     """Return whether an ONNX export with the description `spec` was made from the checkpoint at `path`.
 
-    It was if both have the same description, since an export copies the provenance, with the step and the scores of
-    the weights. The checksum isn't verified.
+    The two descriptions are compared: an export copies the provenance, which includes the step and the scores of the
+    weights. The checksum isn't verified.
     """
     try:
         header, _ = read_header(path)
@@ -150,7 +150,7 @@ def is_export_of(spec: Spec, path: Path) -> bool:
 
 
 def read_spec(path: Path) -> Spec:
-    """Verify a checkpoint and return its description; raises `WeightsError` if it has none."""
+    """Verify a checkpoint and return its description; raise `WeightsError` if it has none."""
     return spec_from_metadata(read_metadata(path), path)
 
 
@@ -187,9 +187,9 @@ def load_into(module: "Module", path: Path) -> None:
         actual = {name: tuple(file.get_slice(name).get_shape()) for name in names}
         for name in sorted(expected.keys() | actual.keys()):
             if expected.get(name) != actual.get(name):
-                wanted, found = (shapes.get(name, "none") for shapes in (expected, actual))
+                wanted, stored = (shapes.get(name, "none") for shapes in (expected, actual))
                 raise WeightsError(
-                    f"{path} doesn't fit its description: tensor {name} should have shape {wanted}, found {found}; "
+                    f"{path} doesn't fit its description: tensor {name} should have shape {wanted}, found {stored}; "
                     "fetch it again, or export it with this version"
                 )
         with torch.no_grad():

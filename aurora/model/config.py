@@ -15,7 +15,7 @@ ROPE_THETA = 10_000.0
 
 @dataclass(frozen=True, slots=True)
 class EncoderConfig:
-    """Dimensions of the vision tower, under the names of Qwen3-VL's `vision_config`."""
+    """Dimensions of the vision tower, with the names of Qwen3-VL's `vision_config`."""
 
     depth: int
     hidden_size: int

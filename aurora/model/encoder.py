@@ -39,10 +39,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax attention; query, key, value and result are (..., tokens, head_dim)."""
+    """Compute softmax attention; query, key, value and result are (..., tokens, head_dim)."""
     few_on_cpu = value.device.type == "cpu" and value.dtype is torch.bfloat16 and value.shape[-2] < FUSED_TOKENS
-    # There PyTorch's fused kernel takes twice as long as plain products, forward and backward; and in an exported graph
-    # it becomes plain products with more transpositions than these.
+    # For few tokens on a CPU, PyTorch's fused kernel takes twice as long as plain products, forward and backward. In an
+    # exported graph it becomes plain products with more transpositions than these.
     if few_on_cpu or torch.compiler.is_exporting():
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         return scores.softmax(-1) @ value

@@ -1,7 +1,7 @@
 """One head per task type: a shared trunk, and a last layer with separate channels for every task.
 
-`aurora.tasks.channel_slices` maps tasks to channels. One matrix with the last layers of all tasks of a type computes
-the same as one small layer per task, and a single product serves a batch of mixed tasks.
+`aurora.tasks.channel_slices` maps tasks to channels. The shared last layer computes the same as one small layer per
+task, and a single product serves a batch of mixed tasks.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from aurora.model.pyramid import ConvBlock, fuse, pool
 from aurora.tasks import DETECTION_CHANNELS, TaskType
 
-# A prior of 1 % objects keeps the first steps of the objectness loss calm (Lin et al., Focal Loss, 2017).
+# A prior of 1 % objects stabilises the objectness loss in the first steps (Lin et al., Focal Loss, 2017).
 OBJECTNESS_PRIOR_LOGIT = -4.6
 # softplus(-2) = 1/8: initially, each side of a box is an eighth of the image away from the cell.
 DISTANCE_PRIOR = -2.0

@@ -27,8 +27,8 @@ class ConvBlock(nn.Sequential):
 class Lateral(nn.Module):
     """Turn one tap into one level: LayerNorm over the channels, 1x1 projection, change of resolution.
 
-    A finer level is reached by depth-to-space, so that every token computes each of its cells, a coarser one by
-    averaging.
+    A finer level is computed by depth-to-space, where every token computes each of its cells; a coarser level is
+    computed by averaging.
     """
 
     def __init__(self, channels: int, width: int, patch_size: int, stride: int) -> None:

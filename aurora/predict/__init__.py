@@ -1,1 +1,1 @@
-"""From rows and an engine to predictions in the challenge's format."""
+"""Predict rows with an engine, in the challenge's format."""

@@ -1,4 +1,4 @@
-"""A batch of images through the engine, split as its memory demands."""
+"""Run batches of images through the engine; split them if memory runs out."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from aurora.tasks import TaskType
 
 logger = logging.getLogger(__name__)
 
-# Neither ONNX Runtime nor PyTorch's CPU allocator has an exception class of its own for it.
+# Neither ONNX Runtime nor PyTorch's CPU allocator has an exception class for a lack of memory.
 _NO_MEMORY = re.compile(r"out of memory|allocate memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE)
 
 
@@ -30,7 +30,7 @@ class LoadedJob:
 
 @dataclass(frozen=True, slots=True)
 class RequestOutput:
-    """A request with its image and all channels of the head that serves it, (channels, ...); None if it wasn't run."""
+    """A request with its image and its head's whole output, (channels, ...); None if it wasn't computed."""
 
     request: Request
     image: ModelInput
@@ -39,7 +39,7 @@ class RequestOutput:
 
 @dataclass(frozen=True, slots=True)
 class BatchOutput:
-    """The outputs of some images of a batch, request by request; `reason` says why there are none."""
+    """The outputs of some images of a batch, request by request; `reason` is set if the model computed none."""
 
     requests: list[RequestOutput]
     reason: str | None = None
@@ -48,14 +48,14 @@ class BatchOutput:
 def load(job: Job, root: Path, size: tuple[int, int]) -> LoadedJob:
     """Read one job's image at the model's input `size` (height, width).
 
-    Only the image's own size is read where the model isn't needed. Nothing is raised.
+    If the model isn't needed, only the size of the image is read. Errors are returned, not raised.
     """
     row = job.requests[0].row
-    return LoadedJob(job, load_model_input(root, row, size) if job.answerable else read_size(root, row))
+    return LoadedJob(job, load_model_input(root, row, size) if job.needs_model else read_size(root, row))
 
 
 class BatchSplitter:
-    """Send batches to an engine; halve a batch that is too large for the memory, and all those after it.
+    """Send batches to an engine; halve a batch that is too large for the memory, and all later ones.
 
     A single image that is too large for a GPU's memory goes to the CPU.
     """
@@ -89,11 +89,11 @@ class BatchSplitter:
     def _halve(self, size: int) -> None:
         if self.max_images is None:
             logger.info("the memory doesn't hold %d images at once; continuing with fewer", size)
-        # Another thread may have found out more since this batch was begun.
+        # Another thread may have lowered the limit since this batch began.
         self.max_images = min(size // 2, self.max_images or size)
 
     def _single(self, images: Sequence[LoadedJob]) -> BatchOutput:
-        """Run one image that the engine has no memory for."""
+        """Run one image that is too large for the engine's memory."""
         with self._lock:
             if self.cpu is None:
                 self.cpu = self.engine.cpu_fallback()
@@ -109,12 +109,12 @@ class BatchSplitter:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an engine's error says that there was no memory, on whatever device."""
+    """Return whether an engine's error reports a lack of memory, on any device."""
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
 def run_batch(engine: Engine, batch: Sequence[LoadedJob]) -> BatchOutput:
-    """Run all images that could be read in one pass."""
+    """Compute, in one pass, the outputs of all images that could be read."""
     rows: dict[TaskType, list[int]] = {}
     pixels: list[np.ndarray] = []
     for item in batch:

@@ -1,7 +1,7 @@
-"""From jobs to predictions: read images, send mixed batches through the engine, decode what comes back.
+"""Predict jobs: read images, run mixed batches through the engine, and decode the outputs.
 
-Reading, the model and decoding have threads of their own, so that they overlap. The queues between them are bounded,
-and everything comes out in order.
+Reading, the model and decoding run in separate threads, so that they overlap. The queues between them are bounded, and
+the order is preserved.
 """
 
 import time
@@ -23,14 +23,14 @@ from aurora.tasks import TYPES, channel_slices
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
-#: More threads than this in a stage have never been seen to help, and each holds an image.
+#: The most threads of a stage. More made no run faster in our measurements, and each thread holds an image.
 MAX_THREADS = 16
 
 
 class Stages:
-    """Count the seconds that each stage of a pipeline is at work, in however many threads.
+    """Measure the seconds of work of each stage of a pipeline, summed over its threads.
 
-    `threads` is how many threads each of the stages around the model may use.
+    `threads` is the number of threads that each stage except the model may use.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Stages:
         self._begun = self._ended = 0.0
 
     def timed(self, name: str, function: Callable[Args, Result]) -> Callable[Args, Result]:
-        """Return the function, its time counted for the stage `name`."""
+        """Wrap a function so that its time counts for the stage `name`."""
         self.seconds[name] = 0.0
 
         def counted(*args: Args.args, **kwargs: Args.kwargs) -> Result:
@@ -81,9 +81,9 @@ def predictions(
     Args:
         engine: the model.
         jobs: one per image, under the input root `root`.
-        batch_size: images at once.
-        use: what is done with each prediction, in the threads that decode; its results are yielded.
-        stages: counts where the time goes.
+        batch_size: the number of images per batch.
+        use: called with each prediction, in the threads that decode; its results are yielded.
+        stages: measures the time of each stage.
         stop: once it returns true, no further batch is predicted.
 
     Example:
@@ -99,7 +99,7 @@ def predictions(
     # Readers run at low priority so that they do not stall the model's threads, which wait for each other.
     loaded = prefetch(read, jobs, 2 * batch_size, stages.threads, low_priority=True)
     outputs = prefetch(model, _batches(loaded, batch_size), engine.num_workers, engine.num_workers)
-    # Few, because a mask of a large image is large.
+    # Only a few predictions may wait, because the mask of a large image is large.
     return prefetch(decode, _raw_rows(engine, outputs, stop), 2 * stages.threads, stages.threads, low_priority=True)
 
 

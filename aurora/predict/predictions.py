@@ -10,7 +10,7 @@ from aurora.kinds.base import Size
 from aurora.predict.request import Request
 from aurora.rows import Row
 
-#: The size (height, width) that a fallback takes where the image's own can't be read.
+#: The size (height, width) of a fallback if the size of the image can't be read.
 UNKNOWN_SIZE = (512, 512)
 #: A stated size beyond these counts as unknown: a mask of it fits neither into a PNG nor into memory.
 MAX_MASK_SIDE = 1_000_000
@@ -19,10 +19,10 @@ MAX_MASK_PIXELS = 1 << 29
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """A request with what its prediction is made of.
+    """A request with the model's output for it.
 
-    `raw` is the model's output for it, (channels, ...), None if there is none, and `reason` why. `last` marks the last
-    row of a batch.
+    `raw` is that output, (channels, ...), or None; `reason` is set if there was not enough memory for it. `last` marks
+    the last row of a batch.
     """
 
     request: Request
@@ -36,8 +36,8 @@ class RawRow:
 class PredictedRow:
     """The prediction of a row.
 
-    `fallback` says why it is only a fallback, None if it isn't one; `warnings` say what else is odd. `confidence` is
-    None for a fallback. `last` marks the last row of a batch.
+    `fallback` is the reason for a fallback, None for the model's prediction; `warnings` say what else is unusual.
+    `confidence` is None for a fallback. `last` marks the last row of a batch.
     """
 
     row: Row
@@ -48,12 +48,12 @@ class PredictedRow:
     last: bool
 
     def facts(self) -> Facts:
-        """Return what a report counts of the prediction."""
+        """Return the facts about the prediction that a report counts."""
         return KINDS[self.row.type].facts(self.prediction)
 
 
 def predict_row(item: RawRow) -> PredictedRow:
-    """Decode the model's output of one row; where there is none that is usable, take a fallback."""
+    """Decode the model's output for one row; return a fallback if the output is missing or unusable."""
     request, image = item.request, item.image
     kind = KINDS[request.row.type]
     warnings = image.warnings if request.warning is None else (*image.warnings, request.warning)
@@ -74,7 +74,7 @@ def predict_row(item: RawRow) -> PredictedRow:
 def fallback_size(size: Size | None) -> Size:
     """Return the size (height, width) of a fallback.
 
-    It is the image's own, unless that is unknown or more than a mask can have.
+    It is the size of the image, unless that is unknown or too large for a mask.
     """
     if size is None or max(size) > MAX_MASK_SIDE or size[0] * size[1] > MAX_MASK_PIXELS:
         return UNKNOWN_SIZE

@@ -1,4 +1,4 @@
-"""What a row asks of a model, whether the model can give it, and the rows that share an image."""
+"""Requests to the model: what each row asks for, whether the model supports it, and the rows that share an image."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from aurora.tasks import OFFICIAL, TYPES, Registry
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A row with what is known of it before its image is opened.
+    """A row with the facts that are known before its image is opened.
 
-    `count` is the number of classes or points that its prediction has. `rejection` says why the model can't predict
-    it, None if it can; `warning` says what else is odd about the row.
+    `count` is the number of classes or points that its prediction has. `rejection` says why the model can't predict it,
+    None if it can; `warning` says what else is unusual about the row.
     """
 
     row: Row
@@ -27,7 +27,7 @@ class Job:
     requests: list[Request]
 
     @property
-    def answerable(self) -> bool:
+    def needs_model(self) -> bool:
         """Whether the model is needed at all."""
         return any(request.rejection is None for request in self.requests)
 

@@ -11,9 +11,9 @@ from aurora.rows.row_list import RowIndex
 from aurora.rows.table import CsvLine, RowParser, read_table
 from aurora.runtime.seen_hashes import SeenHashes
 
-#: How many line numbers a problem names before it only counts.
+#: The number of line numbers that a problem lists; further lines are only counted.
 LINES_NAMED = 10
-#: How many different problems of one file are named.
+#: The number of different problems that are listed per file.
 PROBLEMS_NAMED = 1000
 
 
@@ -32,7 +32,7 @@ class Rows:
     Attributes:
         rows: the usable rows, in the order of the files.
         problems: what is wrong with rows and files, used or not.
-        duplicates: how many rows were left out because they repeat another one.
+        duplicates: the number of rows that were left out because they repeat another one.
         complete: whether no row or file was left out for another reason.
         digest: a hash that changes with the name or content of any CSV file, as hexadecimal text.
     """
@@ -63,7 +63,7 @@ class _ProblemLog:
             lines.append(line)
 
     def add_fatal(self, message: str) -> None:
-        """Note why the rest of the file is left out."""
+        """Record why the rest of the file is left out."""
         self.incomplete = True
         self.add(message)
 
@@ -133,8 +133,8 @@ def read_rows(root: Path, *, labelled: bool = False) -> Rows:
     """Read all `root/csv_files/*.csv`, in the order of their names.
 
     A file or row that can't be used becomes a `Problem`. A row is kept whenever its task type is known, since it then
-    gets a prediction. Of rows equal in task_id, image_path and mask_path the first is kept. With `labelled`, for
-    training, such rows must have the same label too.
+    gets a prediction. Of several rows with the same task_id, image_path and mask_path, the first is kept. With
+    `labelled`, for training, such rows must also have the same label.
 
     Example:
         >>> len(read_rows(Path("test/cases")).rows)

@@ -58,7 +58,7 @@ def plain(text: str) -> str:
 
 
 def class_label(row: Row) -> int | None:
-    """Return the true class, None if there is no label; raises `InputError` if it isn't a whole number >= 0."""
+    """Return the true class, None if there is no label; raise `InputError` if it isn't a whole number >= 0."""
     if "mask" not in row.labels:
         return None
     value = _number(row, "mask", row.labels["mask"])

@@ -33,7 +33,7 @@ class CsvLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """How to read a CSV file.
+    """A CSV file, and how to read it.
 
     Attributes:
         path: the file.
@@ -54,7 +54,7 @@ class CsvTable:
     digest: str
 
     def lines(self) -> Iterator[CsvLine]:
-        """Yield the lines below the header, without blank ones; raises `OSError` if reading fails."""
+        """Yield the lines below the header, without blank ones; raise `OSError` if reading fails."""
         start = self.start
         past_header = False
         for number, text in enumerate(_text(self.path, self.encoding, self.start), start=1):
@@ -66,7 +66,7 @@ class CsvTable:
             start += length
 
     def cells(self, data: bytes) -> list[str]:
-        """Split the bytes of one line into cells; raises `ValueError` if they don't decode to a line."""
+        """Split the bytes of one line into cells; raise `ValueError` if they don't decode to a line."""
         try:
             return _split(data.decode(self.encoding), self.delimiter)
         except csv.Error as error:
@@ -74,10 +74,10 @@ class CsvTable:
 
 
 def read_table(path: Path) -> CsvTable:
-    """Find out how to read a CSV file in which one line is one row.
+    """Detect the encoding and delimiter of a CSV file in which one line is one row.
 
-    UTF-8 and UTF-16 (by its byte order mark) are certain; another encoding, semicolons and tabs are guessed, with a
-    warning.
+    UTF-8 and UTF-16 (by its byte order mark) are detected reliably; another encoding, semicolons and tabs are guessed,
+    with a warning.
 
     Raises:
         InputError: the file can't be read or is empty.

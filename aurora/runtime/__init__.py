@@ -1,1 +1,1 @@
-"""What every command uses: command line, files, hardware and prefetching."""
+"""Infrastructure of all commands: command line, files, hardware and prefetching."""

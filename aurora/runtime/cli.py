@@ -1,4 +1,4 @@
-"""What the command lines share: options, logging, signals and exit codes."""
+"""Options, logging, signal handling and exit codes of the command lines."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from aurora.errors import AuroraError, Stopped
 
 
 class ShutdownRequest:
-    """Whether SIGTERM or SIGINT has arrived; see `graceful_shutdown`."""
+    """A flag that is set when SIGTERM or SIGINT arrives; see `graceful_shutdown`."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -26,7 +26,7 @@ class ShutdownRequest:
 
 @contextmanager
 def graceful_shutdown() -> Iterator[ShutdownRequest]:
-    """Let the first SIGTERM or SIGINT only set `ShutdownRequest.requested`; a second one acts as usual.
+    """Catch the first SIGTERM or SIGINT and set `ShutdownRequest.requested`; a second one acts as usual.
 
     Example:
         >>> with graceful_shutdown() as shutdown:
@@ -51,7 +51,7 @@ def graceful_shutdown() -> Iterator[ShutdownRequest]:
         restore()
 
 
-# click doesn't check that they can be read: the code that reads them gives a better message.
+# Click doesn't check that a path is readable, because the code that reads it gives a better message.
 FOLDER = click.Path(path_type=Path, file_okay=False, readable=False)
 FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 ENGINE = click.Choice(["torch", "onnx", "tensorrt"])
@@ -113,7 +113,7 @@ def configure_logging(level: int = logging.INFO) -> None:
 def run_command(group: click.Group) -> NoReturn:
     """Run a command line and exit; after a failure the last line says what went wrong.
 
-    The exit code is the documented one: that of the `AuroraError`, click's own, or 6 for an internal error.
+    The exit code is that of the `AuroraError` or of the click exception, or 6 for an internal error.
     """
     sys.stdout, sys.stderr = TolerantStream(sys.stdout), TolerantStream(sys.stderr)
     configure_logging()

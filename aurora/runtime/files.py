@@ -17,7 +17,7 @@ _ENTRY = re.compile(
     r"(?P<escaped>\\?)(?:(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>[^\0]+)"
     r"|SHA256 \((?P<tagged_name>[^\0]+)\) = (?P<tagged_digest>[0-9a-fA-F]{64}))"
 )
-# How `sha256sum` escapes a name, which it announces with a backslash at the start of the line.
+# The escapes of `sha256sum` in a file name; a backslash at the start of the line marks an escaped name.
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
 
@@ -52,27 +52,27 @@ def _verified(path: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Return the file's SHA-256 as 64 lower-case hexadecimal digits; raises `OSError`."""
+    """Return the file's SHA-256 as 64 lower-case hexadecimal digits; raise `OSError`."""
     status = path.stat()
     return _sha256(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(8)
 def _sha256(path: Path, *status: int) -> str:
-    """Hash a file once per run; `status` changes when the file does."""
+    """Return a file's SHA-256, cached by path and by `status`, which changes when the file does."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def record_checksum(path: Path) -> None:
-    """Enter a file's SHA-256 in the `SHA256SUMS` of its folder; raises `OSError`, or `WeightsError` for a bad list."""
+    """Record a file's SHA-256 in the `SHA256SUMS` of its folder; raise `OSError`, or `WeightsError` for a bad list."""
     with _locked(path.parent):
         listing = path.with_name(CHECKSUMS)
         _write_checksums(listing, _read_checksums(listing) | {path.name: sha256(path)})
 
 
 def forget_checksum(path: Path) -> None:
-    """Remove a file from the `SHA256SUMS` of its folder, if listed; raises like `record_checksum`."""
+    """Remove a file from the `SHA256SUMS` of its folder, if listed; the errors are those of `record_checksum`."""
     with _locked(path.parent):
         listing = path.with_name(CHECKSUMS)
         checksums = _read_checksums(listing)
@@ -82,7 +82,7 @@ def forget_checksum(path: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time change the folder's `SHA256SUMS`."""
+    """Lock a folder, so that only one process at a time changes its `SHA256SUMS`."""
     # The folder is locked, not the list, because the list is replaced by a new file.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -169,7 +169,7 @@ def require_different_folders(root: Path, output: Path, flag: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder to write to, which becomes `path` at the end: atomic and durable.
+    """Yield a temporary path in the same folder, and rename it to `path` when the block ends: atomic and durable.
 
     Folders are created as needed. If the block raises, `path` remains as it was.
 
@@ -190,13 +190,13 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _write_error(path, error) from error
     finally:
-        with suppress(OSError):  # for the same reason that it couldn't be written
+        with suppress(OSError):  # it may fail for the same reason as the write
             tmp.unlink(missing_ok=True)
 
 
 @contextmanager
 def checksummed(path: Path) -> Iterator[Path]:
-    """Like `replacing`, for weights: everybody may read the file, and its checksum is entered in `SHA256SUMS`.
+    """Like `replacing`, for weights: everybody may read the file, and `SHA256SUMS` records its checksum.
 
     Raises:
         OutputError: the file can't be written.
@@ -208,7 +208,7 @@ def checksummed(path: Path) -> Iterator[Path]:
         with replacing(path) as tmp:
             yield tmp
             tmp.chmod(0o644)  # safetensors creates files for their owner alone, and a container has another user
-            forget_checksum(path)  # a stop between here and the last line leaves no checksum, instead of a wrong one
+            forget_checksum(path)  # if interrupted before the last line, no checksum remains rather than a wrong one
         record_checksum(path)
     except (OSError, SafetensorError) as error:
         raise _write_error(path, error) from error

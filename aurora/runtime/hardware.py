@@ -1,4 +1,4 @@
-"""What the machine gives this process: processors, memory, and the device that computes."""
+"""Processors, memory and compute devices that are available to this process."""
 
 import os
 import re
@@ -20,7 +20,7 @@ BYTES_PER_IMAGE = 64 << 20
 
 
 def processors(file_system: Path = _FILE_SYSTEM) -> int:
-    """Return how many processors this process may use, at least 1.
+    """Return the number of processors that this process may use, at least 1.
 
     Counts the scheduler's affinity and the CPU quota of the control groups (containers, Slurm, systemd), which are
     read below `file_system`. More threads than that would only wait for each other.
@@ -46,7 +46,7 @@ def fitting_batch(images: int, file_system: Path = _FILE_SYSTEM) -> int:
 
 
 def _smallest_limit(read: Callable[[Path], float], controller: str, file_system: Path) -> float | None:
-    """Return the smallest limit of this process's control groups: each one is also bound by its parents."""
+    """Return the smallest limit of this process's control groups; a group is also bound by its parents' limits."""
     limits = []
     for group in _control_groups(controller, file_system):
         with suppress(OSError, ValueError, ZeroDivisionError):  # another system or version, or no limit ("max")
@@ -57,7 +57,7 @@ def _smallest_limit(read: Callable[[Path], float], controller: str, file_system:
 def _control_groups(controller: str, file_system: Path) -> Iterator[Path]:
     """Yield the folders of this process's control groups, in versions 1 and 2, and those of all their parents."""
     mounts = {"": file_system / "sys/fs/cgroup", controller: file_system / "sys/fs/cgroup" / controller}
-    yield from mounts.values()  # all that a container sees, whatever its group is called outside
+    yield from mounts.values()  # a container sees only these, regardless of its group's name on the host
     with suppress(OSError, ValueError):
         for line in (file_system / "proc/self/cgroup").read_text().splitlines():
             _, controllers, name = line.split(":", 2)  # version 2 names no controllers
@@ -68,7 +68,7 @@ def _control_groups(controller: str, file_system: Path) -> Iterator[Path]:
 
 
 def _cpu_quota(group: Path) -> float:
-    """Read the processors that a control group allows; raises `ValueError` if it sets no quota."""
+    """Read the processors that a control group allows; raise `ValueError` if it sets no quota."""
     if (group / "cpu.max").is_file():
         quota, period = (group / "cpu.max").read_text().split()
     else:
@@ -79,13 +79,13 @@ def _cpu_quota(group: Path) -> float:
 
 
 def _memory_limit(group: Path) -> float:
-    """Read the bytes that a control group allows; raises `ValueError` if it sets no limit."""
+    """Read the bytes that a control group allows; raise `ValueError` if it sets no limit."""
     version_2 = group / "memory.max"
     # Version 1 says "no limit" with a number larger than any machine.
     return int((version_2 if version_2.is_file() else group / "memory.limit_in_bytes").read_text())
 
 
-# Either exists where a container or host has an NVIDIA driver; asking PyTorch would mean importing it.
+# One of these exists where a container or host has an NVIDIA driver; asking PyTorch would mean importing it.
 _NVIDIA_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
@@ -118,7 +118,7 @@ def open_device(name: str) -> "torch.device":
         DeviceError: PyTorch doesn't find the device.
     """
     device_type, index = parse_device(name)
-    import torch  # takes seconds, which `--help` and `check` should not cost
+    import torch  # importing it takes seconds, which `--help` and `check` should not need
 
     if device_type == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -24,9 +24,9 @@ def prefetch(
 
     Args:
         function: its exceptions are raised where its result would be yielded.
-        items: read by the thread that takes the results.
-        limit: how many results, finished or not, may wait beyond the one being yielded.
-        threads: how many threads compute.
+        items: read in the consumer's thread.
+        limit: the number of results, finished or not, that may wait beyond the one being yielded.
+        threads: the number of threads.
         low_priority: run the threads at a lower scheduling priority (Linux only).
 
     Example:

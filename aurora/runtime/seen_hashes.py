@@ -1,13 +1,13 @@
-"""A set of values in little memory."""
+"""A compact set of hashed values."""
 
 from collections.abc import Hashable
 
 
 class SeenHashes:
-    """Which values have been added, known by their 64-bit hashes alone.
+    """A set that stores only the 64-bit hash of each added value.
 
-    A new value is mistaken for an added one if their hashes agree. Among n values, some pair does with a probability
-    of about n^2 / 2^65 (the birthday problem): 3 in a million for ten million values.
+    Two values with the same hash count as one. The probability of such a pair among n values is about n^2 / 2^65 (the
+    birthday problem): 3 in a million for ten million values.
 
     Example:
         >>> seen = SeenHashes()

@@ -1,8 +1,8 @@
 """Bootstrap intervals: how much a task's metrics would change if its cases were drawn again.
 
 Percentile intervals over resamples of the cases with replacement (Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993, chapter 13). A resample is how often each case is drawn, so that a metric of many resamples is a
-product of matrices.
+Bootstrap, 1993, chapter 13). A resample is stored as how often each case is drawn, so that a metric of many resamples
+is a matrix product.
 """
 
 import zlib
@@ -17,7 +17,7 @@ from aurora.scoring.metrics import composite_of, task_metrics
 from aurora.tasks import TaskType
 
 SEED = 0
-#: How many resamples are enough for the figures that are shown.
+#: The number of resamples, enough for the digits that are shown.
 RESAMPLES = 1000
 LEVEL = 0.95
 #: Cases drawn at once, over all resamples: bounds memory to some tens of megabytes.
@@ -26,7 +26,7 @@ CASES_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """From `low` to `high`; `undefined` resamples had no value and are left out. NaN where none had one."""
+    """An interval, with NaN as its ends if no resample has a value; `undefined` counts the resamples without one."""
 
     low: float
     high: float
@@ -37,9 +37,9 @@ class Interval:
 class Statistics:
     """The statistics of one task.
 
-    `metrics` has the names of `aurora.scoring.metrics`, `intervals` these and `composite`. `classes` has the metrics of
-    each class, point or box by its number. What is not defined is NaN. `resampled` is the composite in every resample,
-    (R,).
+    `metrics` has the names of `aurora.scoring.metrics`, `intervals` has these and `composite`. `classes` has the
+    metrics of each class, point or box by its number. Undefined values are NaN. `resampled` is the composite in every
+    resample, (R,).
     """
 
     metrics: dict[str, float]
@@ -50,7 +50,7 @@ class Statistics:
 
 
 def interval(values: np.ndarray) -> Interval:
-    """Return the central 95 % of a metric's values in the resamples, (R,), NaN where it is not defined."""
+    """Return the central 95 % of a metric's values in the resamples, (R,), which are NaN if undefined."""
     defined = values[~np.isnan(values)]
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(defined, (tail, 1 - tail)) if len(defined) else (np.nan, np.nan)
@@ -79,8 +79,8 @@ def task_statistics(
         task_type: the task's type.
         task_id: the task, which decides the resamples.
         rows: the row of each case; the cases are resampled in the order of their images.
-        cases: what `Kind.case_metrics` gives for each case; without any, the metrics are those of `task_metrics`.
-        resamples: how many.
+        cases: the result of `Kind.case_metrics` for each case; may be empty, as in `task_metrics`.
+        resamples: the number of resamples.
     """
     metrics = task_metrics(task_type, cases)
     if cases:
@@ -108,7 +108,7 @@ def bootstrap_metrics(
 ) -> dict[str, np.ndarray]:
     """Return a task's metrics in every resample of its cases, (R,) each.
 
-    `columns` are those of `Kind.bootstrap_columns`. What is not defined in a resample is NaN.
+    `columns` are those of `Kind.bootstrap_columns`. A metric that is undefined in a resample is NaN.
     """
     parts: dict[str, list[np.ndarray]] = {}
     for counts in _counts(len(next(iter(columns.values()))), resamples, generator, cases_at_once):
@@ -129,9 +129,9 @@ def _counts(cases: int, resamples: int, generator: np.random.Generator, cases_at
 def resampled_composite(
     task_type: TaskType, metrics: Mapping[str, float], resampled: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Return the composite in every resample, (R,), from the metrics that are defined for all cases, as `metrics` says.
+    """Return the composite in every resample, (R,), from the metrics that are not NaN over all cases (`metrics`).
 
-    It is NaN where one of these is, since a mean of fewer metrics would have another scale.
+    It is NaN if one of these is NaN in the resample, since a mean of fewer metrics would have another scale.
     """
     names = [name for name in KINDS[task_type].COMPOSITE if not np.isnan(metrics[name])]
     return np.mean([resampled[name] for name in names], axis=0)

@@ -17,7 +17,7 @@ from aurora.tasks import OFFICIAL
 def read_predictions(path: Path, keys: set[Key], problems: list[str]) -> dict[Key, Entry] | None:
     """Read the entries of one prediction file by (task_id, image_path); return None if there is no such file.
 
-    What doesn't fit the rows' `keys` is named in `problems`. Raises `InputError` if the file isn't a JSON list.
+    Entries that don't fit the rows' `keys` are named in `problems`. Raises `InputError` if the file isn't a JSON list.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def read_predictions(path: Path, keys: set[Key], problems: list[str]) -> dict[Ke
 class Cases:
     """The rows of one task; iterating yields (row, label, value) of each row that has both, and counts the rest.
 
-    Label and value are those of the task's kind. What can't be used is named in `problems`.
+    Label and value have the types of the task's kind. Unusable rows are named in `problems`.
     """
 
     rows: list[Row]
@@ -62,7 +62,7 @@ class Cases:
     labelled: int = 0
     predicted: int = 0
     missing: int = 0
-    #: As `classes_of` has it.
+    #: The result of `classes_of`.
     num_classes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,9 +78,9 @@ class Cases:
             if label is None:
                 self.problems.append(f"{row.source}: the row has no label")
                 continue
-            odd = KINDS[row.type].label_problem(label, self.num_classes)
-            if odd:
-                self.problems.append(f"{row.source}: {odd}")
+            problem = KINDS[row.type].label_problem(label, self.num_classes)
+            if problem:
+                self.problems.append(f"{row.source}: {problem}")
             self.labelled += 1
             try:
                 value = self.value(row, label, partial(self._note, row))
@@ -93,11 +93,11 @@ class Cases:
             self.predicted += 1
             yield row, label, value
 
-    def _note(self, row: Row, odd: str) -> None:
-        self.problems.append(f"{row.source}: {odd}")
+    def _note(self, row: Row, remark: str) -> None:
+        self.problems.append(f"{row.source}: {remark}")
 
-    def value(self, row: Row, label: Any, note: Note = lambda odd: None) -> Any:
-        """Return the prediction of a row with this label; None if there is none; `note` what is odd about it.
+    def value(self, row: Row, label: Any, note: Note = lambda remark: None) -> Any:
+        """Return the prediction of a row with this label, None if there is none; pass remarks about it to `note`.
 
         Raises:
             ImageError: its mask can't be read.
@@ -110,7 +110,7 @@ class Cases:
 def classes_of(rows: Sequence[Row]) -> int:
     """Return the largest number of classes that the rows of one task state.
 
-    If none states any, it is the official task's number, or 0 without one.
+    If none states any, return the number of the official task of that name, or 0 if there is none.
     """
     stated = max(row.num_classes or 0 for row in rows)
     task = OFFICIAL.get(rows[0].task_id.strip())
@@ -122,7 +122,7 @@ def label_of(row: Row, root: Path, num_classes: int) -> Any:
 
     Raises:
         ImageError: the mask, or the image whose diagonal scales the points' errors, can't be read.
-        InputError: the label makes no sense, or the number of classes isn't known.
+        InputError: the label is invalid, or the number of classes isn't known.
     """
     if not num_classes:
         raise InputError("expected a whole number in num_classes, found none in any row of its task")

@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 
 
 def display_names() -> dict[str, str]:
-    """Return the metrics that tables show, in their order, each with its name there."""
+    """Return the metrics that tables show, in the order of the columns, each with its column title."""
     return {name: shown for kind in KINDS.values() for name, shown in kind.METRICS.items() if shown}
 
 
@@ -32,7 +32,7 @@ def unbounded_metrics() -> set[str]:
 
 
 def composite_of(task_type: TaskType, metrics: Mapping[str, float]) -> float:
-    """Return a task's share of the composite: at most 1, and below 0 only by a negative MCC.
+    """Return a task's share of the composite: at most 1, and below 0 only with a negative MCC.
 
     An AUC that is not defined (NaN) is left out of the mean. Raises `KeyError` if a metric is absent.
     """
@@ -48,7 +48,7 @@ def task_metrics(task_type: TaskType, cases: Sequence[CaseMetrics]) -> dict[str,
 
 
 def mean_of_tasks(tasks: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
-    """Return the mean over tasks of each metric and of `composite`; each task is its metrics and its composite."""
+    """Return the mean over tasks of each metric and of `composite`; each task is a pair (metrics, composite)."""
     means = {name: defined_mean(metrics[name] for metrics, _ in tasks) for name in tasks[0][0]}
     return means | {"composite": defined_mean(composite for _, composite in tasks)}
 

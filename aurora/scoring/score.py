@@ -1,9 +1,9 @@
 """Score a folder of predictions against labelled data, as the challenge does.
 
 A row without a prediction is left out of its task's averages, and counted. A task without any prediction scores 0, and
-so does every task of a type whose JSON file is missing. A prediction that makes no sense counts as in the published
-evaluator: a class that the task doesn't have is a wrong class, a mask of another size is resized, probabilities that
-scikit-learn refuses make the AUC 0. One on which that evaluator fails is named and counts as missing.
+so does every task of a type whose JSON file is missing. An invalid prediction counts as in the published evaluator: a
+class that the task doesn't have is wrong, a mask of another size is resized, and probabilities that scikit-learn
+rejects make the AUC 0. A prediction on which that evaluator fails is named and counts as missing.
 """
 
 import math
@@ -29,15 +29,15 @@ from aurora.scoring.metrics import (
 )
 from aurora.tasks import TYPES, TaskType
 
-#: How many problems a table of scores names.
+#: The number of problems that are listed below a table of scores.
 PROBLEMS_SHOWN = 20
-#: How many of the problems are named where nothing could be scored.
+#: The number of problems that are listed if nothing could be scored.
 REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class TaskScore:
-    """One task: its labelled `rows`, how many are `predicted`, and what those earn (`metrics` has the names)."""
+    """One task: its labelled `rows`, how many of them are `predicted`, and the metrics of those."""
 
     task_id: str
     type: TaskType
@@ -49,10 +49,10 @@ class TaskScore:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The tasks, by type; per type the mean of its tasks' metrics and of their `composite`; the mean of the types.
+    """The scores of the tasks, by type; the means over the tasks of each type; and the mean over the types.
 
     Only types with labelled rows take part. A metric that is not defined is NaN and left out of the means. `problems`
-    names, in a sentence each, what is missing or can't be used.
+    has a sentence for everything that is missing or can't be used.
     """
 
     tasks: list[TaskScore]
@@ -75,7 +75,7 @@ class TaskCases:
 def compare(truth: Path, predictions: Path, problems: list[str]) -> list[TaskCases]:
     """Compare the predictions in a folder with the labels of the input root `truth`, by task.
 
-    A sentence for whatever is missing or can't be used is added to `problems`.
+    Everything that is missing or can't be used is added to `problems`, with a sentence each.
 
     Raises:
         InputError: there is no such folder, nothing is labelled, or a JSON file of predictions can't be read.
@@ -157,12 +157,12 @@ def _task_score(task: TaskCases) -> TaskScore:
 
 
 def as_json(scores: Scores) -> dict[str, Any]:
-    """Return the scores as strict JSON can hold them: NaN becomes None."""
+    """Return the scores as JSON-ready values; NaN becomes None."""
     return strict_json(asdict(scores))
 
 
 def as_text(scores: Scores) -> str:
-    """Return a table: a line per task, the mean of each type, the composite; then the problems."""
+    """Format a table with a line per task, per type and for the composite, then the problems."""
     lines = [["task", "type", "predicted", "composite"]]
     for task in scores.tasks:
         counts = f"{task.predicted}/{task.rows}"
@@ -189,5 +189,5 @@ def _cells(metrics: Mapping[str, float]) -> list[str]:
 
 
 def number(name: str, value: float) -> str:
-    """Format the value of a metric; "-" where it is not defined."""
+    """Format the value of a metric; "-" if it is not defined."""
     return "-" if math.isnan(value) else f"{value:.{1 if name in unbounded_metrics() else 3}f}"

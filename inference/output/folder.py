@@ -1,4 +1,4 @@
-"""The output folder: checked before the weights are loaded, written atomically, with files of the folder's owner."""
+"""The output folder: checked before the weights are loaded, written atomically, with files owned by its owner."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from aurora.errors import OutputError
 
 PART = ".part"
-#: The ending of a mask's temporary name, which starts with a token of its own for each process.
+#: The ending of a mask's temporary name, which starts with a random token of the process.
 _MASK_PART = f".mask{PART}"
 # Errors that a file's name causes, in contrast to a full or broken disk.
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ}
@@ -56,24 +56,24 @@ class OutputFolder:
             OutputError: writing failed for another reason.
         """
         target = self.root / name
-        part = target.with_name(f".{self.token}{_MASK_PART}")
+        tmp = target.with_name(f".{self.token}{_MASK_PART}")
         try:
             self._make(target.parent)
-            part.write_bytes(content)
-            self.finish(part, target)
+            tmp.write_bytes(content)
+            self.finish(tmp, target)
         except OSError as error:
             with suppress(OSError):
-                part.unlink()
+                tmp.unlink()
             if error.errno in _NAME_ERRORS:
                 raise ValueError(f"no file can be written at {name[:80]!r}: {error.strerror}") from error
             raise self.failure(error) from error
 
-    def finish(self, part: Path, target: Path) -> None:
+    def finish(self, tmp: Path, target: Path) -> None:
         """Give a temporary file to the owner and rename it to `target`; raise `OSError` if that fails."""
-        self.own(part)
-        os.replace(part, target)
+        self.give_to_owner(tmp)
+        os.replace(tmp, target)
 
-    def own(self, path: Path) -> None:
+    def give_to_owner(self, path: Path) -> None:
         """Give a new file or folder to the owner; raise `OSError` if that fails."""
         if self.owner:
             os.chown(path, *self.owner)
@@ -87,14 +87,14 @@ class OutputFolder:
 
     def failure(self, error: OSError) -> OutputError:
         """Return the error to raise when writing fails during the run."""
-        cure = "fix that"
+        remedy = "fix that"
         # Reports and pictures are written after all predictions.
         again = "continue with --resume" if self.flag == "--output" else "run it again"
         if error.errno in _NO_ROOM:
-            cure = f"make room ({shutil.disk_usage(self.root).free // 2**20} MiB are free)"
+            remedy = f"make room ({shutil.disk_usage(self.root).free // 2**20} MiB are free)"
         return OutputError(
             f"can't write to {self.root}: {error.strerror}; predictions written so far are complete; "
-            f"{cure} and {again}, or name another folder with {self.flag}"
+            f"{remedy} and {again}, or name another folder with {self.flag}"
         )
 
     def _make(self, folder: Path) -> None:
@@ -102,7 +102,7 @@ class OutputFolder:
         for path in reversed(list(missing)):
             if not path.exists():
                 path.mkdir()
-                self.own(path)
+                self.give_to_owner(path)
             elif path.resolve() != path:
                 raise ValueError(f"{path} is a link, and predictions are written inside {self.root} only")
             self.folders.add(path)

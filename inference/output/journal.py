@@ -1,12 +1,12 @@
-"""The journal of a run: what it has done so far, on disk, so that an interrupted run can be resumed.
+"""The journal of a run: the batches finished so far, on disk, so that an interrupted run can be resumed.
 
 The first line is a `RunHeader` as JSON. Each further line is a batch: the CRC-32 of the rest of the line, and the
 outcomes of the batch's rows as JSON. The unit is a batch because the last bits of a prediction may depend on the rest
 of its batch: a resumed run has the same batches as an undisturbed one.
 
-The journal isn't synced to disk while the run goes. After a loss of power, any part of the journal and of the masks may
-be missing, whatever the order in which they were written. A line is therefore trusted only if its checksum matches and
-every mask that it names exists with the checksum in the line. The run repeats everything after the first line that
+The journal isn't synced to disk during the run. After a loss of power, any part of the journal and of the masks may be
+missing, regardless of the order in which they were written. A line is therefore trusted only if its checksum matches
+and every mask that it names exists with the checksum in the line. The run repeats everything after the first line that
 isn't trusted.
 """
 
@@ -157,7 +157,7 @@ class Journal:
                 return file
             if self.resume and first.endswith(b"\n"):
                 logger.info("the output folder holds an interrupted run with other settings; this run starts again")
-        self.folder.own(self.path)
+        self.folder.give_to_owner(self.path)
         file.seek(0)
         file.truncate()
         file.write(self.header.line())
@@ -165,7 +165,7 @@ class Journal:
         return file
 
     def _lock(self, file: BinaryIO) -> None:
-        """Keep other runs out until the file is closed, where the file system has locks."""
+        """Lock out other runs until the file is closed, if the file system supports locks."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -220,7 +220,7 @@ class Journal:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # a full disk was reported before, and half a line isn't trusted
+        with suppress(OSError):  # a full disk has been reported, and half a line isn't trusted
             self.file.close()
         self._drop_if_empty()
 

@@ -35,7 +35,7 @@ def read_back(root: Path, row: Row, outcome: RowOutcome) -> Prediction | None:
 
 
 class EncodedRow(NamedTuple):
-    """A predicted row with the content of its mask's file, empty if it has none, and what a report counts of it."""
+    """A predicted row with the content of its mask's file, empty if it has none, and the facts that a report counts."""
 
     predicted: PredictedRow
     content: bytes
@@ -52,15 +52,15 @@ def parse_record(task_type: TaskType, record: str) -> Record:
     """Parse an entry of the JSON file of a task type; raise `ValueError` if it isn't one."""
     model = KINDS[task_type].RECORD
     if model is None:
-        raise ValueError(f"predictions of {task_type} are files, and no entries of a JSON file")
+        raise ValueError(f"predictions of {task_type} are files, not entries of a JSON file")
     return model.model_validate_json(record)
 
 
 class PredictionWriter:
     """Write one prediction per row; a context manager.
 
-    The JSON lists get their names when the context ends, complete and synced to disk, also after a run that a signal
-    stopped. After an error inside the context they aren't written.
+    When the context ends, the JSON lists are completed, synced to disk and given their names, also if a signal stopped
+    the run. After an error inside the context they aren't written.
 
     Args:
         folder: where to write.
@@ -77,9 +77,9 @@ class PredictionWriter:
                 if (self.folder.root / name).is_dir():
                     raise IsADirectoryError(errno.EISDIR, f"{name} is a folder there")
             for task_type in self.names:
-                part = self._part(task_type)
-                self.lists[task_type] = part.open("wb")
-                self.folder.own(part)  # at once, because the run may be resumed as the owner
+                tmp = self._tmp(task_type)
+                self.lists[task_type] = tmp.open("wb")
+                self.folder.give_to_owner(tmp)  # at once, because the run may be resumed as the owner
                 self.lists[task_type].write(b"[")
         except OSError as error:
             self._discard()
@@ -104,7 +104,7 @@ class PredictionWriter:
         return outcome
 
     def take_over(self, task_type: TaskType, outcome: RowOutcome) -> None:
-        """Add the outcome of a row of this type to its list; a mask is expected to be written already.
+        """Add the outcome of a row of this type to its list; its mask, if any, must already be written.
 
         Raises:
             OutputError: writing failed.
@@ -145,12 +145,12 @@ class PredictionWriter:
             self._discard()
 
     def _finish(self) -> None:
-        """Complete the lists and give them their names; if the disk is full by now, none gets its name."""
+        """Complete all lists before naming any, so that a full disk leaves none of them under its name."""
         for file in self.lists.values():
             file.write(b"]\n" if file.tell() == 1 else b"\n]\n")
             file.close()
         for task_type, name in self.names.items():
-            self.folder.finish(self._part(task_type), self.folder.root / name)
+            self.folder.finish(self._tmp(task_type), self.folder.root / name)
         sync(self.folder.root / name for name in self.names.values())
 
     def _discard(self) -> None:
@@ -158,7 +158,7 @@ class PredictionWriter:
         for task_type, file in self.lists.items():
             with suppress(OSError):  # the rest of its buffer isn't needed
                 file.close()
-            self._part(task_type).unlink(missing_ok=True)
+            self._tmp(task_type).unlink(missing_ok=True)
 
-    def _part(self, task_type: TaskType) -> Path:
+    def _tmp(self, task_type: TaskType) -> Path:
         return self.folder.root / f".{self.names[task_type]}{PART}"

@@ -1,4 +1,4 @@
-"""Render the HTML templates of this folder, and embed pictures in them."""
+"""Render the HTML templates in this folder, and embed pictures in them."""
 
 import math
 from base64 import b64encode
@@ -16,7 +16,7 @@ JPEG_QUALITY = 80
 
 
 def render(template: str, **values: Any) -> bytes:
-    """Render a template of this folder with `values`; return the page in UTF-8."""
+    """Render a template in this folder with `values`; return the page in UTF-8."""
     return _environment().get_template(template).render(values).encode(errors="backslashreplace")
 
 

@@ -16,7 +16,7 @@ from aurora.tasks import TaskType
 from inference.output.journal import RowOutcome
 
 EXAMPLES = 5
-#: The number of different texts that are counted separately under each label; nobody would read more.
+#: The most different texts that are counted separately under each label; nobody would read more.
 TEXTS = 200
 OTHERS = f"other texts than the {TEXTS} listed"
 
@@ -132,7 +132,7 @@ def _lines(items: Iterable[T], total: int) -> Iterator[T]:
 def as_text(summary: Summary, output: Path, files: Mapping[str, Path], *, total: int, seconds: float) -> str:
     """Format the summary in lines; the last one says how many of `total` rows have a prediction, and where.
 
-    `files` are other files that the run has written, by what they are.
+    `files` are other files that the run has written, by label.
     """
     table = [("task", "type", "rows", "fallbacks")]
     for (task_id, task_type), count in summary.tasks.items():

@@ -48,7 +48,7 @@ def _numbered(stem: str) -> Iterable[str]:
 
 
 def _sheet(gallery: Gallery, items: list[GalleryItem], captions: dict[int, str]) -> bytes:
-    """Return a PNG with a tile for each item; the caption is its task unless `captions` has another by number."""
+    """Return a PNG with a tile for each item; the caption is its task unless `captions` has one for its number."""
     tiles = [tile(picture, _caption(item, captions)) for item, picture in gallery.pictures(items, TILE)]
     blank = np.zeros((TILE + CAPTION, TILE, 3), np.uint8)
     columns = min(COLUMNS, max(len(tiles), 1))

@@ -63,7 +63,7 @@ class TaskSelection:
 
 @dataclass(slots=True)
 class Gallery:
-    """Selects items during a run, without their pictures; equal runs select the same.
+    """The items selected during a run, without their pictures; equal runs select the same ones.
 
     `root` is the run's input folder and `output` its output folder.
     """
@@ -82,14 +82,14 @@ class Gallery:
         self.tasks[key].offer(row, outcome)
 
     def pictures(self, items: list[GalleryItem], side: int) -> Iterator[tuple[GalleryItem, np.ndarray]]:
-        """Yield each item with its image (h, w, 3) RGB, prediction drawn; black if the image can't be read.
+        """Yield each item with its image, (h, w, 3) RGB, and the prediction on it; black if the image can't be read.
 
         The longer side of the image is `side` pixels.
         """
         for item in items:
             try:
                 pixels = read_image(image_file(self.root, item.row), self.root).pixels
-            except Exception:  # the run has reported the image, and must not fail because of a picture
+            except Exception:  # the run has already reported the image, and must not fail because of a picture
                 pixels = np.zeros((side, side, 3), np.uint8)
             picture, scale = fitted(pixels, side)
             prediction = read_back(self.output, item.row, item.outcome)

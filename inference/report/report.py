@@ -28,7 +28,7 @@ SIDE, SAMPLED = 200, 2
 
 
 class Report:
-    """Counts the rows of a run and writes its report.
+    """The report of a run: counts the rows, then writes the file.
 
     Args:
         path: the report's file.
@@ -36,7 +36,7 @@ class Report:
 
     Raises:
         UsageError: the file's name has another ending than `ENDINGS`.
-        OutputError: the file's folder can't be written, which is found at once and not after the run.
+        OutputError: the file's folder can't be written; this is checked now instead of after the run.
     """
 
     def __init__(self, path: Path, settings: RunSettings) -> None:

@@ -41,9 +41,9 @@ class TaskTally:
         if facts.area is not None:
             self.areas[_bin(facts.area)] += 1
         for index, (x, y) in enumerate(facts.positions):
-            self._place(index, x, y)
+            self._count_position(index, x, y)
 
-    def _place(self, index: int, x: float, y: float) -> None:
+    def _count_position(self, index: int, x: float, y: float) -> None:
         grid = self.places.setdefault(index, np.zeros((GRID, GRID), int))
         grid[min(int(y * GRID), GRID - 1), min(int(x * GRID), GRID - 1)] += 1
 

@@ -1,1 +1,1 @@
-"""A page of scores: where a model fails, and what another one does better."""
+"""The page of scores: the cases that a model fails on, and a comparison with another model."""

@@ -1,4 +1,4 @@
-"""What the cases of a classification task say of its classes and probabilities."""
+"""The confusion matrix and the calibration of a classification task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ BINS = 10
 class Reliability:
     """How often the predicted class is right, by the probability that the model states for it.
 
-    Of each bin of probabilities that has cases: their mean `stated` probability, how many are `right`, and their
-    `count`. `error` is the expected calibration error: the mean of the differences, weighted by the counts (Guo et al.,
-    On calibration of modern neural networks, 2017).
+    Every bin of probabilities that isn't empty has the mean `stated` probability of its cases, the fraction that is
+    `right`, and their `count`. `error` is the expected calibration error: the mean of the differences, weighted by the
+    counts (Guo et al., On calibration of modern neural networks, 2017).
     """
 
     stated: list[float]
@@ -38,7 +38,7 @@ def confusion(cases: Sequence[CaseMetrics]) -> list[list[int]]:
 def reliability(cases: Sequence[CaseMetrics]) -> Reliability | None:
     """Return the reliability over `BINS` equal bins of the predicted class's probability, by scikit-learn.
 
-    Cases without a usable probability of the predicted class are left out; without any other it is None.
+    Cases without a usable probability of the predicted class are left out; the result is None if no case is left.
     """
     from sklearn.calibration import calibration_curve
 
@@ -51,7 +51,7 @@ def reliability(cases: Sequence[CaseMetrics]) -> Reliability | None:
     right = predicted == columns["label"][usable]
     stated = np.take_along_axis(probs, predicted[:, None], axis=1)[:, 0].clip(0, 1)
     rights, means = calibration_curve(right, stated, n_bins=BINS, pos_label=True)
-    # The edges that calibration_curve has, whose bins are open on the left.
+    # The same bins as in calibration_curve, which are open on the left.
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], stated)
     count = np.bincount(bins, minlength=BINS)
     count = count[count > 0]

@@ -1,4 +1,4 @@
-"""Compare two folders of predictions for the same rows: which one is better, and at which cases."""
+"""Compare two folders of predictions for the same rows: which one is better, and in which cases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from aurora.scoring.metrics import by_type
 from aurora.scoring.score import TaskCases
 from inference.score.ranking import ScoredCase, rank_cases
 
-# Cases whose scores differ by less are the same.
+# Cases whose scores differ by less count as equal.
 SAME = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A case in both folders; `gain` is how much better the first prediction is, negative where it is worse."""
+    """A case in both folders; `gain` is how much better the first prediction is, negative if it is worse."""
 
     case: ScoredCase
     other: ScoredCase
@@ -27,9 +27,9 @@ class Change:
 class TaskComparison:
     """One task in both folders, over the cases that both predict.
 
-    `composite`, `other` and `gain`, the difference, come with the `interval` of the difference over resamples that are
-    the same for both; `resampled` holds these differences, (R,). `changes` are the cases that differ, the worst first;
-    `better` and `worse` count them.
+    `composite` and `other` are the composites of the two folders, and `gain` is their difference. `resampled` holds the
+    gain in every resample, (R,), drawn alike for both folders, and `interval` is its interval. `changes` are the cases
+    that differ, the worst first; `better` and `worse` count them.
     """
 
     task: TaskCases
@@ -46,7 +46,7 @@ class TaskComparison:
 
 
 def compare_tasks(tasks: Sequence[TaskCases], others: Sequence[TaskCases]) -> list[TaskComparison]:
-    """Compare the tasks of the first folder with those of the other one, where both predict any case of them."""
+    """Compare the tasks of two folders; leave out a task if no case of it is predicted in both."""
     by_key = {(task.task_id, task.type): task for task in others}
     pairs = [(task, by_key[key]) for task in tasks if (key := (task.task_id, task.type)) in by_key]
     comparisons = [_comparison(*pair) for pair in pairs]
@@ -57,12 +57,12 @@ def overall_gain(comparisons: Sequence[TaskComparison]) -> tuple[float, Interval
     """Return how much higher the first folder's composite is, over the cases that both predict, and its interval."""
     groups = by_type((comparison.task.type, comparison) for comparison in comparisons).values()
     gain = np.mean([np.mean([comparison.gain for comparison in group]) for group in groups])
-    return float(gain), interval(macro_average([one.resampled for one in group] for group in groups))
+    return float(gain), interval(macro_average([comparison.resampled for comparison in group] for group in groups))
 
 
 def _comparison(task: TaskCases, other_task: TaskCases) -> TaskComparison:
     first, second = _common(task, other_task), _common(other_task, task)
-    figures = [task_statistics(task.type, task.task_id, half.rows, half.metrics) for half in (first, second)]
+    figures = [task_statistics(task.type, task.task_id, common.rows, common.metrics) for common in (first, second)]
     others = {case.row.source: case for case in rank_cases(second)}
     changes = [
         Change(case, others[case.row.source], case.score - others[case.row.source].score) for case in rank_cases(first)

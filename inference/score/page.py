@@ -36,11 +36,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class TaskSection:
-    """All that the page says of a task; `histogram` counts the cases' scores in equal bins from 0 to 1."""
+    """The content of the page for one task; `histogram` counts the cases' scores in equal bins from 0 to 1."""
 
     task: TaskCases
     case_score: str
-    part: str
+    part_name: str
     figures: Statistics
     histogram: list[int]
     confusion: list[list[int]]
@@ -51,7 +51,7 @@ class TaskSection:
 
 
 class ScorePage:
-    """The file of the page; whether it can be written is tried at once.
+    """The page of scores; checks at once that its file can be written.
 
     Raises:
         UsageError: its name has another ending than `ENDINGS`.
@@ -105,7 +105,7 @@ def _section(truth: Path, task: TaskCases, comparison: TaskComparison | None) ->
     return TaskSection(
         task=task,
         case_score=KINDS[task.type].CASE_SCORE,
-        part=KINDS[task.type].PART,
+        part_name=KINDS[task.type].PART,
         figures=task_statistics(task.type, task.task_id, task.rows, task.metrics),
         histogram=np.histogram([case.score for case in cases], BINS, (0, 1))[0].tolist() if cases else [],
         confusion=confusion(task.metrics) if probabilistic else [],
@@ -121,7 +121,7 @@ def _section(truth: Path, task: TaskCases, comparison: TaskComparison | None) ->
 
 
 def _changed(truth: Path, comparison: TaskComparison) -> list[Picture]:
-    """Return pictures of the cases that got worst and best."""
+    """Return pictures of the cases that changed most, for the worse and for the better."""
     folders = [comparison.task.cases, comparison.other_task.cases]
     worse = [change for change in comparison.changes[:CHANGED] if change.gain < 0]
     better = [change for change in comparison.changes[: -CHANGED - 1 : -1] if change.gain > 0]

@@ -1,4 +1,4 @@
-"""Rank single cases of a task by how well they were predicted, and draw them."""
+"""Rank the cases of a task by the quality of their predictions, and draw them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def median_cases(cases: Sequence[ScoredCase], count: int) -> Sequence[ScoredCase
 def overlay(row: Row, root: Path, folders: Sequence[Cases], side: int) -> np.ndarray:
     """Return a labelled row's image at `side` pixels, (h, w, 3) RGB, with the label and the folders' predictions on it.
 
-    What can't be read is left out; without the image the picture is black.
+    If the image or the label can't be read, the picture is black.
     """
     try:
         pixels = read_image(image_file(root, row), root).pixels

@@ -114,7 +114,7 @@ def test_a_kill_between_the_last_steps_is_repaired(
         if target.name in lists and len(done) == renamed:
             shutil.copytree(folder.root, left)
             raise Killed
-        folder.own(part)
+        folder.give_to_owner(part)
         os.replace(part, target)
 
     def unlink(journal: object) -> None:

@@ -81,7 +81,7 @@ def test_a_task_of_another_type_is_refused_with_both() -> None:
 
 def test_a_job_needs_the_model_if_any_of_its_rows_does() -> None:
     jobs = plan([row("new", DETECTION), row("cls", CLASSIFICATION), row("new", DETECTION, image="../2.png")])
-    assert [job.answerable for job in jobs] == [True, False]
+    assert [job.needs_model for job in jobs] == [True, False]
 
 
 @pytest.mark.parametrize("start", [0, 1, 6, 7, 99])
