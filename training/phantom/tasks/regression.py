@@ -24,11 +24,11 @@ def iugc(canvas: Canvas, rng: Generator) -> Curve:
     """
     ends, head = pelvis.birth_canal(canvas, rng)
     lower = ends[1]
-    along = np.arctan2(*(ends[0] - lower)[::-1])
-    ways = head - lower
+    symphysis_angle = np.arctan2(*(ends[0] - lower)[::-1])
+    to_head = head - lower
     # Rotating from the symphysis across the head, the angle decreases, because y points down.
-    turned = (along - np.arctan2(ways[:, 1], ways[:, 0])) % (2 * np.pi)
-    return np.vstack([ends, head[turned.argmax()]])
+    rotations = (symphysis_angle - np.arctan2(to_head[:, 1], to_head[:, 0])) % (2 * np.pi)
+    return np.vstack([ends, head[rotations.argmax()]])
 
 
 def fetal_femur(canvas: Canvas, rng: Generator) -> Curve:
