@@ -175,7 +175,7 @@ def ablate(
     chosen = {*variants, *rows}
     names = [name for name in VARIANTS if not chosen or name == DEFAULT or name in chosen]
     with init_distributed(settings.device) as group:
-        model_config(settings)  # finds wrong settings before the data is read
+        model_config(settings)  # detects wrong settings before the data is read
         study = Study(config, changes, data, val, out, group)
         # Seed by seed, so that a study stopped early is complete for the first seeds.
         table = as_markdown([study.score(name, seed) for seed in seeds for name in names])
@@ -209,7 +209,7 @@ def leave_one_out(config: Path, sources: tuple[Path, ...], out: Path, changes: t
 
     settings = load_config(config, changes)
     with init_distributed(settings.device) as group:
-        model_config(settings)  # finds wrong settings before the data is read
+        model_config(settings)  # detects wrong settings before the data is read
         table = as_markdown(run_leave_one_out(settings, sources, out, group))
         if group.is_main:
             click.echo(table)

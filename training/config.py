@@ -107,7 +107,7 @@ class FitConfig(BaseModel):
 
     # The machine
     device: str = "auto"
-    #: Whether each of several processes has a copy of the model, or, for encoders too large for one device, a shard.
+    #: Whether each process has a copy of the model (ddp) or, for encoders too large for one device, a shard (fsdp).
     parallel: Literal["ddp", "fsdp"] = "ddp"
     precision: Literal["bf16", "fp32"] = "bf16"
     #: Compute the encoder's activations twice instead of storing them: one more forward pass, far less memory.
@@ -169,7 +169,7 @@ def rename_former_keys(values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 @cache
 def _report_former_key(path: Path, key: str) -> None:
-    """Log, once for each file, that a key has another name now."""
+    """Log, once per file, that a key was renamed."""
     logger.info("%s: %s is now called %s; the next release won't read the former name", path, key, FORMER_KEYS[key])
 
 

@@ -74,7 +74,7 @@ def _run_without(
     folder: Path,
     group: ProcessGroup,
 ) -> LeaveOneOutResult:
-    # No validation cases choose the weights, or the source left out would no longer be unseen.
+    # No validation cases: if they chose the weights, the source left out would no longer be unseen.
     weights = fit(settings, training, [], folder, [other for other in validation if other != name], group, resume=True)
     model = checkpoint.load(weights)[0].to(group.device)
     scores = {

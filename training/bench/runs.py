@@ -87,11 +87,11 @@ def time_model(subject: Subject, data: Path) -> dict[str, float]:
 def _run_process(module: str, words: list[str]) -> tuple[str, Usage]:
     """Run `python -m module words`; return its output and resource usage. Raises `DeviceError` if it fails."""
     with TemporaryFile("w+") as out:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         # The peak memory of a forked process includes that of its parent, so this process must stay small.
         process = subprocess.Popen([sys.executable, "-m", module, *words], stdout=out, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         text = out.read()

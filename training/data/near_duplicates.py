@@ -22,7 +22,7 @@ from aurora.runtime.hardware import processors
 #: Side of a thumbnail in pixels, and of the block of lowest frequencies whose signs are the hash.
 SIDE = 96
 LOW = 16
-#: The most bits, of LOW * LOW, that may differ between the hashes of a proposed pair.
+#: The largest number of bits, out of LOW * LOW, that may differ between the hashes of a proposed pair.
 BITS = 64
 #: The least similarity of near-duplicates.
 MIN_SIMILARITY = 0.85
@@ -69,8 +69,8 @@ def join(labels: np.ndarray, links: np.ndarray) -> np.ndarray:
 def find_links(thumbnails: Sequence[np.ndarray], labels: np.ndarray, round_size: int = 256) -> np.ndarray:
     """Return links (M, 2) between near-duplicates among N thumbnails that are in different components `labels` (N,).
 
-    With `join` they give the components of all near-duplicate pairs. A pair whose images are already joined is not
-    compared, so that long runs of still frames stay cheap.
+    Passed to `join`, they give the components of all near-duplicate pairs. A pair whose images are already joined is
+    not compared, so that long runs of still frames stay cheap.
 
     Args:
         round_size: number of pairs that are compared before the components are updated.

@@ -181,11 +181,11 @@ def _patient(case: Case) -> Hashable | None:
     """Return a key that identifies the patient, or None if the patient is unknown."""
     if case.row.patient is not None:
         return "patient_id", case.row.patient
-    stated = _PATIENT.match(PurePosixPath(case.row.image_path).stem.lower())
-    return stated[0] if stated else None
+    match = _PATIENT.match(PurePosixPath(case.row.image_path).stem.lower())
+    return match[0] if match else None
 
 
 def _chains(keyed: Iterable[tuple[Hashable | None, int]]) -> np.ndarray:
-    """Return links (M, 2) from each item to the first with the same key; items without a key get none."""
+    """Return links (M, 2) from each item to the first item with the same key; items without a key get none."""
     first: dict[Hashable, int] = {}
     return np.array([(first.setdefault(key, item), item) for key, item in keyed if key is not None], np.intp)

@@ -61,7 +61,7 @@ class Report:
 
 
 def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", batch_size: int = 16) -> Report:
-    """Return the numbers that `inference run` and `inference score` give, with 95 % intervals and for every class.
+    """Return the scores that `inference run` and `inference score` give, with 95 % intervals and scores per class.
 
     Args:
         weights: a checkpoint, `.safetensors`.
@@ -73,7 +73,7 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
     Raises:
         WeightsError: the checkpoint can't be used.
         UsageError, DeviceError: there is no such device.
-        InputError: `data` holds no row with a usable label.
+        InputError: `data` has no row with a usable label.
     """
     target = open_device(device)
     cases, problems = _read_cases(data)

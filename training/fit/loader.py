@@ -73,7 +73,7 @@ SampleSpec = tuple[int, int]
 
 
 class BatchLoader:
-    """An endless stream of batches drawn by a task sampler; deterministic for given seed and losses.
+    """An endless stream of batches drawn by a task sampler; deterministic for a given seed and given losses.
 
     Every process of a group draws the whole batch and reads its share of it.
 
@@ -112,7 +112,7 @@ class BatchLoader:
 
     def newly_skipped(self) -> list[str]:
         """Return why cases were skipped since the last call, in any process; all processes must call this."""
-        skipped = self.group.union(dict(self.skipped))  # a copy, since the threads continue
+        skipped = self.group.union(dict(self.skipped))  # a copy, because the threads continue to write to it
         self.skipped |= skipped
         new = sorted(skipped.keys() - self._reported)
         self._reported.update(new)

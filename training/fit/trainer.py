@@ -116,7 +116,7 @@ class Trainer:
         return total, sums, counts
 
     def _backward(self, batch: Batch, tasks: Sequence[Task], scale: float) -> tuple[Tensor, Tensor]:
-        """Add the gradient of `scale` times a batch's loss, of which this process computes its share.
+        """Add this process's share of the gradient of `scale` times a batch's loss.
 
         Returns this process's terms of the batch's scaled loss and of the mean loss of each task, (1 + T,), and the
         number of samples of each task in all processes, (T,).

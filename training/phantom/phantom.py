@@ -102,7 +102,7 @@ def _size(task: Task, rng: np.random.Generator, scale: float) -> tuple[int, int]
 
 
 def _paint(task: Task, canvas: Canvas, rng: np.random.Generator, label: int | None) -> NDArray[np.float64] | None:
-    """Paint the task's anatomy and return the landmarks of a landmark task, None for the other types."""
+    """Paint the task's anatomy and return the landmarks of a landmark task, or None for other types."""
     if label is not None:
         CLASSIFICATION[task.id](canvas, rng, label)
         return None

@@ -59,10 +59,10 @@ def find_images(roots: Iterable[Path], on_bad_case: Literal["error", "skip"]) ->
 
 
 class UnlabelledImages:
-    """Endless batches (B, H, W, 3) uint8 of images at the model's input size, each once per pass over all of them.
+    """An endless stream of batches (B, H, W, 3) uint8 at the model's input size; each pass has every image once.
 
-    Deterministic for a given seed. An image that can't be read raises `ImageError`, or, if the configuration skips bad
-    cases, is left out, with the reason in `skipped`.
+    The stream is deterministic for a given seed. An image that can't be read raises `ImageError` or, if the
+    configuration skips bad cases, is left out, with the reason in `skipped`.
     """
 
     def __init__(self, images: Sequence[ImageRef], config: FitConfig) -> None:

@@ -82,7 +82,7 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessG
         config: the run's configuration.
         data: input roots, labelled or not.
         out: the checkpoint to write.
-        group: this process; there must be no other.
+        group: a group of one process.
 
     Raises:
         UsageError: the configuration doesn't fit the encoder, or there are several processes.

@@ -85,7 +85,7 @@ def _from_hub(repository: str, revision: str | None, file: str) -> Path | None:
         raise _explained(error, repository, revision, file) from error
     except errors.EntryNotFoundError:
         return None
-    except (errors.HTTPError, OSError, ValueError, RuntimeError, ImportError) as error:  # also of xet and proxies
+    except (errors.HTTPError, OSError, ValueError, RuntimeError, ImportError) as error:  # some by xet or a proxy
         raise _explained(error, repository, revision, file) from error
 
 

@@ -17,7 +17,7 @@ def fugc(canvas: Canvas, rng: Generator) -> Curve:
 
 
 def iugc(canvas: Canvas, rng: Generator) -> Curve:
-    """Paint a birth canal; return the symphysis' upper and lower end and a point of the fetal head.
+    """Paint a birth canal; return the upper and the lower end of the symphysis and a point of the fetal head.
 
     The tangent from the lower end touches the head at that point. The angle of progression at the lower end, between
     the symphysis and the tangent, contains the head, so of the two tangents it is the one farther from the symphysis.
