@@ -1,25 +1,25 @@
-# One file, several images: docker build --target NAME .
-#   full             PyTorch and ONNX Runtime, the default; with CUDA where pip's PyTorch has it
+# One file builds several images: docker build --target NAME .
+#   full             PyTorch and ONNX Runtime, the default; with CUDA if pip's PyTorch has it
 #   slim             ONNX Runtime on a CPU, no PyTorch, no `score`
 #   slim-gpu         ONNX Runtime with CUDA, no PyTorch, no `score`
-#   grand-challenge  full, not as root, weights taken from /opt/ml/model if there are any
+#   grand-challenge  full, not as root, with the weights in /opt/ml/model if there are any
 #   dev              training and the tests
-#   slim-checked, full-checked   slim and full, built only if they hold nothing superfluous
+#   slim-checked, full-checked   slim and full, built only if they contain nothing superfluous
 # Only grand-challenge sets a USER: a container started as root writes as the owner of /output, and one started with
 # --user stays that user.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS base
 WORKDIR /opt/app
-# For a read-only root and a live log, without telemetry.
+# For a read-only root file system and a live log, without telemetry.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1
 RUN python -m venv --without-pip /opt/venv
 
-# The libraries are the slowest layers and change least. They have no tests and no C headers, and their bytecode is
-# unchecked, so that Python compares no times and writes no files.
+# The libraries are the slowest layers and change least. Their tests and C headers are removed, and their bytecode is
+# unchecked, so that Python compares no timestamps and writes no files.
 FROM base AS slim-libraries
 COPY deploy/install.sh requirements-slim.txt ./
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \

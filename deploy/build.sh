@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deploy/build.sh [TARGET] [IMAGE]: builds an image, by default the target full with the tag aurora.
+# deploy/build.sh [TARGET] [IMAGE]: build an image, by default the target full with the tag aurora.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${1:-full} image=${2:-aurora}

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Inside the image: installs packages with pip into /opt/venv, without the files that running does not need.
+# Inside the image: install packages with pip into /opt/venv, without the files that are not needed at run time.
 set -eu
 pip --python /opt/venv/bin/python install --no-cache-dir --no-compile "$@"
 libraries=$(/opt/venv/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")
 find "$libraries" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 rm -rf "$libraries"/torch/include "$libraries"/torch/share/cmake
-# The C library of ONNX Runtime and its tools for building models: the Python module does not need them.
+# The Python module needs neither the C library of ONNX Runtime nor its tools for building models.
 rm -rf "$libraries"/onnxruntime/capi/libonnxruntime.so* "$libraries"/onnxruntime/transformers \
   "$libraries"/onnxruntime/tools "$libraries"/onnxruntime/quantization
 # Reproducible bytecode; files for other versions of Python are skipped.

@@ -15,7 +15,7 @@ CACHES = (os.path.expanduser("~/.cache"), "/var/cache/apt/archives/partial", "/h
 
 
 def problems() -> list[str]:
-    """Return everything that shouldn't be in the image."""
+    """Describe everything that shouldn't be in the image."""
     superfluous = [f"the compiler {path}" for path in map(shutil.which, COMPILERS) if path]
     superfluous += [f"the package {name}" for name in PACKAGES if find_spec(name)]
     superfluous += [f"{name} in {APP}" for name in ("test", "docs", "training", "deploy") if (APP / name).exists()]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Predicts INPUT in 16 shards; a shard that is requeued continues where it stopped:
+# Predict INPUT in 16 shards; a requeued shard continues where it stopped:
 #   sbatch --export=ALL,INPUT=...,OUTPUT=... deploy/slurm-array.sh
-# Merges the shards once all are done:
+# Merge the shards when all of them are done:
 #   sbatch --dependency=afterok:JOB --wrap 'python -m inference merge OUTPUT/shards/* --output OUTPUT/predictions'
 #SBATCH --job-name=aurora
 #SBATCH --array=1-16

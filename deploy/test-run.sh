@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# deploy/test-run.sh [IMAGE] [INPUT]: runs an image exactly as the organisers do (with GPUS="--gpus all" on a GPU), but
-# without a network and with a fresh output folder. Fails on any line on stderr and any row without a valid prediction.
+# deploy/test-run.sh [IMAGE] [INPUT]: run an image exactly as the organisers do (with GPUS="--gpus all" on a GPU), but
+# without a network and with a fresh output folder. Fail on any line on stderr and any row without a valid prediction.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 image=${1:-aurora} input=$(realpath "${2:-test/cases}")

@@ -1,4 +1,4 @@
-"""`python -m training`."""
+"""Run `python -m training`."""
 
 from aurora.runtime.cli import run_command
 from training.cli import main

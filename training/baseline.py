@@ -1,4 +1,4 @@
-"""Predict from the training labels alone, without a look at the image: the floor that a model must exceed."""
+"""Predict from the training labels alone, without looking at the image: the floor that a model must exceed."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,8 +27,8 @@ def write_baseline(train: Path, data: Path, out: Path) -> None:
 
     Raises:
         UsageError: `out` is one of the two input roots, whose labels would be overwritten.
-        InputError: `train` holds no row of a task, a label there is absent or makes no sense, or there is no path to
-            write a mask to.
+        InputError: `train` has no row of a task, a label in it is missing or invalid, or a row has no path for its
+            mask.
         ImageError: the size of an image can't be read.
         OutputError: `out` can't be written.
     """
@@ -50,11 +50,11 @@ def write_baseline(train: Path, data: Path, out: Path) -> None:
 
 
 def _task(row: Row) -> _Task:
-    return row.task_id.strip(), row.type  # as `load_cases` names it
+    return row.task_id.strip(), row.type  # as in `load_cases`
 
 
 def _label(case: Case) -> np.ndarray:
-    """Read a label as it is averaged: class shares on a grid, (H, W, C), or (C,), or coordinates (K, 2) in [0, 1]."""
+    """Read a label in a form that can be averaged: class shares, (H, W, C) or (C,), or coordinates (K, 2) in [0, 1]."""
     labels = LABELS[case.task.type]
     size = image_size(image_file(case.root, case.row), case.root)
     return labels.average(labels.read(case.root, case.row, case.task, size), case.task)

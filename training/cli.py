@@ -1,4 +1,4 @@
-"""The commands of `python -m training`. Each imports what it needs when it is called."""
+"""The commands of `python -m training`; each imports its dependencies only when it is called."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ def main() -> None:
 
     Every flag can also be set in the environment: --out is AURORA_OUT.
     """
-    # Of the processes that torchrun starts, only the first logs what all of them do.
+    # Under torchrun, only the first process logs progress; the others would repeat it.
     configure_logging(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
 
 
@@ -46,7 +46,7 @@ def _report_former_name(former: str, present: str) -> None:
 @click.option("--out", type=FOLDER, help="Folder for the input root.")
 @click.option("--cases", type=click.IntRange(1), help="Cases per task.")
 @click.option("--seed", type=click.IntRange(0), required=True)
-@click.option("--scanner", help="Name of a scanner profile. Default: another one for every case.")
+@click.option("--scanner", help="Name of a scanner profile. Default: a random one for each case.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="train", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Processes. Default: one per processor.")
 @click.option("--sheet", type=FILE, help="Write a contact sheet of all tasks and scanners to this file instead.")
@@ -78,18 +78,18 @@ def phantom(
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--config", type=FILE, required=True, help="YAML file; see training/configs/.")
 @click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
-@click.option("--val", type=FOLDER, multiple=True, help="Labelled input root that chooses the weights.")
+@click.option("--val", type=FOLDER, multiple=True, help="Labelled input root for choosing the weights.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for weights, states and log.")
 @click.option("--resume", is_flag=True, help="Continue from the last valid state in --out.")
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 def fit(
     config: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path, resume: bool, changes: tuple[str, ...]
 ) -> None:
-    """Train one model on all tasks of the data. KEY=VALUE changes single settings of the configuration.
+    """Train one model on all tasks of the data. KEY=VALUE overrides a setting of the configuration.
 
     Start it with torchrun to train in several processes.
 
-    Without --val a share of the data chooses the weights; no image and no patient is on both sides of the split.
+    Without --val, a share of the data is held out to choose the weights; no image or patient is on both sides.
     """
     from training.config import load_config
     from training.data.prepare import prepare
@@ -100,7 +100,7 @@ def fit(
     settings = load_config(config, changes)
     with init_distributed(settings.device) as group:
         check_run(settings, out, group, resume=resume)
-        # All images are decoded, which one process does for all.
+        # Preparation decodes all images, so only the main process does it.
         cases, validation = group.run_on_main(prepare, settings, data, val)
         weights = train(settings, cases, validation, out, [folder.name for folder in data], group, resume=resume)
         if group.is_main:
@@ -113,9 +113,9 @@ def fit(
 @click.option("--out", type=FILE, required=True, help="Checkpoint to write (.safetensors).")
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
-    """Train a model without labels to reconstruct hidden squares of images. KEY=VALUE changes single settings.
+    """Train a model without labels to reconstruct hidden squares of images. KEY=VALUE overrides a setting.
 
-    Train it further with init_from=OUT.
+    To train further from the result, use init_from=OUT.
     """
     from training.config import load_config
     from training.fit.distributed import init_distributed
@@ -129,7 +129,7 @@ def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--config", type=FILE, required=True, help="YAML file: the default that each variant changes.")
 @click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root; may be repeated.")
-@click.option("--val", type=FOLDER, multiple=True, help="Labelled input root to score on.")
+@click.option("--val", type=FOLDER, multiple=True, help="Labelled input root for scoring.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the runs, each in VARIANT/seed-N.")
 @click.option(
     "--variant",
@@ -137,7 +137,7 @@ def pretrain(config: Path, data: tuple[Path, ...], out: Path, changes: tuple[str
     envvar="AURORA_VARIANT",
     type=click.Choice(list(VARIANTS)),
     multiple=True,
-    help="What to change; may be repeated. Default: every variant.",
+    help="Variant to train; may be repeated. Default: all.",
 )
 @click.option("--row", "rows", envvar="AURORA_ROW", type=click.Choice(list(VARIANTS)), multiple=True, hidden=True)
 @click.option(
@@ -160,9 +160,9 @@ def ablate(
     seeds: tuple[int, ...],
     changes: tuple[str, ...],
 ) -> None:
-    """Train the default and variants that differ from it in one thing each, and print what each change costs.
+    """Train the default and variants that each differ from it in one respect, and print the effect of each change.
 
-    Finished runs are only read, and interrupted ones are continued. KEY=VALUE changes the default.
+    Finished runs are only read; interrupted ones are resumed. KEY=VALUE overrides a setting of the default.
     """
     from training.ablation.study import Study, as_markdown
     from training.config import load_config
@@ -175,9 +175,9 @@ def ablate(
     chosen = {*variants, *rows}
     names = [name for name in VARIANTS if not chosen or name == DEFAULT or name in chosen]
     with init_distributed(settings.device) as group:
-        model_config(settings)  # finds wrong settings before the data is read
+        model_config(settings)  # detects wrong settings before the data is read
         study = Study(config, changes, data, val, out, group)
-        # Seed by seed, so that a study that is stopped early has all variants of the first.
+        # Seed by seed, so that a study stopped early is complete for the first seeds.
         table = as_markdown([study.score(name, seed) for seed in seeds for name in names])
         if group.is_main:
             click.echo(table)
@@ -199,7 +199,7 @@ def ablate(
 def leave_one_out(config: Path, sources: tuple[Path, ...], out: Path, changes: tuple[str, ...]) -> None:
     """Train without each source in turn, and print how much lower the model scores on it than if trained on it.
 
-    Finished runs are only scored, and interrupted ones are continued. KEY=VALUE changes single settings.
+    Finished runs are only scored; interrupted ones are resumed. KEY=VALUE overrides a setting.
     """
     from training.ablation.leave_one_out import as_markdown
     from training.ablation.leave_one_out import leave_one_out as run_leave_one_out
@@ -209,7 +209,7 @@ def leave_one_out(config: Path, sources: tuple[Path, ...], out: Path, changes: t
 
     settings = load_config(config, changes)
     with init_distributed(settings.device) as group:
-        model_config(settings)  # finds wrong settings before the data is read
+        model_config(settings)  # detects wrong settings before the data is read
         table = as_markdown(run_leave_one_out(settings, sources, out, group))
         if group.is_main:
             click.echo(table)
@@ -222,9 +222,9 @@ _add_former_name("unseen", leave_one_out)
 @click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
 @click.option("--data", type=FOLDER, required=True, help="Labelled input root.")
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
-@click.option("--resamples", type=click.IntRange(1), default=1000, show_default=True, help="For the intervals.")
+@click.option("--resamples", type=click.IntRange(1), default=1000, show_default=True, help="Bootstrap resamples.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images at once.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images per batch.")
 def evaluate(weights: Path, data: Path, as_json: bool, resamples: int, device: str, batch_size: int) -> None:
     """Print the challenge's metrics with 95 % bootstrap intervals, per task and per class, and the composite.
 
@@ -261,7 +261,7 @@ def export(weights: Path, out: Path) -> None:
 def import_encoder(source: str, out: Path, revision: str | None, depth: int | None) -> None:
     """Write the vision tower of a published Qwen3-VL checkpoint, without its language model, to a file.
 
-    Train with it by encoder=OUT.
+    To train with it, use encoder=OUT.
     """
     from training.qwen.importer import import_encoder as convert
 
@@ -277,7 +277,7 @@ def import_encoder(source: str, out: Path, revision: str | None, depth: int | No
 @click.option("--size", type=click.IntRange(32), default=448, show_default=True, help="Side of the images measured.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images per batch measured.")
 def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_size: int) -> None:
-    """Print the encoders' parameters, FLOP and memory, counted, or with --device their measured speed and memory."""
+    """Print the encoders' counted parameters, FLOP and memory or, with --device, their measured speed and memory."""
     from training.bench.encoder_cost import cost_table, speed_table
 
     click.echo(speed_table(device, presets or tuple(PRESETS), size, batch_size) if device else cost_table())
@@ -287,14 +287,14 @@ def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_
 @click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
 @click.option("--engine", "engines", envvar="AURORA_ENGINE", type=ENGINE, multiple=True)
 @click.option("--device", default="cpu", metavar="cpu|cuda[:N]", show_default=True, help="Where to compute.")
-@click.option("--data", type=FOLDER, help="Input root all of whose images can be read. Default: phantoms.")
+@click.option("--data", type=FOLDER, help="Input root whose images can all be read. Default: phantoms.")
 @click.option(
     "--rows",
     "sizes",
     envvar="AURORA_ROWS",
     type=click.IntRange(1),
     multiple=True,
-    help="Number of rows, made of the data's images.",
+    help="Number of rows to make from the data's images.",
 )
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print every measurement as JSON.")
@@ -307,9 +307,9 @@ def bench(
     repeats: int,
     as_json: bool,
 ) -> None:
-    """Measure the speed of 'inference run', and that of the model alone, which is its limit.
+    """Measure the speed of 'inference run' and of the model alone, which is the upper limit.
 
-    --engine and --rows may be repeated. Default: both engines, and 1,000 rows, or with --data all of its rows.
+    --engine and --rows may be repeated. Default: both engines, and 1,000 rows or, with --data, all of its rows.
     """
     from aurora.engine.select import default_weights
     from training.bench import bench as command
@@ -317,7 +317,7 @@ def bench(
 
     subjects = [Subject(engine, device, weights or default_weights()) for engine in engines or ("onnx", "torch")]
     rows = sizes if sizes or data else (1000,)
-    results = command.bench(subjects, data, rows, repeats, tell=lambda line: click.echo(line, err=True))
+    results = command.bench(subjects, data, rows, repeats, report_progress=lambda line: click.echo(line, err=True))
     click.echo(json.dumps(command.as_json(results)) if as_json else command.as_text(results))
 
 

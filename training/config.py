@@ -27,7 +27,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Number = Annotated[int, Field(ge=0)]
-#: What `augment` changes: place and size; grey values; the field of view; text and marks on the image.
+#: Kinds of augmentation: position and size; grey values; the field of view; burned-in text and marks.
 Augmentation = Literal["geometry", "intensity", "field_of_view", "overlays"]
 ALL_AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 #: Former names, which old configurations still use.
@@ -52,9 +52,9 @@ class FitConfig(BaseModel):
 
     # The model
     preset: Literal["micro", "tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
-    #: A file written by `import-encoder`, whose shape and weights replace the preset's encoder.
+    #: A file written by `import-encoder`; its shape and weights replace the preset's encoder.
     encoder: Path | None = None
-    #: A checkpoint, whose shape and weights replace the preset; the tasks that it knows keep their heads.
+    #: A checkpoint whose shape and weights replace the preset's; the tasks that it knows keep their heads.
     init_from: Path | None = None
     #: Height and width in pixels that images are resized to, multiples of 32.
     image_size: Size = (256, 256)
@@ -62,18 +62,18 @@ class FitConfig(BaseModel):
     # The data
     #: Tasks to train, by id. Default: all tasks of the data.
     tasks: list[str] | None = None
-    #: Your own tasks whose labels depend on left and right, so that images aren't mirrored. Landmark tasks never are.
+    #: Further tasks whose images aren't mirrored because labels depend on left and right. Landmark images never are.
     fixed_laterality: list[str] = []
-    #: Share of the data that chooses the weights if there is no validation folder; 0 keeps the last weights.
+    #: Share of the data held out to choose the weights if there is no validation folder; 0 keeps the last weights.
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    #: All kinds for true, none for false, or a list of some.
+    #: true for all kinds, false for none, or a list of kinds.
     augment: Annotated[tuple[Augmentation, ...], BeforeValidator(_augmentations)] = ALL_AUGMENTATIONS
     #: Whether a case whose image or label can't be used ends the run, or is left out and counted.
     on_bad_case: Literal["error", "skip"] = "error"
     #: Threads that read and augment images.
     num_workers: Count = 2
-    #: Exponents of a task's number of cases and of its moving loss in the probability of drawing it; with both 0 all
-    #: tasks are equally likely.
+    #: Exponents of a task's number of cases and of its moving loss in the probability of drawing it; if both are 0,
+    #: all tasks are equally likely.
     size_exponent: NotNegative = 0.5
     loss_exponent: NotNegative = 1.0
     #: Which types' losses are rescaled: classification and detection, all, or none.
@@ -82,9 +82,9 @@ class FitConfig(BaseModel):
     # The steps
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     steps: Count
-    #: Steps from one validation to the next. Tasks are sampled, so an epoch isn't one pass over the data.
+    #: Steps between validations. Tasks are sampled, so an epoch isn't one pass over the data.
     steps_per_epoch: Count = 500
-    #: Samples in a batch; several processes share them.
+    #: Samples in a batch, divided among the processes.
     batch_size: Count = 32
     #: Batches whose gradients are accumulated for one step.
     gradient_accumulation: Count = 1
@@ -95,19 +95,19 @@ class FitConfig(BaseModel):
     learning_rate: Positive = 1e-3
     #: Factor of the learning rate from each block of the encoder to the one before it.
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    #: Number of first blocks of the encoder that aren't trained, nor are its embeddings then; 0 trains all of it.
+    #: Number of encoder blocks, from the first, that are frozen together with the embeddings; 0 trains everything.
     freeze_blocks: Number = 0
     weight_decay: NotNegative = 0.05
     warmup_steps: Number = 200
     grad_clip_norm: Positive = 1.0
-    #: Decay of the moving average of the weights, which is what is validated and saved.
+    #: Decay of the moving average of the weights; the average is what is validated and saved.
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    #: Steps in a row that are skipped because their loss or gradient isn't finite, before the run ends.
+    #: Number of consecutive steps with a non-finite loss or gradient that are skipped before the run ends.
     max_skipped_steps: Number = 0
 
     # The machine
     device: str = "auto"
-    #: Whether each of several processes has a copy of the model, or, for encoders too large for one device, a shard.
+    #: Whether each process has a copy of the model (ddp) or, for encoders too large for one device, a shard (fsdp).
     parallel: Literal["ddp", "fsdp"] = "ddp"
     precision: Literal["bf16", "fp32"] = "bf16"
     #: Compute the encoder's activations twice instead of storing them: one more forward pass, far less memory.
@@ -115,7 +115,7 @@ class FitConfig(BaseModel):
 
     # The output
     log_every: Count = 50
-    #: Steps from one saved state to the next, from which `--resume` continues, and how many states are kept.
+    #: Steps between saved states, from which `--resume` continues, and the number of states to keep.
     save_every: Count = 500
     keep_states: Count = 2
 
@@ -123,10 +123,10 @@ class FitConfig(BaseModel):
 def load_config(path: Path, changes: Sequence[str] = ()) -> FitConfig:
     """Read a YAML file and apply `changes` such as "steps=100"; a later change of a key replaces an earlier one.
 
-    Former names of keys are read too, with a log message.
+    Former names of keys are accepted, with a log message.
 
     Raises:
-        UsageError: the file can't be read, or a key or a value is wrong.
+        UsageError: the file can't be read, or a key or value is wrong.
     """
     import yaml
 
@@ -169,7 +169,7 @@ def rename_former_keys(values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 @cache
 def _report_former_key(path: Path, key: str) -> None:
-    """Log, once for each file, that a key has another name now."""
+    """Log, once per file, that a key was renamed."""
     logger.info("%s: %s is now called %s; the next release won't read the former name", path, key, FORMER_KEYS[key])
 
 

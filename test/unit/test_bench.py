@@ -65,11 +65,11 @@ def test_the_table_gives_medians_and_ranges() -> None:
     alone = [{"images_per_second": 60.0, "rows_per_second": rate} for rate in (40.0, 50.0, 80.0)]
     found = bench.Bench("here", "phantoms", 3, {"onnx": bench.Measurement(alone, runs, {100: runs})})
     lines = dict(line.strip("| ").split(" | ") for line in bench.as_text(found).splitlines()[5:])
-    assert lines["model alone, rows/s"] == "50 [40, 80]"
+    assert lines["model-only, rows/s"] == "50 [40, 80]"
     assert lines["time to the first prediction, whole process, s"] == "3.00 [2.00, 5.00]"
     assert lines["100 rows: rows/s, whole process"] == "33 [20, 50]"
-    assert lines["100 rows: that, of the model alone"] == "100%"
-    assert lines["100 rows: model at work"] == "100%"
+    assert lines["100 rows: share of the model-only rate"] == "100%"
+    assert lines["100 rows: model, share of the run"] == "100%"
     assert lines["100 rows: peak memory, MB"] == "200 [200, 200]"
 
 

@@ -39,9 +39,9 @@ def leave_one_out(
         group: the processes that train; each computes the scores.
 
     Raises:
-        UsageError: fewer than two sources, or two with the same name.
-        InputError: as `prepare` does, or a validation case of a task that one of the runs does not train.
-        Others as `fit` does.
+        UsageError: there are fewer than two sources, or two have the same name.
+        InputError: as for `prepare`, or a validation case has a task that one of the runs does not train.
+        Other errors: as for `fit`.
     """
     by_name = {source.resolve().name: source for source in sources}
     if len(by_name) < max(len(sources), 2):
@@ -74,7 +74,7 @@ def _run_without(
     folder: Path,
     group: ProcessGroup,
 ) -> LeaveOneOutResult:
-    # No validation cases choose the weights, or the source left out would no longer be unseen.
+    # No validation cases: if they chose the weights, the source left out would no longer be unseen.
     weights = fit(settings, training, [], folder, [other for other in validation if other != name], group, resume=True)
     model = checkpoint.load(weights)[0].to(group.device)
     scores = {

@@ -117,7 +117,7 @@ def shared_heads(config: ModelConfig, tasks: Registry) -> Aurora:
     return model
 
 
-#: The variants that have a network of their own.
+#: The networks of the variants that change the network.
 NETWORKS: Mapping[str, ModelFactory] = {
     "scrambled-tokens": scrambled_tokens,
     "last-map": last_map,

@@ -1,4 +1,4 @@
-"""Ablation studies: train the networks of each variant, unless already trained, and tabulate their scores."""
+"""Run ablation studies: train each variant, unless it is already trained, and tabulate the scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,8 +47,8 @@ class Study:
         group: the processes that train; each computes the scores.
 
     Raises:
-        UsageError: no validation cases, or as `load_config` does.
-        InputError: as `prepare` does.
+        UsageError: there are no validation cases, or as for `load_config`.
+        InputError: as for `prepare`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Study:
             )
 
     def score(self, name: str, seed: int) -> Score:
-        """Return the score of the variant `name`, after training what is not trained yet. Raises as `fit` does."""
+        """Return the score of the variant `name`, training it first if necessary; raises the errors of `fit`."""
         variant = VARIANTS[name]
         if variant.flip_tta:
             self.score(DEFAULT, seed)
@@ -80,7 +80,7 @@ class Study:
         speeds = []
         for config, folder in self._runs(variant, self.out / name / f"seed-{seed}", seed):
             last = self._train(config, name, folder)
-            results |= last.get("tasks", {})  # a task may have no case to be scored on
+            results |= last.get("tasks", {})  # a task may have no validation case
             speeds.append(last["images_per_second"])
         return self._score(name, seed, results, fmean(speeds))
 
@@ -131,9 +131,9 @@ def as_markdown(scores: Sequence[Score]) -> str:
     by_variant = {name: [score for score in scores if score.variant == name] for name in VARIANTS}
     default = {score.seed: score.composite for score in by_variant[DEFAULT]}
     task_types = [task_type for task_type in TYPES if task_type in by_variant[DEFAULT][0].types]
-    columns = ["composite", "[least, most]", "against the default", *task_types, "images/s"]
+    columns = ["composite", "[min, max]", "difference", *task_types, "images/s"]
     rows = [_table_row(name, scores, default, task_types) for name, scores in by_variant.items() if scores]
-    return "\n".join(markdown_table(["variant", "what is changed", *columns], rows, text_columns=2))
+    return "\n".join(markdown_table(["variant", "change", *columns], rows, text_columns=2))
 
 
 def _table_row(

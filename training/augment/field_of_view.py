@@ -54,7 +54,7 @@ def crop_field_of_view(
     """Blacken an image (H, W, 3) uint8 outside a random field of view, with probability `chance`.
 
     The points `keep` (N, 2), in fractions of the frame, stay visible with a margin. Each edge is drawn independently
-    of them, and drawn again beyond them only if it would hide one, so that edges reveal little about labels.
+    of them, and redrawn beyond them only if it would hide one, so that edges reveal little about labels.
     """
     if rng.random() >= chance:
         return image
@@ -89,7 +89,7 @@ def random_field_of_view(keep: np.ndarray, frame: tuple[int, int], rng: np.rando
 def _bounds(
     drawn: np.ndarray, kept: np.ndarray, margin: np.ndarray, limits: np.ndarray, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Return the two values `drawn`, each drawn again between `kept` and its limit if it would hide a kept value."""
+    """Return the two values `drawn`, each redrawn between `kept` and its limit if it would hide a kept value."""
     low, high = drawn
     least, most = (kept - margin).min(), (kept + margin).max()
     if low > least:

@@ -15,7 +15,7 @@ MAX_STRETCH = 1.15
 # A fraction of the frame's sides.
 MAX_SHIFT = 0.1
 
-#: The default of the points that stay inside the frame: its centre.
+#: The points that stay inside the frame by default: its centre.
 CENTRE = np.array([(0.5, 0.5)])
 
 
@@ -28,7 +28,7 @@ def random_affine(
     is undone before and applied again after.
 
     Args:
-        sided: the label depends on left and right: no mirror, and small rotations.
+        sided: whether the label depends on left and right; if so, there is no mirroring, and rotations are small.
         keep: points (N, 2) in fractions of the image, inside it. They stay inside the frame: scale and shift are
             reduced as needed.
     """
@@ -68,7 +68,7 @@ def warp_masks(mask: np.ndarray, classes: int, matrix: np.ndarray, frame: tuple[
     down, across = height / mask.shape[0], width / mask.shape[1]
     stretch = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2]])
     through = matrix[:, :2] @ stretch + np.column_stack([np.zeros((2, 2)), matrix[:, 2]])
-    # A mask larger than the frame is averaged over the pixels that become one. An odd window does not shift it.
+    # A mask larger than the frame is averaged over the pixels that merge into one. An odd window does not shift it.
     window = [2 * max(0, round((1 / shrink - 1) / 2)) + 1 for shrink in (across, down)]
     shares = np.empty((classes, height // cell, width // cell), dtype=np.float32)
     for index in range(1, classes):

@@ -1,4 +1,4 @@
-"""Vary grey values as ultrasound machines do: nothing moves, and black stays about black.
+"""Vary grey values as ultrasound machines do: no pixel moves, and black stays nearly black.
 
 Gain, attenuation, shadow and speckle change the amplitude A of the echo. An image shows it log-compressed, g = 255 *
 (1 + 20 log10(A) / D) with a dynamic range of D dB, so that a change of L dB is a change of 255 * L / D grey levels.
@@ -108,7 +108,7 @@ def echo_levels(
 
 
 def time_gain(down: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw the gain in dB at depths `down` (fractions of the height): linear between sliders that are set wrong."""
+    """Draw the gain in dB at depths `down` (fractions of the height): linear between wrongly set sliders."""
     sliders = rng.uniform(-MAX_TIME_GAIN_DB, MAX_TIME_GAIN_DB, TIME_GAIN_SLIDERS)
     return np.interp(down, np.linspace(0, 1, TIME_GAIN_SLIDERS), sliders).astype(np.float32)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 CHANCE = 0.3
-# Least and most overlays of an image that gets any.
+# Minimum and maximum number of overlays on an image that gets any.
 COUNT = (1, 4)
 WORDS = ("Dist", "D", "A", "B", "1", "2", "L", "R", "Depth", "Gain", "DR", "MI", "TIs", "TIb", "Frq", "FR", "Vol", "ID")
 UNITS = ("cm", "mm", "dB", "MHz", "%", "Hz", "")

@@ -1,1 +1,1 @@
-"""Benchmarks: whole runs, each in its own process, the model alone, and the cost of encoders."""
+"""Benchmark whole runs, each in a new process, the model alone, and the cost of encoders."""

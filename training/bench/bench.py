@@ -20,6 +20,8 @@ from training.bench.runs import Run, Subject, time_model, time_run
 
 #: Phantoms of each task.
 PHANTOMS = 8
+#: Labels of the stages whose name in the report of a run would be unclear in the table.
+STAGE_LABELS = {"predictions": "decoding"}
 LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless")
 
 
@@ -53,16 +55,16 @@ def bench(
     data: Path | None,
     sizes: Sequence[int],
     repeats: int,
-    tell: Callable[[str], None] = lambda line: None,
+    report_progress: Callable[[str], None] = lambda line: None,
 ) -> Bench:
-    """Measure every subject `repeats` times, in turns, so that other load on the machine affects all of them.
+    """Measure every subject `repeats` times, alternating, so that other load on the machine affects all of them alike.
 
     Args:
         subjects: one per engine.
         data: an input folder whose images can all be read; phantoms if None.
         sizes: numbers of rows; images of `data` are repeated under other names. Empty: `data` as it is.
         repeats: number of measurements.
-        tell: called with a line of progress after each run.
+        report_progress: called with one line after each run.
 
     Raises:
         DeviceError: a run failed.
@@ -79,7 +81,7 @@ def bench(
                 for root in roots:
                     run = time_run(subject, root)
                     measurement.runs.setdefault(run.rows, []).append(run)
-                    tell(f"{number} of {repeats}: {subject.engine}, {run.rows} rows in {run.seconds:.1f} s")
+                    report_progress(f"{number} of {repeats}: {subject.engine}, {run.rows} rows in {run.seconds:.1f} s")
     return Bench(machine(), name, repeats, measured)
 
 
@@ -129,19 +131,19 @@ def as_text(result: Bench) -> str:
 def _column(measurement: Measurement) -> Iterator[tuple[str, str]]:
     """Yield the name and the value of each row of the table."""
     alone = [rates["rows_per_second"] for rates in measurement.model]
-    yield "model alone, images/s", _spread([rates["images_per_second"] for rates in measurement.model])
-    yield "model alone, rows/s", _spread(alone)
+    yield "model-only, images/s", _spread([rates["images_per_second"] for rates in measurement.model])
+    yield "model-only, rows/s", _spread(alone)
     yield "time to the first prediction, whole process, s", _spread([run.seconds for run in measurement.first], 2)
     for size, runs in measurement.runs.items():
         inside = [run.rows / run.at_work for run in runs]
         yield f"{size:,} rows: rows/s, whole process", _spread([run.rows / run.seconds for run in runs])
         yield f"{size:,} rows: rows/s, from the first image to the last prediction", _spread(inside)
-        yield f"{size:,} rows: that, of the model alone", f"{median(inside) / median(alone):.0%}"
+        yield f"{size:,} rows: share of the model-only rate", f"{median(inside) / median(alone):.0%}"
         yield f"{size:,} rows: peak memory, MB", _spread([run.peak_memory / 1e6 for run in runs])
-        yield f"{size:,} rows: processors busy", _spread([run.processor_seconds / run.seconds for run in runs], 2)
+        yield f"{size:,} rows: processors used", _spread([run.processor_seconds / run.seconds for run in runs], 2)
         for stage in runs[0].stages:
             share = median(run.stages[stage] / run.at_work for run in runs)
-            yield f"{size:,} rows: {stage} at work", f"{share:.0%}"
+            yield f"{size:,} rows: {STAGE_LABELS.get(stage, stage)}, share of the run", f"{share:.0%}"
 
 
 def _spread(values: list[float], digits: int = 0) -> str:

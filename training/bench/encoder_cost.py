@@ -1,4 +1,4 @@
-"""The cost of encoders: counted from their shapes without computation, and measured on a device."""
+"""Determine the cost of encoders: count it from their shapes, without computation, or measure it on a device."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -70,10 +70,13 @@ SIDES = (256, 448, 512)
 
 
 def cost_table(sides: Sequence[int] = SIDES) -> str:
-    """Format the counted cost of every preset on square images as a Markdown table; equal encoders share a row."""
+    """Format the counted cost of the presets on square images as a Markdown table; equal encoders share a row.
+
+    The preset `micro`, which is for tests, is left out."""
     header = ("preset", "parameters", "weights, fp32", "bf16", "image", "GFLOP", "kept", "kept, recomputing")
     rows = []
-    for config, presets in groupby(PRESETS.items(), key=lambda item: item[1].encoder):
+    listed = [(name, preset) for name, preset in PRESETS.items() if name != "micro"]
+    for config, presets in groupby(listed, key=lambda item: item[1].encoder):
         names = ", ".join(name for name, _ in presets)
         for side in sides:
             cost = count(config, (side, side))
@@ -107,7 +110,7 @@ def measure(
     Args:
         size: height and width of the images.
         batch: images per batch.
-        ceiling: what counts as full speed, in FLOP per second; see `matmul_rate`.
+        ceiling: the rate that counts as full speed, in FLOP per second; see `matmul_rate`.
 
     Returns:
         The speed of "forward" and "training", medians of five.

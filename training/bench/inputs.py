@@ -1,4 +1,4 @@
-"""Make input folders with any number of rows from a few images under many names."""
+"""Make input folders of any number of rows by repeating a few images under many names."""
 
 import csv
 import os
@@ -12,7 +12,7 @@ _COLUMNS = ("task_id", "task_name", "num_classes", "image_path", "mask_path")
 
 
 def many_rows(source: Path, root: Path, count: int, *, missing_each: int = 0) -> None:
-    """Make `root` an input folder of `count` rows, each with its own image: those of `source` under other names.
+    """Create the input folder `root` with `count` rows, each with a separate image: copies of those of `source`.
 
     Every CSV file of `source` gets an equal share of the rows; labels are left out.
 

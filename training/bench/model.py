@@ -17,7 +17,7 @@ from aurora.images.reader import load_model_input
 from aurora.rows import Row, read_rows
 from aurora.tasks import TaskType
 
-#: The most batches that are measured, evenly spread over the folder.
+#: The maximum number of batches to measure, evenly spread over the folder.
 BATCHES = 60
 WARM_UP = 3
 Batch = tuple[np.ndarray, dict[TaskType, np.ndarray]]
@@ -48,10 +48,10 @@ def model_alone(data: Path, engine: Engine) -> dict[str, float]:
     batches = read_batches(data, engine)
     for batch in batches[:WARM_UP]:
         engine.run(*batch)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for batch in batches:
         engine.run(*batch)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     image_count = sum(len(images) for images, _ in batches)
     row_count = sum(len(positions) for _, rows in batches for positions in rows.values())
     return {"images_per_second": image_count / seconds, "rows_per_second": row_count / seconds}

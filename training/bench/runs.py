@@ -16,7 +16,7 @@ from aurora.runtime.hardware import peak_resident
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured: `weights` in an `engine` on a `device`."""
+    """The subject of a measurement: `weights` in an `engine` on a `device`."""
 
     engine: str
     device: str
@@ -45,7 +45,7 @@ class Run:
 
 
 class Usage(NamedTuple):
-    """What a process used: wall-clock seconds, processor seconds and peak memory in bytes."""
+    """The resource usage of a process: wall-clock seconds, processor seconds and peak memory in bytes."""
 
     seconds: float
     processor_seconds: float
@@ -64,7 +64,7 @@ def time_run(subject: Subject, data: Path, *, limit: int | None = None) -> Run:
 
 
 def measured_run(report: dict[str, Any], usage: Usage) -> Run:
-    """Combine the report of a run, as `inference run --report FILE.json` writes it, with what its process used.
+    """Combine the report of a run, as written by `inference run --report FILE.json`, with the usage of its process.
 
     Raises `DeviceError` if rows have no prediction.
     """
@@ -85,13 +85,13 @@ def time_model(subject: Subject, data: Path) -> dict[str, float]:
 
 
 def _run_process(module: str, words: list[str]) -> tuple[str, Usage]:
-    """Run `python -m module words`; return its output and what it used. Raises `DeviceError` if it fails."""
+    """Run `python -m module words`; return its output and resource usage. Raises `DeviceError` if it fails."""
     with TemporaryFile("w+") as out:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         # The peak memory of a forked process includes that of its parent, so this process must stay small.
         process = subprocess.Popen([sys.executable, "-m", module, *words], stdout=out, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         text = out.read()

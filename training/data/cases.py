@@ -1,4 +1,4 @@
-"""Labelled cases from input roots, and the samples that the network is trained on."""
+"""Load labelled cases from input roots, and make the samples that the network is trained on."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from training.data.labels import LABELS
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One labelled row and the input root that it comes from."""
+    """A labelled row and its input root."""
 
     root: Path
     row: Row
@@ -47,8 +47,8 @@ def load_cases(
     """Return the labelled rows of all roots; rows without a label are an error.
 
     The number of classes of a task is the official one, or else the largest that its rows state. The tasks in
-    `fixed_laterality` distinguish left from right, in addition to those that always do. The oddities of
-    single rows are added to `problems`.
+    `fixed_laterality` distinguish left from right, in addition to those that always do. Problems of
+    single rows are appended to `problems`.
     """
     rows: list[tuple[Path, Row]] = []
     for root in roots:
@@ -85,7 +85,7 @@ def load_sample(
 
     Raises:
         ImageError: the image can't be read.
-        InputError: the label is absent or makes no sense.
+        InputError: the label is missing or invalid.
     """
     labels = LABELS[case.task.type]
     pixels = read_image(image_file(case.root, case.row), case.root).pixels
@@ -107,11 +107,11 @@ def load_sample(
 
 
 def check_label(case: Case) -> None:
-    """Raise what `load_sample` would, as far as the row and the headers of its files show; decode no pixels.
+    """Check a case by its row and the headers of its files, without decoding pixels.
 
     Raises:
         ImageError: there is no image, or its header can't be read.
-        InputError: the label is absent or makes no sense, or there is no mask.
+        InputError: the label is missing or invalid, or there is no mask.
     """
     size = image_size(image_file(case.root, case.row), case.root)
     LABELS[case.task.type].check(case.root, case.row, case.task, size)

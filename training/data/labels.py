@@ -1,4 +1,4 @@
-"""The labels of training data: read, checked against their image, and turned into what the network learns.
+"""Read the labels of training data, check them against their images and convert them to training targets.
 
 Boxes are extents and points are pixel centres, both in pixels of the original image; whole numbers are the centres of
 pixels, as in `aurora.images.transform`.
@@ -18,15 +18,13 @@ from aurora.rows import Row, box_label, class_label, mask_file, points_label
 from aurora.tasks import Task, TaskType
 from training.augment.geometry import CENTRE, warp_box, warp_masks, warp_points
 
-#: A box must lie in the image for at least this part of its area; what hangs over is cut off.
+#: The least share of a box's area that must be inside the image; the rest is cut off.
 MIN_BOX_INSIDE = 0.5
-#: How far outside the image a point may lie, as a share of the image's diagonal.
+#: The largest distance of a point outside the image from its edge, as a share of the image's diagonal.
 MAX_POINT_OUTSIDE = 0.1
-
-
 #: Side of a cell of the segmentation logits in pixels of the model's image.
 CELL = 4
-#: What stays in the field of view where the label says nothing of positions: x1, y1, x2, y2.
+#: The box that stays in the field of view if a label has no positions: x1, y1, x2, y2.
 MIDDLE = np.array([0.1, 0.1, 0.9, 0.9])
 # The common grid on which masks of all sizes are averaged, in pixels.
 _GRID = (256, 256)
@@ -40,11 +38,11 @@ class LabelReader:
 
     Attributes:
         read: reads the label of a row for an image of a size (height, width); raises `InputError` with the row's source
-            when the label is absent or makes no sense.
-        check: raises what `read` would, as far as the row and the headers of its files show.
+            when the label is missing or invalid.
+        check: raises those errors of `read` that the row and the headers of its files reveal.
         target: turns a label into `Sample.target` through an affine matrix of the model's input size.
         keep_inside: returns the points (N, 2), in fractions of the image and inside it, that augmentation must keep
-            inside; a mask may be cut off at the edge, but a box or a point can't be predicted outside.
+            inside: a mask may be cut off at the edge, but a box or a point outside can't be predicted.
         keep_visible: returns the points (N, 2) of a target, in fractions, that must stay in the field of view.
         average: returns a label in the form in which labels are averaged for `training baseline`.
     """
@@ -64,8 +62,8 @@ def find_mask(root: Path, row: Row) -> Path:
     except ImageError as error:
         raise InputError(f"{error}; expected the path of a mask, correct the row") from None
     if not path.is_file() or not path.stat().st_size:
-        found = "an empty file" if path.is_file() else "none"
-        raise InputError(f"{row.source}: expected a mask at {row.mask_path}, found {found}; add it or remove the row")
+        present = "an empty file" if path.is_file() else "none"
+        raise InputError(f"{row.source}: expected a mask at {row.mask_path}, found {present}; add it or remove the row")
     return path
 
 
@@ -95,9 +93,9 @@ def read_class(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
     count = task.num_classes
     label = class_label(row)
     if label is None or label >= count:
-        found = "none" if label is None else label
+        shown = "none" if label is None else label
         raise InputError(
-            f"{row.source}: expected a class in 0..{count - 1} in the column mask, found {found}; correct it"
+            f"{row.source}: expected a class in 0..{count - 1} in the column mask, found {shown}; correct it"
         )
     return np.asarray(label, dtype=np.int64)
 
@@ -148,7 +146,7 @@ def _visible_foreground(target: np.ndarray) -> np.ndarray:
 
 
 def fill_box(box: np.ndarray) -> np.ndarray:
-    """Return points (N, 2) all over a box (x1, y1, x2, y2): an arc that spares its corners could still cut a side."""
+    """Return a grid of points (N, 2) over a box (x1, y1, x2, y2): corners aren't enough, as an arc could cut a side."""
     x, y = np.meshgrid(np.linspace(box[0], box[2], 17), np.linspace(box[1], box[3], 17))
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
@@ -203,6 +201,6 @@ def read_label(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
         (2, 2) inside it, or the points, (K, 2).
 
     Raises:
-        InputError: the label is absent or makes no sense; the message begins with the row's source.
+        InputError: the label is missing or invalid; the message begins with the row's source.
     """
     return LABELS[task.type].read(root, row, task, size)

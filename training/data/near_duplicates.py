@@ -1,10 +1,10 @@
 """Find near-duplicate images: copies that were re-encoded, resized, cropped, brightened, annotated or mirrored.
 
-Two stages. A perceptual hash proposes pairs: the signs of the lowest frequencies of the discrete cosine transform,
-relative to their median (C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, section
-3.2.1). Its distance alone does not decide: hearts of two patients can be closer than an image and its crop. So the two
-images of a pair are aligned (G. D. Evangelidis and E. Z. Psarakis, IEEE TPAMI 30(10):1858-1865, 2008), and are
-near-duplicates if their speckle agrees, which it does in copies and not between patients.
+First, a perceptual hash proposes pairs: the signs of the lowest frequencies of the discrete cosine transform, relative
+to their median (C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, section 3.2.1).
+Its distance alone is not decisive: hearts of two patients can be closer than an image and its crop. Second, the images
+of each pair are therefore aligned (G. D. Evangelidis and E. Z. Psarakis, IEEE TPAMI 30(10):1858-1865, 2008). They are
+near-duplicates if their speckle agrees, as it does in copies but not between patients.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from aurora.runtime.hardware import processors
 #: Side of a thumbnail in pixels, and of the block of lowest frequencies whose signs are the hash.
 SIDE = 96
 LOW = 16
-#: The most bits, of LOW * LOW, that may differ between the hashes of a proposed pair.
+#: The largest number of bits, out of LOW * LOW, that may differ between the hashes of a proposed pair.
 BITS = 64
 #: The least similarity of near-duplicates.
 MIN_SIMILARITY = 0.85
@@ -32,14 +32,14 @@ _MARGIN = 4
 #: Mirroring an image flips the signs of the odd columns of its cosine transform and changes nothing else.
 _MIRROR_SIGNS = np.where(np.arange(LOW) % 2, -1, 1).astype(np.float32)
 _WINDOW = (9, 9)
-_NOISE = 4.0  # variance of grey values below which a window shows nothing
+_NOISE = 4.0  # variance of grey values below which a window has no contrast
 _ALL = np.ones((SIDE, SIDE), np.uint8)
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbprint:
-    """What is kept of an image: the `digest` of its size and pixels, and a grey `thumbnail` (SIDE, SIDE) uint8."""
+    """A summary of an image: the `digest` of its size and pixels, and a grey `thumbnail` (SIDE, SIDE) uint8."""
 
     digest: bytes
     thumbnail: np.ndarray
@@ -67,13 +67,13 @@ def join(labels: np.ndarray, links: np.ndarray) -> np.ndarray:
 
 
 def find_links(thumbnails: Sequence[np.ndarray], labels: np.ndarray, round_size: int = 256) -> np.ndarray:
-    """Return links (M, 2) between near-duplicates among N thumbnails that lie in different components `labels` (N,).
+    """Return links (M, 2) between near-duplicates among N thumbnails that are in different components `labels` (N,).
 
-    With `join` they give the components of all near-duplicate pairs. A pair whose images are already joined is not
-    compared, so that long runs of still frames stay cheap.
+    Passed to `join`, they give the components of all near-duplicate pairs. A pair whose images are already joined is
+    not compared, so that long runs of still frames stay cheap.
 
     Args:
-        round_size: how many pairs are compared before the components are updated.
+        round_size: number of pairs that are compared before the components are updated.
     """
     pairs, links = candidates(thumbnails), [np.empty((0, 2), np.intp)]
     with ThreadPoolExecutor(processors()) as pool:

@@ -1,4 +1,4 @@
-"""From input roots to the cases that are trained on and those that choose the weights."""
+"""Turn input roots into the training cases and the validation cases, which choose the weights."""
 
 import logging
 from collections import Counter
@@ -13,18 +13,18 @@ from training.data.split import group_cases, split_cases
 
 logger = logging.getLogger("aurora.training")
 
-#: How many lines of a list that may be as long as the data are logged.
+#: Number of lines that are logged of a list that may be as long as the data.
 SHOWN = 20
 
 
 def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tuple[list[Case], list[Case]]:
-    """Return the training and the validation cases; log what was left out, and what was grouped.
+    """Return the training and the validation cases; log the skipped rows and the groups of the split.
 
     Without validation folders the data is split so that no image and no patient is on both sides.
 
     Raises:
-        InputError: no usable case, a task that has none, or, unless the configuration skips it, a label that makes
-            no sense.
+        InputError: there is no usable case, a configured task has no case, or a label is missing or invalid and the
+            configuration doesn't skip it.
     """
     cases = _usable(config, data)
     _check_named("fixed_laterality", config.fixed_laterality, cases)
@@ -41,9 +41,9 @@ def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tup
 
 
 def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
-    odd_rows: list[Problem] = []
-    cases = load_cases(roots, config.fixed_laterality, odd_rows)
-    log_lines(f"{problem.source}: {problem.message}" for problem in odd_rows)
+    row_problems: list[Problem] = []
+    cases = load_cases(roots, config.fixed_laterality, row_problems)
+    log_lines(f"{problem.source}: {problem.message}" for problem in row_problems)
     if config.tasks is not None:
         _check_named("tasks", config.tasks, cases)
         cases = [case for case in cases if case.task.id in config.tasks]
@@ -65,7 +65,7 @@ def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
 
 
 def _check_named(key: str, names: Sequence[str], cases: Sequence[Case]) -> None:
-    """Raise `InputError` for a task named in the configuration of which there is no case."""
+    """Raise `InputError` if a task named in the configuration has no case."""
     present = {case.task.id for case in cases}
     for name in names:
         if name not in present:
@@ -89,11 +89,11 @@ def _report_leaks(cases: list[Case], validation: list[Case]) -> None:
 
 
 def log_lines(lines: Iterable[str]) -> None:
-    """Log the first lines, and how many more there are."""
+    """Log the first lines and the number of the others."""
     for line in first_lines(list(lines)):
         logger.info("%s", line)
 
 
 def first_lines(lines: Sequence[str]) -> list[str]:
-    """Return all lines if they are few, or else the first ones and how many more there are."""
+    """Return all lines if they are few, or else the first ones and the number of the others."""
     return [*lines] if len(lines) <= SHOWN else [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"]

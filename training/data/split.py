@@ -17,7 +17,7 @@ from training.data.cases import Case
 from training.data.near_duplicates import Thumbprint, find_links, join, thumbprint
 
 # `patient0066_2CH_ED`, `camus_patient0213_4CH_ES`, `subject-12_x`, `case_0012_slice3`, `PatientID 7`; and `010_HC`,
-# `010_2HC` of HC18, images of one examination (https://hc18.grand-challenge.org). Other numbers are no patient's.
+# `010_2HC` of HC18, images of one examination (https://hc18.grand-challenge.org). Other numbers identify no patient.
 _PATIENT = re.compile(r".*?(?<![a-z])(?:patient|subject|case)[-_ ]?(?:id)?[-_ ]?\d+|.*?\d+(?=_\d?hc$)")
 
 
@@ -27,12 +27,12 @@ class Grouping:
 
     Attributes:
         groups: the group of each case, numbered in order of first appearance.
-        images: the number of image files of the cases.
+        images: the number of image files.
         identical: images with the same pixels as another file.
-        similar: near-duplicates of an image that nothing else joined them to.
+        similar: images joined to another only because they are near-duplicates.
         patients: the number of known patients.
-        of_patients: images of known patients.
-        unreadable: images that could be compared by path and patient only.
+        of_patients: the number of images of known patients.
+        unreadable: images that could be compared only by path and patient.
         unvalidated: the tasks that have no group for validation.
     """
 
@@ -51,7 +51,7 @@ class Grouping:
         return max(Counter(self.groups).values(), default=0)
 
     def summary(self) -> str:
-        """Describe in two lines what was grouped, and in a third the tasks without validation rows, if any."""
+        """Describe the groups in two lines, and in a third the tasks without validation rows, if any."""
         lines = [
             f"{len(self.groups):,} rows of {self.images:,} images are {len(set(self.groups)):,} groups by picture and "
             f"patient, the largest of {self.largest:,} rows",
@@ -68,7 +68,7 @@ def group_cases(cases: Sequence[Case]) -> Grouping:
 
     A patient is the `patient_id` of a row or, without one, the start of the image's file name up to the number after
     "patient", "subject" or "case". Patients are compared across folders: data sets that use the same names share
-    groups, which costs little, whereas the opposite could leak. Every image is decoded once.
+    groups. That costs little, whereas keeping them apart could leak. Every image is decoded once.
     """
     paths = [_path(case) for case in cases]
     files = dict(zip(paths, cases, strict=True))
@@ -100,7 +100,7 @@ def split_cases(cases: Sequence[Case], share: float, seed: int) -> tuple[list[Ca
     """Split cases into training and validation, with `share` of each task's rows, as nearly as groups allow.
 
     A task of two or more groups gets a group on each side if possible. A task of one group is for training only and is
-    named in the grouping. The split depends on the seed and not on the order of the rows.
+    named in the grouping. The split depends on the seed but not on the order of the rows.
 
     Returns:
         The training cases, the validation cases, and how they were grouped.
@@ -148,7 +148,7 @@ def _hold_out(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.
 
 
 def _balance(serves: np.ndarray, held: np.ndarray) -> None:
-    """Move groups, in place, so that each task (column of `serves`) has one for training and, if possible, one held."""
+    """Move groups, in place, so that each task (column of `serves`) trains on one and, if possible, holds one out."""
     for side in (True, False):
         for task in np.argsort(serves.sum(0), kind="stable"):
             if (held[serves[:, task]] == side).any():
@@ -162,7 +162,7 @@ def _balance(serves: np.ndarray, held: np.ndarray) -> None:
 
 
 def _path(case: Case) -> str:
-    """Return what identifies the case's image file."""
+    """Return a path that identifies the case's image file."""
     try:
         return str(image_file(case.root, case.row).resolve())
     except ImageError:
@@ -178,14 +178,14 @@ def _thumbprint(case: Case) -> Thumbprint | None:
 
 
 def _patient(case: Case) -> Hashable | None:
-    """Return what identifies the patient, or None if unknown."""
+    """Return a key that identifies the patient, or None if the patient is unknown."""
     if case.row.patient is not None:
         return "patient_id", case.row.patient
-    stated = _PATIENT.match(PurePosixPath(case.row.image_path).stem.lower())
-    return stated[0] if stated else None
+    match = _PATIENT.match(PurePosixPath(case.row.image_path).stem.lower())
+    return match[0] if match else None
 
 
 def _chains(keyed: Iterable[tuple[Hashable | None, int]]) -> np.ndarray:
-    """Return links (M, 2) from each item to the first with the same key; items without a key get none."""
+    """Return links (M, 2) from each item to the first item with the same key; items without a key get none."""
     first: dict[Hashable, int] = {}
     return np.array([(first.setdefault(key, item), item) for key, item in keyed if key is not None], np.intp)

@@ -28,10 +28,10 @@ BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One case, compared.
+    """The comparison of one case's prediction with its label.
 
-    `metrics` is None where nothing could be compared; `labelled` says whether the case has a usable label. `problem`
-    says what is wrong with the label or the prediction, `fallback` why the prediction is only a fallback.
+    `metrics` is None if nothing could be compared; `labelled` is whether the case has a usable label. `problem`
+    describes the fault of the label or the prediction; `fallback` is the reason if the prediction is a fallback.
     """
 
     case: Case
@@ -46,7 +46,7 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Return each task's metrics and `composite` by task id; the Hausdorff distance, which is slow, is left out.
 
-    A case that can't be used raises `InputError`; with `skip` it counts as it does for `inference score`.
+    A case that can't be used raises `InputError`; with "skip" it counts as in `inference score`.
     """
     tasks: dict[Task, list[CaseMetrics]] = {}
     for outcome in outcomes(model, cases, BATCH, hausdorff=False):
@@ -75,10 +75,10 @@ def type_means(results: dict[str, dict[str, float]], cases: Sequence[Case]) -> d
 
 
 def outcomes(model: Aurora, cases: Iterable[Case], batch_size: int, *, hausdorff: bool) -> Iterator[Outcome]:
-    """Yield every case's outcome, the cases of one input root after the other.
+    """Yield every case's outcome, one input root after another.
 
-    Cases that share an image follow the first of them, and the image is encoded once. Without `hausdorff` a mask's
-    distance, which is slow, isn't measured.
+    Cases that share an image follow the first of them, and the image is encoded once. Without
+    `hausdorff`, the Hausdorff distance of masks, which is slow, isn't measured.
     """
     engine = ModuleEngine(model, Spec(model.config, model.tasks, {}))
     roots: dict[Path, list[Case]] = {}

@@ -1,4 +1,4 @@
-"""A checkpoint's report on labelled data: every metric with its interval, and the metrics of every class."""
+"""Report on a checkpoint with labelled data: every metric with its interval, and the metrics of every class."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from training.evaluation.evaluate import Outcome, outcomes
 class TaskReport:
     """One task: its labelled `rows`, how many of them are `predicted`, and how many of these are `fallbacks`.
 
-    The rest is that of `aurora.scoring.bootstrap.Statistics`.
+    The other fields are those of `aurora.scoring.bootstrap.Statistics`.
     """
 
     task_id: str
@@ -45,7 +45,7 @@ class TaskReport:
 class Report:
     """The tasks, by type; `types` and `composite` are those of `scoring.score.Scores`, `interval` the composite's.
 
-    `problems` names, in a sentence each, what is missing or can't be used.
+    `problems` has one sentence for each thing that is missing or can't be used.
     """
 
     weights: str
@@ -61,19 +61,19 @@ class Report:
 
 
 def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", batch_size: int = 16) -> Report:
-    """Return the numbers that `inference run` and `inference score` give, with 95 % intervals and for every class.
+    """Return the scores that `inference run` and `inference score` give, with 95 % intervals and scores per class.
 
     Args:
         weights: a checkpoint, `.safetensors`.
         data: a labelled input root.
-        resamples: for the intervals.
+        resamples: number of bootstrap resamples for the intervals.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        batch_size: images at once.
+        batch_size: images per batch.
 
     Raises:
         WeightsError: the checkpoint can't be used.
         UsageError, DeviceError: there is no such device.
-        InputError: `data` holds no row with a usable label.
+        InputError: `data` has no row with a usable label.
     """
     target = open_device(device)
     cases, problems = _read_cases(data)
@@ -112,7 +112,7 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
 
 
 def _read_cases(root: Path) -> tuple[list[Case], list[str]]:
-    """Read all rows, each task with as many classes as `classes_of` gives, and name what is wrong with the others."""
+    """Read all usable rows, with the number of classes from `classes_of`; describe the problems of the others."""
     read = read_rows(root)
     rows: dict[tuple[str, TaskType], list[Row]] = {}
     for row in read.rows:
@@ -152,7 +152,7 @@ def _task_report(task: Task, outcomes: Sequence[Outcome], statistics: Statistics
     )
 
 
-# What only classes have.
+# Display names of the metrics that only classes have.
 _CLASS_NAMES = {"recall": "recall", "precision": "precision", "f1": "F1", "support": "cases", "found": "IoU>=0.5"}
 
 
@@ -186,8 +186,8 @@ def _task_line(task: TaskReport) -> list[str]:
 
 
 def _class_lines(task: TaskReport) -> list[list[str]]:
-    part = KINDS[task.type].PART
-    return [[task.task_id, f"{part} {index}", *_cells(values)] for index, values in task.classes.items()]
+    class_word = KINDS[task.type].PART
+    return [[task.task_id, f"{class_word} {index}", *_cells(values)] for index, values in task.classes.items()]
 
 
 def _cells(values: Mapping[str, float]) -> list[str]:

@@ -1,6 +1,6 @@
-"""Training in several processes, as `torchrun` starts them: collectives, and the model replicated or sharded.
+"""Train in several processes started by `torchrun`: collectives, and replicated or sharded models.
 
-Everything that decides the next step is the same in all processes, so that all of them make the same decisions.
+Everything that determines the next step is the same in all processes, so all of them make the same decisions.
 """
 
 import os
@@ -25,9 +25,9 @@ from aurora.runtime.hardware import open_device
 
 T = TypeVar("T")
 
-#: How long the other processes wait for the main one, which prepares the data, validates and writes.
+#: The longest time that processes wait for the main one, which prepares the data, validates and writes.
 TIMEOUT = timedelta(hours=2)
-# How a lost peer is reported: by gloo at once, by NCCL with its error code or when its watchdog's timeout has passed.
+# Messages about a lost peer: by gloo at once, by NCCL with its error code or when its watchdog's timeout has passed.
 _PEER_LOST = re.compile(r"(closed|reset) by peer|ncclRemoteError|Watchdog caught collective operation timeout")
 
 
@@ -35,8 +35,8 @@ _PEER_LOST = re.compile(r"(closed|reset) by peer|ncclRemoteError|Watchdog caught
 class ProcessGroup:
     """This process: its `rank` among `world_size` processes, and the device that it computes on.
 
-    `control` connects the processes through gloo on every device. Whatever may take long is waited for there, because
-    gloo notices at once that a peer is gone, while NCCL waits for its timeout.
+    `control` connects the processes through gloo on every device. Long waits use it, because gloo
+    notices at once that a peer is gone, while NCCL waits for its timeout.
     """
 
     device: torch.device
@@ -91,7 +91,7 @@ class ProcessGroup:
 
 @contextmanager
 def init_distributed(device: str) -> Iterator[ProcessGroup]:
-    """Join the processes that the environment names, and leave them at the end; without any, be the only process.
+    """Join the process group that the environment describes, and leave it on exit; without one, yield a single process.
 
     Each process takes the CUDA device of its local rank, or the CPU.
 
@@ -111,7 +111,7 @@ def init_distributed(device: str) -> Iterator[ProcessGroup]:
     if local_device.type == "cuda":
         local_device = open_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(local_device)
-    # With PyTorch's own timeout, since nothing but the steps, which are short, goes through this group.
+    # With PyTorch's own timeout, because only the steps, which are short, use this group.
     dist.init_process_group("nccl" if local_device.type == "cuda" else "gloo")
     try:
         control = dist.new_group(backend="gloo", timeout=TIMEOUT)
@@ -125,12 +125,12 @@ def init_distributed(device: str) -> Iterator[ProcessGroup]:
 
 
 def is_peer_lost(error: RuntimeError) -> bool:
-    """Whether a collective failed because another process has ended."""
+    """Return whether a collective failed because another process has ended."""
     return _PEER_LOST.search(str(error)) is not None
 
 
 def _check_restarts() -> None:
-    """Refuse restarts with a store that outlives them: the new processes would look for the old ones, and hang.
+    """Reject restarts with a store that outlives them: the new processes would look for the old ones, and hang.
 
     See https://github.com/pytorch/pytorch/issues/135712.
     """
@@ -182,7 +182,7 @@ class DistributedModel:
 
 
 def shard(model: Aurora, group: ProcessGroup) -> None:
-    """Leave each process its shard of the weights: each block of the encoder is one unit, and the rest another."""
+    """Keep only this process's shard of the weights; each block of the encoder is a unit, and the rest is another."""
     mesh = init_device_mesh(group.device.type, (group.world_size,))
     for block in model.encoder.blocks:
         fully_shard(block, mesh=mesh)
@@ -210,6 +210,6 @@ def load_full_state(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def gather_into(unsharded: Aurora, model: Aurora) -> Aurora:
-    """Load the weights of `model`, which may be sharded, into `unsharded`, and return it; all processes must call."""
+    """Load the weights of `model`, sharded or not, into `unsharded` and return it; all processes must call this."""
     unsharded.load_state_dict({name: full_tensor(tensor) for name, tensor in model.state_dict().items()})
     return unsharded

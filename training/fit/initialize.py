@@ -1,4 +1,4 @@
-"""Build the network that a run starts with: its shape, and the weights it takes from a file."""
+"""Build the initial network of a run: its shape, and the weights that are loaded from files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -50,7 +50,7 @@ def model_config(config: FitConfig) -> ModelConfig:
 
 
 def build_model(config: FitConfig, tasks: Registry, make_model: ModelFactory) -> tuple[Aurora, dict[str, Any]]:
-    """Return the model to be trained, and the provenance of its weights by their source; empty for random ones.
+    """Return the model to train, and the provenance of its weights by source; empty for random weights.
 
     Raises:
         UsageError, WeightsError: as `model_config` does; or the file's weights don't fit what `make_model` builds.

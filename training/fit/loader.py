@@ -1,4 +1,4 @@
-"""Load mixed-task batches: samples are read and augmented in threads while the network computes."""
+"""Load mixed-task batches, reading and augmenting samples in threads while the network computes."""
 
 import time
 from collections import defaultdict, deque
@@ -24,13 +24,13 @@ PREFETCH = 3
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples in the form that the network and the losses take.
+    """Samples in the form that the network and the losses expect.
 
     Attributes:
         images: (B, H, W, 3) uint8.
         rows: for each type the image of each row, (R,) int64.
-        targets: for each task its slice of n rows among its type's, and their targets (n, ...). A type in `rows`
-            without a target is one that only other processes have samples of.
+        targets: for each task its slice of n rows among its type's, and their targets (n, ...). Only other
+            processes have samples of a type in `rows` without a target.
     """
 
     images: Tensor
@@ -73,12 +73,12 @@ SampleSpec = tuple[int, int]
 
 
 class BatchLoader:
-    """An endless stream of batches drawn by a task sampler; the same for the same seed and losses.
+    """An endless stream of batches drawn by a task sampler; deterministic for a given seed and given losses.
 
     Every process of a group draws the whole batch and reads its share of it.
 
     Attributes:
-        skipped: the reason why each unusable case was left out, by the case's index.
+        skipped: the reason why each unusable case was skipped, by the case's index.
         wait_seconds: the time that the caller has waited for batches.
     """
 
@@ -111,19 +111,19 @@ class BatchLoader:
                 pool.shutdown(cancel_futures=True)
 
     def newly_skipped(self) -> list[str]:
-        """Return why cases were left out since the last call, in any process; all must call this."""
-        skipped = self.group.union(dict(self.skipped))  # a copy, since the threads continue
+        """Return why cases were skipped since the last call, in any process; all processes must call this."""
+        skipped = self.group.union(dict(self.skipped))  # a copy, because the threads continue to write to it
         self.skipped |= skipped
         new = sorted(skipped.keys() - self._reported)
         self._reported.update(new)
         return [skipped[index] for index in new]
 
     def state(self) -> dict[str, Any]:
-        """Return what decides the next batches, JSON-ready: the generator, and the batches drawn but not given out."""
+        """Return what determines the next batches, JSON-ready: the generator, and the batches drawn but not yielded."""
         return {"rng": self.rng.bit_generator.state, "drawn": list(self.pending), "left_out": dict(self.skipped)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state` returned; to be called before the first batch is taken."""
+        """Restore what `state` returned; call this before taking the first batch."""
         self.rng.bit_generator.state = state["rng"]
         self.pending = deque([(index, seed) for index, seed in specs] for specs in state["drawn"])
         self.skipped = {int(index): reason for index, reason in state.get("left_out", {}).items()}
@@ -153,7 +153,7 @@ class BatchLoader:
     def _collate(self, samples: list[Sample], specs: list[SampleSpec]) -> Batch | None:
         """Return this process's batch; None if it is the only process and no sample can be used."""
         if self.group.world_size > 1:
-            # A process must take part in every step, however few usable samples its share has.
+            # Every process must take part in every step, even without a usable sample.
             task_types = sorted({self.cases[index].task.type for index, _ in specs})
             return collate(samples, task_types) if samples else empty_batch(self.config.image_size, task_types)
         if not samples and len(self.skipped) == len(self.cases):

@@ -24,7 +24,7 @@ class Log:
     Args:
         out: the run's folder.
         steps: the number of steps of the whole run.
-        step: the last step before the first record; records of later steps, which a stopped run has lost, are removed.
+        step: the last step before the first record; records of later steps, left by a stopped run, are removed.
 
     Raises:
         OutputError: a record can't be written.
@@ -46,7 +46,7 @@ class Log:
             self.bar = _bar(steps, step)
 
     def write(self, **entry: Any) -> None:
-        """Record one entry, which has a `step`: a line of JSON, and its numbers for TensorBoard."""
+        """Record one entry, which has a `step`, as a line of JSON, and its numbers for TensorBoard."""
         try:
             self.file.write(dump_json(entry) + "\n")
             self.file.flush()
@@ -95,7 +95,7 @@ def task_table(entry: Mapping[str, Any]) -> str:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of a `log.jsonl` up to the first incomplete line; none if there is no file."""
+    """Return the entries of a `log.jsonl` up to the first incomplete line; an empty list if there is no file."""
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -119,7 +119,7 @@ def _numbers(entry: Mapping[str, Any], prefix: str = "") -> list[tuple[str, floa
 def _bar(steps: int, step: int) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    # rich prints what others write to stdout above the bar.
+    # rich prints all other output to stdout above the bar.
     bar = Progress(MofNCompleteColumn(), BarColumn(), TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn())
     bar.add_task("steps", total=steps, completed=step, loss="-")
     bar.start()
@@ -127,7 +127,7 @@ def _bar(steps: int, step: int) -> Any:
 
 
 def draw_curves(log: Path, out: Path) -> None:
-    """Plot a `log.jsonl` in a PNG file; a log without entries gives no file.
+    """Plot a `log.jsonl` to a PNG file; a log without entries gives no file.
 
     Raises:
         OutputError: `out` can't be written.

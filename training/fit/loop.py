@@ -1,4 +1,4 @@
-"""Run a training from its first step, or from its last state, to its end."""
+"""Run training to completion, from the first step or from the last saved state."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ from training.fit.trainer import Trainer
 logger = logging.getLogger("aurora.training")
 
 WEIGHTS, CONFIG = "best.safetensors", "config.json"
-#: Keys that may be changed on `--resume`: how the run computes and saves, and whatever an error advises to change.
+#: Keys that may be changed on `--resume`: how the run computes and saves, and what an error message advises changing.
 RESUMABLE_CHANGES = (
     "device",
     "parallel",
@@ -72,7 +72,7 @@ def fit(
     Args:
         config: the run's configuration.
         cases: training cases.
-        validation: cases to choose the weights by; without any, the last weights are kept.
+        validation: cases for choosing the weights; without any, the last weights are kept.
         out: folder for the weights, the configuration, states, `log.jsonl`, TensorBoard's files and curves.
         sources: names of the data, for the weights' provenance.
         group: the processes.
@@ -82,9 +82,9 @@ def fit(
     Raises:
         UsageError: the configuration doesn't fit the encoder, or the run in `out`.
         WeightsError: the encoder file or the checkpoint in `init_from` can't be used, or isn't the one that the
-            stopped run had.
+            stopped run used.
         DeviceError: the loss isn't finite.
-        InputError: a validation case has a task that isn't trained, the data isn't what the stopped run had, or a case
+        InputError: a validation case has a task that isn't trained, the data isn't that of the stopped run, or a case
             can't be used and the configuration doesn't skip it.
         OutputError: `out` can't be written, or holds another run.
         Stopped: SIGTERM or SIGINT arrived; the state is saved.
@@ -105,7 +105,10 @@ def check_run(config: FitConfig, out: Path, group: ProcessGroup, *, resume: bool
 
 @dataclass
 class _Progress:
-    """How far a run is; `loss` and `steps` add up since the last record, `drawn` samples since the last epoch."""
+    """The progress of a run.
+
+    `loss` and `steps` are sums since the last record; `drawn` counts the samples since the last epoch.
+    """
 
     step: int = 0
     best: float | None = None
@@ -116,15 +119,15 @@ class _Progress:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read what `asdict` gave, also in the states of version 0.1, where one key is named differently."""
+        """Restore a record made by `asdict`; in states of version 0.1, one key has another name."""
         values = {"epochs_without_improvement": record.get("stale"), **record}
         return cls(**{item.name: values[item.name] for item in fields(cls)})
 
     def update_best(self, score: float) -> bool:
-        """Take the score of an epoch into account; return whether its weights are to be saved.
+        """Take the score of an epoch into account; return whether to save its weights.
 
-        A score of NaN, of a validation without a usable case, is never the best. Its weights are saved only as long
-        as there are no better ones.
+        NaN, the score of a validation without a usable case, is never the best. Its weights are saved only while there
+        is no best score.
         """
         improved = not math.isnan(score) and (self.best is None or not score <= self.best)
         first = self.best is None
@@ -155,7 +158,7 @@ class _Run:
     def run(self, resume: bool) -> Path:
         if resume:
             self._restore()
-            if self._out_of_patience():  # the run has ended before
+            if self._out_of_patience():  # the run had already ended
                 return self.out / WEIGHTS
         start = self.progress.step
         self.log = Log(self.out, self.config.steps, start) if self.group.is_main else None
@@ -177,7 +180,7 @@ class _Run:
         finally:
             if self.log:
                 self.log.close()
-        # The main process may still be writing what the others are about to read.
+        # The main process may still be writing the files that the others will read.
         self.group.wait()
         return self.out / WEIGHTS
 
@@ -200,7 +203,7 @@ class _Run:
                 self.log.write(**entry)
 
     def _entry(self, step: int) -> dict[str, Any]:
-        """Return what is recorded of the steps since the last record, and begin the next one."""
+        """Return the record of the steps since the last one, and start the next."""
         loss = self.progress.loss / max(self.progress.steps, 1)
         self.progress.loss, self.progress.steps = 0.0, 0
         return {"step": step, "loss": loss, "losses": dict(self.trainer.sampler.losses)}
@@ -224,7 +227,7 @@ class _Run:
         self.progress.drawn, self.loader.wait_seconds, self.clock = {}, 0.0, (time.monotonic(), step)
 
     def _epoch_entry(self, step: int) -> dict[str, Any]:
-        """Return what is recorded of an epoch, apart from its validation."""
+        """Return the record of an epoch without its validation."""
         seconds, steps = time.monotonic() - self.clock[0], step - self.clock[1]
         return self._entry(step) | {
             "epoch": -(-step // self.config.steps_per_epoch),
@@ -294,7 +297,7 @@ class _Run:
 
 
 def _open_folder(out: Path, config: FitConfig, resume: bool) -> None:
-    """Create `out` with the resolved configuration in it; refuse a folder that holds another run."""
+    """Create `out` with the resolved configuration in it; reject a folder that has another run."""
     if has_state(out) and not resume:
         raise UsageError(f"{out} already holds a run; continue it with --resume, or name another folder with --out")
     resolved = config.model_dump(mode="json")
@@ -317,7 +320,7 @@ def _open_folder(out: Path, config: FitConfig, resume: bool) -> None:
 
 
 def _fingerprint(cases: Sequence[Case], validation: Sequence[Case]) -> str:
-    """Return a digest that is the same for the same rows and labels in the same order."""
+    """Return a digest of the rows and labels, in order."""
     digest = hashlib.sha256()
     for subset in (cases, validation):
         for case in subset:

@@ -1,4 +1,4 @@
-"""The loss of each task type, and how the tasks' losses are combined.
+"""The loss of each task type, and the combination of the tasks' losses.
 
 Every loss takes the channels of one task in its head's output, (n, channels, ...), and the stacked targets of
 `training.data.cases.Sample`, and returns a scalar. Coordinates are fractions of the image.
@@ -15,7 +15,7 @@ from aurora.tasks import TYPES, Task, TaskType
 BACKGROUND_WEIGHT = 0.5
 LABEL_SMOOTHING = 0.05
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
-# The central part of a box, in each direction, whose cells are to detect it.
+# The central fraction of a box, in each direction, whose cells must detect it.
 POSITIVE_SHARE = 0.5
 # The smallest reach of a box from its centre, in cells: half a cell, and a margin for rounding, because the centre of a
 # box aligned with pixels may be exactly between two cells.
@@ -70,9 +70,9 @@ def detection_loss(maps: Tensor, boxes: Tensor) -> Tensor:
 
 
 def positive_cells(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Return which cells of a grid are to detect each box (n, 4): (n, height, width) bool.
+    """Return the cells of a grid that must detect each box (n, 4): (n, height, width) bool.
 
-    The cell nearest to a box's centre is always one of them, however small the box.
+    The cell nearest to a box's centre is always included, even if the box is smaller than a cell.
     """
     x, y = cell_centres(height, width, boxes.device)
     x1, y1, x2, y2 = (side[:, None, None] for side in boxes.unbind(1))
@@ -82,9 +82,9 @@ def positive_cells(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def loss_weight(task_type: TaskType, output: Tensor, targets: Tensor) -> Tensor:
-    """Return how many items a loss is the mean of, (): the samples, or for detection the positive cells.
+    """Return the number of items that a loss averages over, (): the samples or, for detection, the positive cells.
 
-    The loss of two batches together is the mean of their losses, weighted by these numbers.
+    The loss of two combined batches is the mean of their losses, weighted by these numbers.
     """
     if task_type == TaskType.DETECTION:
         return positive_cells(targets, output.shape[2], output.shape[3]).sum(dtype=torch.float32).clamp(min=1.0)

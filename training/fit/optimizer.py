@@ -1,4 +1,4 @@
-"""The optimizer: which parameters train, each layer's learning rate, and its schedule."""
+"""Build the optimizer: trainable parameters, layer-wise learning rates and their schedule."""
 
 import math
 from collections import defaultdict
@@ -27,7 +27,7 @@ def make_optimizer(model: Aurora, extra_modules: nn.Module, config: FitConfig) -
 
     Block i of an encoder of L blocks has the learning rate `learning_rate * layer_decay ** (L - i)`, the embeddings
     that of a block before the first, and everything else the full rate (layer-wise decay: Bao et al., BEiT, 2022).
-    Weight decay applies to the model's matrices and kernels, not to norms, biases, positions and `extra_modules`.
+    Weight decay applies to the model's matrices and kernels, not to norms, biases, positions or `extra_modules`.
     """
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
@@ -47,7 +47,7 @@ def make_optimizer(model: Aurora, extra_modules: nn.Module, config: FitConfig) -
 
 
 def _layers_above(name: str, depth: int) -> int:
-    """Return the number of encoder layers from a parameter's own to the last; 0 outside the encoder."""
+    """Return the number of encoder layers from a parameter's layer to the last; 0 outside the encoder."""
     module, _, rest = name.partition(".")
     if module != "encoder":
         return 0

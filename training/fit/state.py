@@ -25,22 +25,22 @@ def save_state(out: Path, step: int, tensors: Mapping[str, Tensor], record: Mapp
     from safetensors.torch import save_file
 
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with files.checksummed(out / f"state-{step:08d}.safetensors") as beside:
-        save_file(content, beside, {KEY: json.dumps({"format": FORMAT, "step": step, **record})})
+    with files.checksummed(out / f"state-{step:08d}.safetensors") as temporary:
+        save_file(content, temporary, {KEY: json.dumps({"format": FORMAT, "step": step, **record})})
     for path in list(_newest_first(out))[keep:]:
         path.unlink()
         files.forget_checksum(path)
 
 
 def has_state(out: Path) -> bool:
-    """Whether `out` holds a state, valid or not."""
+    """Return whether `out` has a state, valid or not."""
     return any(_newest_first(out))
 
 
 def load_state(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the tensors and the record of the newest valid state in `out`, None if there is none.
+    """Return the tensors and the record of the newest valid state in `out`, or None if there is none.
 
-    The record has the `step`. A damaged state is skipped, with a log message.
+    The record includes the `step`. A damaged state is skipped, with a log message.
     """
     from safetensors.torch import load_file
 

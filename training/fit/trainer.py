@@ -1,4 +1,4 @@
-"""What a training step changes: the model, its moving average, the optimizer and the sampler."""
+"""Take training steps: update the model, its moving average, the optimizer and the sampler."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -75,11 +75,11 @@ class Trainer:
     def step(self, number: int, batches: Sequence[Batch]) -> tuple[float, dict[str, int]] | None:
         """Take step `number` (from 1) on `batches`; return the mean loss and each task's number of samples.
 
-        Returns None if the loss or the gradient isn't finite and the configuration allows to skip the step; nothing
-        has changed then.
+        Returns None, without changing anything, if the loss or the gradient isn't finite and the configuration allows
+        skipping the step.
 
         Raises:
-            DeviceError: it isn't finite, and no more steps in a row may be skipped.
+            DeviceError: the loss or the gradient isn't finite, and no more consecutive steps may be skipped.
         """
         # All randomness in a step depends on its number alone, so that a resumed run continues exactly.
         torch.manual_seed((self.config.seed * 1_000_003 + number) * 4096 + self.group.rank)
@@ -106,7 +106,7 @@ class Trainer:
         for index, batch in enumerate(batches):
             with self.distributed.sync_gradients(index == len(batches) - 1):
                 numbers, global_counts = self._backward(batch, tasks, 1 / len(batches))
-            # One transfer for all the numbers, because each waits for the device.
+            # One transfer for all the numbers, because every transfer waits for the device.
             loss, *task_means = self.group.all_reduce(numbers).tolist()
             total += loss
             for task, mean, count in zip(tasks, task_means, global_counts.tolist(), strict=True):
@@ -116,7 +116,7 @@ class Trainer:
         return total, sums, counts
 
     def _backward(self, batch: Batch, tasks: Sequence[Task], scale: float) -> tuple[Tensor, Tensor]:
-        """Add the gradient of `scale` times a batch's loss, of which this process computes its share.
+        """Add this process's share of the gradient of `scale` times a batch's loss.
 
         Returns this process's terms of the batch's scaled loss and of the mean loss of each task, (1 + T,), and the
         number of samples of each task in all processes, (T,).
@@ -151,7 +151,7 @@ class Trainer:
             )
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all full tensors and the plain values that decide the next steps."""
+        """Return all full tensors and the plain values that determine the next steps."""
         tensors: dict[str, Tensor] = {}
         for prefix, module in self._modules().items():
             tensors |= {f"{prefix}.{name}": full_tensor(tensor) for name, tensor in module.state_dict().items()}
@@ -160,7 +160,7 @@ class Trainer:
         return tensors, {"sampler": dict(self.sampler.losses), "bad_steps": self.skipped_steps}
 
     def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Continue from what `state` returned, in any number of processes."""
+        """Restore what `state` returned, in any number of processes."""
         for prefix, module in self._modules().items():
             start = f"{prefix}."
             load_full_state(
@@ -180,7 +180,7 @@ class Trainer:
         self.skipped_steps = record["bad_steps"]
 
     def _modules(self) -> dict[str, nn.Module]:
-        """The modules by the prefix of their tensors in a state file, which stays the same across versions."""
+        """Return the modules by the prefix of their tensors in a state file; prefixes stay the same across versions."""
         return {"model": self.model, "average": self.ema, "balance": self.balance}
 
 
@@ -195,11 +195,11 @@ class GlobalShares:
 
 
 def global_shares(counts: Tensor, weights: Tensor, group: ProcessGroup) -> GlobalShares:
-    """Return what this process's losses count for in the loss of the batch that all processes share.
+    """Return the weights of this process's losses in the loss of the batch that all processes share.
 
     The batch's loss is the mean over its samples, so a task t with n_t of the N samples counts for n_t / N. A task's
-    loss is a mean with weight w_t (see `loss_weight`), so of two processes' means each counts for its part of the
-    sum of the weights. With n_tp and w_tp those of process p:
+    loss is a mean with weight w_t (see `loss_weight`), so a process's mean counts in proportion to its
+    share of the sum of the weights. With n_tp and w_tp those of process p:
 
         n_t = sum_p n_tp       N = sum_t n_t       task_p = w_tp / sum_p w_tp
         loss_p = task_p * n_t / N                  samples_p = n_tp / N

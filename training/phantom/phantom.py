@@ -1,4 +1,4 @@
-"""Make one phantom: size, scanner, anatomy and label, from random streams of its own."""
+"""Make one phantom: size, scanner, anatomy and label, from separate random streams."""
 
 import zlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from training.phantom.tasks.detection import DETECTION
 from training.phantom.tasks.regression import REGRESSION
 from training.phantom.tasks.segmentation import SEGMENTATION
 
-# Width over height of the images of each task's usual sources; 1.33 for the others.
+# Aspect ratio (width over height) of the usual sources of each task; 4/3 for tasks that are not listed.
 ASPECTS = {
     "spinal_cord_injury_loc": 670 / 275, "thyroid_nodule_det": 718 / 500, "thyroid_nodule": 718 / 500, "IUGC": 1.0,
     "FUGC": 544 / 336, "cervix_multi": 544 / 336, "head_symphysis_multi": 1.0, "cardiac_multi": 0.9,
@@ -63,7 +63,7 @@ def make_phantom(
 
     Args:
         split: any text; phantoms of different splits differ.
-        scanner: the profile that images it; drawn at random if None.
+        scanner: the scanner profile; drawn at random if None.
         size_scale: factor of the image's sides.
 
     Example:
@@ -102,7 +102,7 @@ def _size(task: Task, rng: np.random.Generator, scale: float) -> tuple[int, int]
 
 
 def _paint(task: Task, canvas: Canvas, rng: np.random.Generator, label: int | None) -> NDArray[np.float64] | None:
-    """Paint the task's anatomy and return the landmarks of a landmark task, None for the other types."""
+    """Paint the task's anatomy and return the landmarks of a landmark task, or None for other types."""
     if label is not None:
         CLASSIFICATION[task.id](canvas, rng, label)
         return None

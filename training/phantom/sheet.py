@@ -27,7 +27,7 @@ def write_sheet(path: Path, *, seed: int) -> None:
     """Write the sheet of all official tasks and scanners, (1455, 2400) pixels, as .jpg or .png.
 
     Raises:
-        UsageError: another suffix.
+        UsageError: `path` has another suffix.
         OutputError: `path` can't be written.
     """
     if path.suffix not in (".jpg", ".png"):

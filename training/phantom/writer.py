@@ -81,7 +81,7 @@ def generate(
         workers: number of processes; None for `default_workers`.
 
     Raises:
-        UsageError: a wrong argument.
+        UsageError: an argument is wrong.
         OutputError: `out` can't be written.
 
     Example:
@@ -111,15 +111,15 @@ def generate(
 
 
 def default_workers(images: float) -> int:
-    """Return the number of processes for so many images at scale 1: one per processor, or 1 for few images."""
+    """Return the number of processes for this many images at scale 1: one per processor, or 1 for few images."""
     return processors() if images >= MIN_PARALLEL_IMAGES else 1
 
 
 def run_parallel(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
-    """Return `function` of each item, in order, computed by `workers` processes (1: by this process).
+    """Return `function` applied to each item, in order, computed by `workers` processes (1: by this process).
 
-    On the first error, or an interrupt, items that have not been started are dropped, started ones are finished, and
-    the error is raised.
+    On the first error or interrupt, items that have not been started are dropped, started ones are finished, and the
+    error is raised.
     """
     if workers == 1 or len(items) < 2:
         return [function(item) for item in items]
@@ -162,7 +162,7 @@ def _chosen(tasks: Iterable[str] | None) -> list[Task]:
 
 
 def _checked(cases: int, scanner: str | None, split: str, size_scale: float, workers: int | None) -> Scanner | None:
-    """Return the scanner's profile, or None for none; raise `UsageError` for a wrong argument."""
+    """Return the scanner's profile, or None if `scanner` is None; raise `UsageError` for a wrong argument."""
     if cases < 1:
         raise UsageError(f"expected at least one case per task, found {cases}; ask for 1 or more")
     if split not in SPLITS:
@@ -215,7 +215,7 @@ def _write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def _write_csv(path: Path, records: list[Record]) -> None:
-    """Write the table atomically, after its images: a table names only images that are there."""
+    """Write the table atomically, after its images: a table names only images that exist."""
     with replacing(path) as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, fieldnames=list(records[0]))
         table.writeheader()

@@ -1,4 +1,4 @@
-"""Load unlabelled images: they are read and augmented in threads while the network computes."""
+"""Load unlabelled images, reading and augmenting them in threads while the network computes."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,14 +24,14 @@ PREFETCH = 3
 
 
 class ImageRef(NamedTuple):
-    """An image file and the input root that it is in."""
+    """An image file and its input root."""
 
     root: Path
     path: Path
 
 
 def find_images(roots: Iterable[Path], on_bad_case: Literal["error", "skip"]) -> list[ImageRef]:
-    """Return each image that a row of the roots names, once, whatever its labels are; log problems of the tables.
+    """Return each image that a row of the roots names, once, with or without labels; log problems of the tables.
 
     Raises:
         ImageError: a row names no image, unless `on_bad_case` is "skip".
@@ -59,10 +59,10 @@ def find_images(roots: Iterable[Path], on_bad_case: Literal["error", "skip"]) ->
 
 
 class UnlabelledImages:
-    """Endless batches (B, H, W, 3) uint8 of images at the model's input size, each once per pass over all of them.
+    """An endless stream of batches (B, H, W, 3) uint8 at the model's input size; each pass has every image once.
 
-    The same for the same seed. An image that can't be read raises `ImageError`, or, if the configuration skips bad
-    cases, is left out, with the reason in `skipped`.
+    The stream is deterministic for a given seed. An image that can't be read raises `ImageError` or, if the
+    configuration skips bad cases, is left out, with the reason in `skipped`.
     """
 
     def __init__(self, images: Sequence[ImageRef], config: FitConfig) -> None:

@@ -82,7 +82,7 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessG
         config: the run's configuration.
         data: input roots, labelled or not.
         out: the checkpoint to write.
-        group: this process; there must be no other.
+        group: a group of one process.
 
     Raises:
         UsageError: the configuration doesn't fit the encoder, or there are several processes.
@@ -116,7 +116,7 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessG
             if ended or step % config.log_every == 0:
                 left_out = f"  {len(images.skipped)} images left out" if images.skipped else ""
                 logger.info("%s", trainer.progress_line(step) + left_out)
-            # Written at the first step too, to find out early whether it can be.
+            # Also written after the first step, to detect early that the file can't be written.
             if ended or step == 1 or step % config.save_every == 0:
                 checkpoint.save(out, model, {**provenance, "step": step, "skipped": len(images.skipped)})
             if stopped:
@@ -135,7 +135,7 @@ class _Pretrainer:
         self.since = time.monotonic()
 
     def step(self, number: int, images: torch.Tensor) -> None:
-        """Take step `number` (from 1) on images (B, H, W, 3) uint8; raises `DeviceError` if it isn't finite."""
+        """Take step `number` (from 1) on images (B, H, W, 3) uint8; raises `DeviceError` for a non-finite loss."""
         mask = random_mask(len(images), self.network.grid, self.generator).to(self.device)
         bf16 = self.config.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):

@@ -89,10 +89,10 @@ def _vision_config(record: dict[str, Any], path: Path) -> VisionConfig:
         return VisionConfig.model_validate(record.get("vision_config"))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(("vision_config", *map(str, first["loc"])))
+        location = ".".join(("vision_config", *map(str, first["loc"])))
         value = "none" if first["type"] == "missing" else repr(first["input"])
         raise WeightsError(
-            f"{path}, {where}: {first['msg'].lower()}, found {value}; only Qwen3-VL's vision tower is supported"
+            f"{path}, {location}: {first['msg'].lower()}, found {value}; only Qwen3-VL's vision tower is supported"
         ) from error
 
 

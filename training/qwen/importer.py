@@ -119,7 +119,7 @@ def _files_by_tensor(source: Source) -> dict[str, str]:
 
 
 def _check(tensor: TensorSlice, name: str, shape: tuple[int, ...]) -> None:
-    """Raise `WeightsError` for a tensor of another type or shape, or with values that aren't finite."""
+    """Raise `WeightsError` if a tensor has another type or shape, or values that aren't finite."""
     if tensor.dtype not in FLOATS:
         raise WeightsError(f"{tensor.path}: expected {name} in {', '.join(FLOATS)}, found {tensor.dtype}")
     if tensor.shape != shape:
@@ -139,8 +139,8 @@ def _write(out: Path, tensors: dict[str, TensorSlice], record: dict[str, object]
         name: TensorSpec(dtype=types[name], shape=shapes[name], data_ptr=array.ctypes.data, data_len=array.nbytes)
         for name, array in data.items()
     }
-    with checksummed(out) as beside:
-        serialize_file(specs, beside, {ENCODER_KEY: json.dumps(record)})
+    with checksummed(out) as temporary:
+        serialize_file(specs, temporary, {ENCODER_KEY: json.dumps(record)})
 
 
 def _block(name: str) -> int:

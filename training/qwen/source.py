@@ -85,7 +85,7 @@ def _from_hub(repository: str, revision: str | None, file: str) -> Path | None:
         raise _explained(error, repository, revision, file) from error
     except errors.EntryNotFoundError:
         return None
-    except (errors.HTTPError, OSError, ValueError, RuntimeError, ImportError) as error:  # xet's, and a proxy's, too
+    except (errors.HTTPError, OSError, ValueError, RuntimeError, ImportError) as error:  # some by xet or a proxy
         raise _explained(error, repository, revision, file) from error
 
 
@@ -129,8 +129,8 @@ def _explained(error: Exception, repository: str, revision: str | None, file: st
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return WeightsError(f"{repository} has no revision {revision}; name one of its branches, tags or commits")
-    answered = (errors.HfHubHTTPError, errors.FileMetadataError)
-    if isinstance(error, errors.LocalEntryNotFoundError) and not isinstance(error.__cause__, answered):
+    response_errors = (errors.HfHubHTTPError, errors.FileMetadataError)
+    if isinstance(error, errors.LocalEntryNotFoundError) and not isinstance(error.__cause__, response_errors):
         folder = repository.partition("/")[2]
         option = f" --revision {revision}" if revision else ""
         return WeightsError(
@@ -153,5 +153,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, errors.HfHubHTTPError):
         message = f": {error.server_message}" if error.server_message else ""
         status = f"{error.response.status_code} {error.response.reason_phrase}"
-        return " ".join(f"the hub answered {status}{message}".split())
+        return " ".join(f"the hub responded with {status}{message}".split())
     return f"{type(error).__name__}: {SENTENCE_END.split(str(error))[0]}".rstrip(": ")

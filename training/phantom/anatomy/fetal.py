@@ -34,7 +34,7 @@ def skull(canvas: Canvas, rng: Generator, outline: Curve, *, label: int | None =
 
 
 def brain(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: float, angle: float) -> None:
-    """Paint midline, cavum, thalami, choroid plexus and ventricle in a skull; `angle` is that of the midline."""
+    """Paint the midline, cavum, thalami, choroid plexus and ventricle in a skull; `angle` is that of the midline."""
     ends = polar(x, y, -0.85 * a, angle), polar(x, y, 0.85 * a, angle)
     for side in (-1, 1):
         centre = polar(x, y, side * 0.18 * b, angle + 90)
@@ -87,7 +87,7 @@ def four_chambers(
 
 
 def stomach_and_vein(canvas: Canvas, rng: Generator, x: float, y: float, radius: float, base: float) -> None:
-    """Paint stomach and umbilical vein of a fetal abdomen whose spine is in the direction `base`."""
+    """Paint the stomach and the umbilical vein of a fetal abdomen whose spine is in the direction `base`."""
     stomach = polar(x, y, 0.5 * radius, base - 90 + rng.uniform(-15, 15))
     canvas.fill(blob(rng, *stomach, 0.26 * radius, 0.18 * radius, base, 0.1), -34, grain=1, shadow=-3)
     vein = arc(polar(x, y, 0.8 * radius, base + 178), polar(x, y, 0.15 * radius, base + 150), 0.15 * radius)
@@ -107,7 +107,7 @@ def femur(canvas: Canvas, rng: Generator, x: float, y: float, length: float, ang
 
 
 def placenta(canvas: Canvas, rng: Generator, x: float, y: float) -> None:
-    """Paint a thick bright placenta and loops of cord in fluid, which are in no standard plane."""
+    """Paint a thick bright placenta and loops of cord in fluid, a view that is not a standard plane."""
     unit = canvas.unit
     fluid(canvas, rng, x, y, 0.42 * unit, 0.34 * unit)
     bed = arc((x - 0.42 * unit, y + 0.14 * unit), (x + 0.42 * unit, y + 0.14 * unit), rng.uniform(0.1, 0.2) * unit)
@@ -119,7 +119,7 @@ def placenta(canvas: Canvas, rng: Generator, x: float, y: float) -> None:
 
 
 def hand(canvas: Canvas, rng: Generator, x: float, y: float) -> None:
-    """Paint the bones of an open hand in fluid, which are in no standard plane."""
+    """Paint the bones of an open hand in fluid, a view that is not a standard plane."""
     unit, heading = canvas.unit, rng.uniform(0, 360)
     fluid(canvas, rng, x, y, 0.42 * unit, 0.34 * unit)
     canvas.fill(blob(rng, x, y, 0.13 * unit, 0.11 * unit, heading, 0.06), rng.uniform(-9, -4))

@@ -19,7 +19,7 @@ def symphysis(canvas: Canvas, rng: Generator, x: float, y: float, a: float, b: f
 
 
 def birth_canal(canvas: Canvas, rng: Generator) -> tuple[Curve, Curve]:
-    """Paint symphysis (label 1) and fetal head (2), seen transperineally; return the symphysis' ends and the head."""
+    """Paint a transperineal view of symphysis (label 1) and fetal head (2); return the symphysis' ends and the head."""
     unit = canvas.unit
     layers(canvas, rng, [(0.0, 4), (0.06, -2), (0.16, -5)])
     striae(canvas, rng, 0.05, 0.95, 22)
@@ -38,9 +38,9 @@ def birth_canal(canvas: Canvas, rng: Generator) -> tuple[Curve, Curve]:
 
 
 def cervix(canvas: Canvas, rng: Generator, labels: tuple[int | None, int | None]) -> Curve:
-    """Paint a cervix, seen transvaginally: anterior lip above posterior lip with the canal between them.
+    """Paint a cervix in a transvaginal view: the anterior lip above the posterior lip, with the canal between them.
 
-    `labels` are the class ids of the two lips. Return the ends of the canal, (2, 2), left first.
+    Return the ends of the canal, (2, 2), left first. `labels` are the class ids of the two lips.
     """
     unit = canvas.unit
     layers(canvas, rng, [(0.0, 2), (0.08, 0), (0.2, 4)])

@@ -1,1 +1,1 @@
-"""The imaging of a phantom: geometry, physics, scanner profiles, burned-in text and graphics."""
+"""Image a phantom: geometry, physics, scanner profiles, burned-in text and graphics."""

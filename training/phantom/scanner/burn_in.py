@@ -83,11 +83,11 @@ def _draw_bar(layer: Picture, scanner: Scanner) -> None:
 
 
 def _draw_mark(layer: Picture, scanner: Scanner, bright: int) -> None:
-    """Draw the orientation mark beside the field of view, or above it if a linear probe's image has a top margin."""
+    """Draw the orientation mark next to the field of view, or above it if a linear probe's image has a top margin."""
     unit = min(layer.shape)
     side = 1 if scanner.burn_in.side == "right" else -1
     x, y = scanner.geometry(*layer.shape).edge(0, -side)
-    aside, down = (0.01, -0.02) if scanner.margin[0] else (-side * 0.045 - 0.015, 0.045)
+    right, down = (0.01, -0.02) if scanner.margin[0] else (-side * 0.045 - 0.015, 0.045)
     scale = 1.5 * FONT_SCALE * unit / UNIT
-    cv2.putText(layer, scanner.burn_in.mark, (round(x + aside * unit), round(y + down * unit)), FONT, scale, bright, 1,
+    cv2.putText(layer, scanner.burn_in.mark, (round(x + right * unit), round(y + down * unit)), FONT, scale, bright, 1,
                 cv2.LINE_AA)  # fmt: skip

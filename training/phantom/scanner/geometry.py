@@ -20,8 +20,8 @@ SAMPLING = 0.8
 class Geometry:
     """The field of view of a probe in an image of `height` x `width` pixels.
 
-    A linear probe sees the image without its margins. A fan touches the upper edge of the image with the ends of its
-    near arc and the lower edge with its far arc; a fan wider than the image is cut off at the sides.
+    The field of view of a linear probe is the image without its margins. A fan touches the upper edge of the image with
+    the ends of its near arc and the lower edge with its far arc; a fan wider than the image is cut off at the sides.
 
     Attributes:
         half_angle: half the opening angle of the fan in degrees; 0 for a linear probe.

@@ -68,7 +68,7 @@ def shadow(loss: Map, path: float) -> Map:
 
 
 def residual_loss(scanner: Scanner, depths: int, share: float = 1.0) -> Map:
-    """Return the attenuation that time gain leaves, (depths, 1) in dB: `share` times the usual one.
+    """Return the attenuation that time gain doesn't compensate, (depths, 1) in dB: `share` times the usual one.
 
     Attenuation is proportional to the frequency and to the path, to the reflector and back.
     """

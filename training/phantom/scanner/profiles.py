@@ -42,7 +42,7 @@ class Scanner:
         f_number: focal length over aperture.
         gain, dynamic_range: in dB.
         noise: level of the electronic noise at the bottom of the image, in dB relative to the mean tissue echo.
-        residual_attenuation: the fraction (0 to 1) of the attenuation that time gain usually leaves.
+        residual_attenuation: the fraction (0 to 1) of the attenuation that time gain usually doesn't compensate.
     """
 
     name: str

@@ -28,14 +28,14 @@ CLASSES: dict[str, tuple[str, ...]] = {
 
 
 def breast_2cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """0 benign, 1 malignant lesion."""
+    """Paint a breast with a lesion: benign (0) or malignant (1)."""
     tissue.breast(canvas, rng)
     x, y = canvas.at(rng.uniform(0.36, 0.64), rng.uniform(0.42, 0.6))
     tissue.lesion(canvas, rng, x, y, canvas.unit * rng.uniform(0.09, 0.17), malignant=label == 1)
 
 
 def breast_3cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """0 normal breast, 1 benign, 2 malignant lesion."""
+    """Paint a breast: normal (0), or with a benign (1) or malignant (2) lesion."""
     if label:
         breast_2cls(canvas, rng, label - 1)
     else:
@@ -43,7 +43,7 @@ def breast_3cls(canvas: Canvas, rng: Generator, label: int) -> None:
 
 
 def fetal_head_pos_cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """The direction of the back of the fetal head: `label` times 45 degrees, clockwise from the right."""
+    """Paint a fetal head whose back points in the direction of `label` times 45 degrees, clockwise from the right."""
     unit = canvas.unit
     fetal.womb(canvas, rng)
     x, y = canvas.at(rng.uniform(0.47, 0.53), rng.uniform(0.53, 0.57))
@@ -61,7 +61,7 @@ def fetal_head_pos_cls(canvas: Canvas, rng: Generator, label: int) -> None:
 
 
 def fetal_plane_cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """0 abdomen, 1 brain, 2 femur, 3 thorax, 4 cervix, 5 something else."""
+    """Paint a plane: abdomen (0), brain (1), femur (2), thorax (3), cervix (4) or another (5)."""
     unit = canvas.unit
     if label == 1:
         return fetal_head(canvas, rng)
@@ -85,7 +85,7 @@ def fetal_plane_cls(canvas: Canvas, rng: Generator, label: int) -> None:
 
 
 def fetal_sacral_pos_cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """The direction of the fetal sacrum: `label` times 45 degrees, clockwise from the right."""
+    """Paint a fetal sacrum in the direction of `label` times 45 degrees, clockwise from the right."""
     unit = canvas.unit
     fetal.womb(canvas, rng)
     x, y = canvas.at(rng.uniform(0.47, 0.53), rng.uniform(0.53, 0.57))
@@ -100,7 +100,7 @@ def fetal_sacral_pos_cls(canvas: Canvas, rng: Generator, label: int) -> None:
 
 
 def liver_lesion_2cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """0 benign: one sharp cyst or bright haemangioma; 1 malignant: dark-rimmed irregular masses."""
+    """Paint a liver with a sharp cyst or bright haemangioma (0) or dark-rimmed irregular malignant masses (1)."""
     organs.liver(canvas, rng)
     unit = canvas.unit
     if label == 0:
@@ -121,12 +121,12 @@ def liver_lesion_2cls(canvas: Canvas, rng: Generator, label: int) -> None:
 
 
 def lung_2cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """0 healthy: smooth pleura with its reverberations; 1 diseased: B-lines from a broken pleura."""
+    """Paint a lung: healthy with A-lines (0), or diseased with B-lines or a consolidation (1)."""
     lung_disease_3cls(canvas, rng, int(rng.integers(1, 3)) if label else 0)
 
 
 def lung_disease_3cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """0 A-lines, 1 B-lines, 2 consolidation with air bronchograms."""
+    """Paint a lung with A-lines (0), B-lines (1) or a consolidation with air bronchograms (2)."""
     pleura = chest.chest_wall(canvas, rng)
     if label == 0:
         chest.a_lines(canvas, rng, pleura)
@@ -139,7 +139,7 @@ def lung_disease_3cls(canvas: Canvas, rng: Generator, label: int) -> None:
 
 
 def organ_cls(canvas: Canvas, rng: Generator, label: int) -> None:
-    """0 bladder, 1 bowel, 2 gallbladder, 3 kidney, 4 liver, 5 spleen."""
+    """Paint a bladder (0), bowel (1), gallbladder (2), kidney (3), liver (4) or spleen (5)."""
     painters = (organs.bladder, organs.bowel, organs.gallbladder, organs.kidney, organs.liver, organs.spleen)
     painters[label](canvas, rng)
 

@@ -17,18 +17,18 @@ def fugc(canvas: Canvas, rng: Generator) -> Curve:
 
 
 def iugc(canvas: Canvas, rng: Generator) -> Curve:
-    """Paint a birth canal; return the symphysis' upper and lower end and a point of the fetal head.
+    """Paint a birth canal; return the upper and the lower end of the symphysis and a point of the fetal head.
 
     The tangent from the lower end touches the head at that point. The angle of progression at the lower end, between
     the symphysis and the tangent, contains the head, so of the two tangents it is the one farther from the symphysis.
     """
     ends, head = pelvis.birth_canal(canvas, rng)
     lower = ends[1]
-    along = np.arctan2(*(ends[0] - lower)[::-1])
-    ways = head - lower
+    symphysis_angle = np.arctan2(*(ends[0] - lower)[::-1])
+    to_head = head - lower
     # Rotating from the symphysis across the head, the angle decreases, because y points down.
-    turned = (along - np.arctan2(ways[:, 1], ways[:, 0])) % (2 * np.pi)
-    return np.vstack([ends, head[turned.argmax()]])
+    rotations = (symphysis_angle - np.arctan2(to_head[:, 1], to_head[:, 0])) % (2 * np.pi)
+    return np.vstack([ends, head[rotations.argmax()]])
 
 
 def fetal_femur(canvas: Canvas, rng: Generator) -> Curve:

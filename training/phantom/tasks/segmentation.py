@@ -1,4 +1,4 @@
-"""The twelve segmentation tasks. Each function paints its class ids into the mask; they are in its docstring."""
+"""The twelve segmentation tasks. Each function paints its class ids, in parentheses in its docstring, into the mask."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,14 @@ Generator = np.random.Generator
 
 
 def breast_lesion(canvas: Canvas, rng: Generator) -> None:
-    """1 a lesion, smooth or spiculated."""
+    """Paint a breast with a lesion (1), smooth or spiculated."""
     tissue.breast(canvas, rng)
     x, y = canvas.at(rng.uniform(0.36, 0.64), rng.uniform(0.42, 0.6))
     tissue.lesion(canvas, rng, x, y, canvas.unit * rng.uniform(0.09, 0.17), malignant=rng.random() < 0.5)
 
 
 def cardiac_multi(canvas: Canvas, rng: Generator) -> None:
-    """1 left ventricle, 2 its wall, 3 left atrium, in an apical view."""
+    """Paint an apical view of the heart: left ventricle (1), its wall (2), left atrium (3)."""
     unit = canvas.unit
     tissue.layers(canvas, rng, [(0.0, 0), (0.06, -12)], 2)
     x, y = canvas.at(rng.uniform(0.44, 0.58), rng.uniform(0.54, 0.66))
@@ -53,7 +53,7 @@ def cardiac_multi(canvas: Canvas, rng: Generator) -> None:
 
 
 def carotid_artery(canvas: Canvas, rng: Generator) -> None:
-    """1 the lumen of the carotid artery, next to the jugular vein."""
+    """Paint the lumen of the carotid artery (1), next to the jugular vein."""
     unit = canvas.unit
     tissue.neck(canvas, rng)
     x, y = canvas.at(rng.uniform(0.36, 0.64), rng.uniform(0.46, 0.64))
@@ -69,17 +69,17 @@ def carotid_artery(canvas: Canvas, rng: Generator) -> None:
 
 
 def cervix(canvas: Canvas, rng: Generator) -> None:
-    """1 the cervix, both lips."""
+    """Paint a cervix (1, both lips)."""
     pelvis.cervix(canvas, rng, (1, 1))
 
 
 def cervix_multi(canvas: Canvas, rng: Generator) -> None:
-    """1 anterior lip, 2 posterior lip."""
+    """Paint a cervix: anterior lip (1), posterior lip (2)."""
     pelvis.cervix(canvas, rng, (1, 2))
 
 
 def fetal_abdomen_multi(canvas: Canvas, rng: Generator) -> None:
-    """1 umbilical artery, 2 liver, 3 stomach, 4 umbilical vein, in a cross section of the trunk."""
+    """Paint a cross section of the trunk: umbilical artery (1), liver (2), stomach (3), umbilical vein (4)."""
     unit = canvas.unit
     x, y = canvas.at(rng.uniform(0.46, 0.54), rng.uniform(0.52, 0.58))
     a, b = unit * rng.uniform(0.34, 0.38), unit * rng.uniform(0.3, 0.36)
@@ -102,7 +102,7 @@ def fetal_abdomen_multi(canvas: Canvas, rng: Generator) -> None:
 
 
 def fetal_head(canvas: Canvas, rng: Generator) -> None:
-    """1 the fetal head up to the outer border of the skull."""
+    """Paint a fetal head (1, up to the outer border of the skull)."""
     unit = canvas.unit
     fetal.womb(canvas, rng)
     x, y = canvas.at(rng.uniform(0.46, 0.54), rng.uniform(0.52, 0.58))
@@ -114,7 +114,7 @@ def fetal_head(canvas: Canvas, rng: Generator) -> None:
 
 
 def fetal_heart(canvas: Canvas, rng: Generator) -> None:
-    """1 the heart in a four-chamber view of the chest."""
+    """Paint a four-chamber view of the chest with the heart (1)."""
     unit = canvas.unit
     x, y = canvas.at(rng.uniform(0.47, 0.53), rng.uniform(0.53, 0.58))
     radius = unit * rng.uniform(0.32, 0.38)
@@ -128,12 +128,12 @@ def fetal_heart(canvas: Canvas, rng: Generator) -> None:
 
 
 def head_symphysis_multi(canvas: Canvas, rng: Generator) -> None:
-    """1 pubic symphysis, 2 fetal head."""
+    """Paint a pubic symphysis (1) and a fetal head (2)."""
     pelvis.birth_canal(canvas, rng)
 
 
 def lung(canvas: Canvas, rng: Generator) -> None:
-    """1 the pleural line between two ribs."""
+    """Paint a chest wall with the pleural line (1) between two ribs."""
     pleura = chest.chest_wall(canvas, rng)
     chest.ribs(canvas, rng, pleura)
     chest.a_lines(canvas, rng, pleura)
@@ -147,7 +147,7 @@ def lung(canvas: Canvas, rng: Generator) -> None:
 
 
 def ovary_tumor(canvas: Canvas, rng: Generator) -> None:
-    """1 the whole tumour: a large cyst with septa, echoes or a solid part."""
+    """Paint an ovarian tumour (1): a large cyst with septa, echoes or a solid part."""
     unit = canvas.unit
     tissue.layers(canvas, rng, [(0.0, 2), (0.1, -3), (0.2, 1)])
     tissue.striae(canvas, rng, 0.1, 1.0, 20)
@@ -166,7 +166,7 @@ def ovary_tumor(canvas: Canvas, rng: Generator) -> None:
 
 
 def thyroid_nodule(canvas: Canvas, rng: Generator) -> None:
-    """1 the nodule."""
+    """Paint a thyroid lobe with a nodule (1)."""
     tissue.thyroid(canvas, rng)
 
 
