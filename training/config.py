@@ -51,9 +51,13 @@ class FitConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # The model
-    preset: Literal["micro", "tiny", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"] = "tiny"
+    preset: Literal[
+        "micro", "tiny", "tiny-lite0", "small", "qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-32b"
+    ] = "tiny"
     #: A file written by `import-encoder`; its shape and weights replace the preset's encoder.
     encoder: Path | None = None
+    #: A file written by `import-stem`; its shape and weights replace the preset's stem.
+    stem: Path | None = None
     #: A checkpoint whose shape and weights replace the preset's; the tasks that it knows keep their heads.
     init_from: Path | None = None
     #: Height and width in pixels that images are resized to, multiples of 32.
@@ -95,6 +99,8 @@ class FitConfig(BaseModel):
     learning_rate: Positive = 1e-3
     #: Factor of the learning rate from each block of the encoder to the one before it.
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    #: Factor of the learning rate of a stem's published convolutions.
+    stem_lr_factor: Positive = 1.0
     #: Number of encoder blocks, from the first, that are frozen together with the embeddings; 0 trains everything.
     freeze_blocks: Number = 0
     weight_decay: NotNegative = 0.05

@@ -10,7 +10,7 @@ from aurora.model.config import ModelConfig
 from aurora.model.encoder import Encoder
 from aurora.model.heads import HEADS
 from aurora.model.pyramid import Pyramid
-from aurora.model.stem import Stem
+from aurora.model.stem import build_stem
 from aurora.tasks import TYPES, Registry, TaskType, of_type
 
 
@@ -33,7 +33,7 @@ class Aurora(nn.Module):
         self.tasks = dict(tasks)
         self.encoder = Encoder(config.encoder)
         self.pyramid = Pyramid(config)
-        self.stem = Stem(config) if config.stem_width else None
+        self.stem = build_stem(config)
         self.heads = nn.ModuleDict()
         for task_type in TYPES:
             channels = sum(task.channels for task in of_type(tasks, task_type))

@@ -7,6 +7,8 @@ from typing import Any, Self
 STRIDES = (4, 8, 16, 32)
 #: The coarsest stride of the stem, which must be the encoder's patch size.
 STEM_PATCH = 16
+#: Published networks that can be a stem; see `aurora.model.efficientnet`.
+STEMS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 #: Groups of the convolutions' GroupNorm.
 NORM_GROUPS = 8
 #: Base of the rotary embedding's frequencies.
@@ -45,7 +47,8 @@ class ModelConfig:
         encoder: the vision tower.
         pyramid_width: channels of every pyramid level.
         image_size: height and width of the model's input in pixels, each a multiple of twice the patch size.
-        stem_width: channels of the convolutional stem's first layer; 0 for no stem.
+        stem_width: channels of the small convolutional stem's first layer; 0 for no such stem.
+        stem: a published convolutional network in `STEMS` as the stem; None for none.
 
     Raises:
         ValueError: the dimensions don't fit together.
@@ -55,13 +58,18 @@ class ModelConfig:
     pyramid_width: int
     image_size: tuple[int, int]
     stem_width: int = 0
+    stem: str | None = None
 
     def __post_init__(self) -> None:
         step = 2 * self.encoder.patch_size
         if any(side <= 0 or side % step for side in self.image_size):
             raise ValueError(f"image_size must be multiples of {step}, found {self.image_size}")
-        if self.stem_width and self.encoder.patch_size != STEM_PATCH:
+        if (self.stem_width or self.stem) and self.encoder.patch_size != STEM_PATCH:
             raise ValueError(f"a stem needs patches of {STEM_PATCH} pixels, found {self.encoder.patch_size}")
+        if self.stem_width and self.stem:
+            raise ValueError(f"expected stem_width or stem, found {self.stem_width} and {self.stem}")
+        if self.stem and self.stem not in STEMS:
+            raise ValueError(f"stem must be one of {', '.join(STEMS)}, found {self.stem}")
         if self.stem_width < 0 or self.stem_width % NORM_GROUPS:
             raise ValueError(f"stem_width must be a multiple of {NORM_GROUPS}, found {self.stem_width}")
 
@@ -89,6 +97,9 @@ _8B = EncoderConfig(27, 1152, 4304, 16)
 PRESETS = {
     "micro": ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64), stem_width=8),
     "tiny": ModelConfig(EncoderConfig(6, 192, 768, 3), pyramid_width=64, image_size=(256, 256), stem_width=16),
+    "tiny-lite0": ModelConfig(
+        EncoderConfig(3, 192, 768, 3), pyramid_width=64, image_size=(192, 192), stem="efficientnet-lite0"
+    ),
     "small": ModelConfig(EncoderConfig(12, 256, 1024, 4), pyramid_width=96, image_size=(256, 256), stem_width=16),
     "qwen3-vl-2b": ModelConfig(_2B, pyramid_width=256, image_size=(448, 448)),
     "qwen3-vl-4b": ModelConfig(_2B, pyramid_width=256, image_size=(448, 448)),

@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from aurora.model.config import ModelConfig
+from aurora.model.efficientnet import EfficientNetLite
 from aurora.model.pyramid import ConvBlock
 
 
@@ -37,3 +38,28 @@ class Stem(nn.Module):
             maps.append(pixels)
         *lateral_features, token_bias = (project(x) for project, x in zip(self.project, maps[1:], strict=True))
         return lateral_features, token_bias
+
+
+class PublishedStem(nn.Module):
+    """A published convolutional network, whose four maps are added to the pyramid's levels.
+
+    Its map of stride 16 is also added to the encoder's tokens, so that the transformer sees what the convolutions see.
+    """
+
+    def __init__(self, name: str, config: ModelConfig) -> None:
+        super().__init__()
+        self.tower = EfficientNetLite(name)
+        self.project = nn.ModuleList(nn.Conv2d(width, config.pyramid_width, 1) for width in self.tower.widths)
+        self.tokens = nn.Conv2d(self.tower.widths[2], config.encoder.hidden_size, 1)
+
+    def forward(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the lateral features of strides 4, 8, 16 and 32, and the token bias; see `Stem.forward`."""
+        maps = self.tower(pixels)
+        return [project(x) for project, x in zip(self.project, maps, strict=True)], self.tokens(maps[2])
+
+
+def build_stem(config: ModelConfig) -> Stem | PublishedStem | None:
+    """Return the stem of a configuration, None if it has none."""
+    if config.stem:
+        return PublishedStem(config.stem, config)
+    return Stem(config) if config.stem_width else None

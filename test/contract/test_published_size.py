@@ -12,7 +12,7 @@ from support.qwen import TINY_TEXT, make_checkpoint
 from aurora.model import checkpoint
 from aurora.model.config import PRESETS
 from aurora.model.encoder import Encoder
-from training.qwen.encoder_file import load_encoder, read_encoder
+from training.imported import read_encoder
 from training.qwen.importer import import_encoder
 
 pytestmark = [pytest.mark.large, pytest.mark.timeout(900)]
@@ -59,7 +59,7 @@ def test_8b_loads_and_runs_forward(tmp_path: Path) -> None:
     import_encoder(str(published(tmp_path / "Qwen3-VL-8B", "qwen3-vl-8b")), tmp_path / "encoder.safetensors")
     file = read_encoder(tmp_path / "encoder.safetensors")
     encoder = Encoder(file.config).eval()
-    load_encoder(encoder, file)
+    file.load_into(encoder)
     with torch.no_grad():
         taps = encoder(torch.rand(1, 3, 448, 448) * 2 - 1)
     assert [tuple(tap.shape) for tap in taps] == [(1, 1152, 28, 28)] * 4

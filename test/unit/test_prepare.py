@@ -7,6 +7,7 @@ import pytest
 
 from aurora.errors import ImageError, InputError
 from training.config import FitConfig
+from training.data.cases import task_registry
 from training.data.prepare import prepare
 from training.phantom import generate
 
@@ -90,5 +91,6 @@ def test_a_task_may_be_said_to_know_left_from_right(data: Path) -> None:
     train, val = prepare(CONFIG.model_copy(update={"fixed_laterality": ["breast_2cls"]}), [data], [data])
     for cases in (train, val):
         assert {case.task.id: case.task.left_right for case in cases} == {"fetal_head": False, "breast_2cls": True}
+    assert task_registry(train)["breast_2cls"].left_right
     with pytest.raises(InputError, match="rows of the task IUGC, named in fixed_laterality, found none"):
         prepare(CONFIG.model_copy(update={"fixed_laterality": ["IUGC"]}), [data], [])

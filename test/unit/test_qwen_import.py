@@ -13,8 +13,8 @@ from support.qwen import TINY_TEXT, TINY_VISION, library_blocks, make_checkpoint
 from aurora.errors import UsageError, WeightsError
 from aurora.model.config import PRESETS
 from aurora.model.encoder import Encoder
+from training.imported import read_encoder
 from training.qwen.config import read_layout
-from training.qwen.encoder_file import load_encoder, read_encoder
 from training.qwen.importer import import_encoder
 
 KERNEL = "patch_embed.proj.weight"
@@ -52,7 +52,7 @@ def test_an_imported_encoder_gives_the_librarys_maps(sharded: Path, tmp_path: Pa
     file = read_encoder(tmp_path / "encoder.safetensors")
     assert file.config == PRESETS["tiny"].encoder
     encoder, pixels = Encoder(file.config).eval(), torch.rand(1, 3, 64, 128) * 2 - 1
-    load_encoder(encoder, file)
+    file.load_into(encoder)
     blocks = library_blocks(AutoModel.from_pretrained(sharded, dtype=torch.float32).visual, pixels)
     with torch.no_grad():
         for tap, found in zip(file.config.taps, encoder(pixels), strict=True):

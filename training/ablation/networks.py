@@ -64,7 +64,7 @@ def last_map(config: ModelConfig, tasks: Registry) -> Aurora:
 
 def no_stem(config: ModelConfig, tasks: Registry) -> Aurora:
     """Build `Aurora` without the convolutional stem."""
-    return Aurora(replace(config, stem_width=0), tasks)
+    return Aurora(replace(config, stem_width=0, stem=None), tasks)
 
 
 class PooledPoints(nn.Module):

@@ -71,7 +71,7 @@ def load_cases(
 def task_registry(cases: Iterable[Case]) -> dict[str, Task]:
     """Return the tasks of the cases: the official ones in their order, then the others by name."""
     present = {case.task.id: case.task for case in cases}
-    official = [task for name, task in OFFICIAL.items() if name in present]
+    official = [present[name] for name in OFFICIAL if name in present]
     return registry([*official, *(present[name] for name in sorted(present.keys() - OFFICIAL.keys()))])
 
 

@@ -11,11 +11,12 @@ from aurora.errors import UsageError, WeightsError
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
+from aurora.model.stem import PublishedStem
 from aurora.runtime import files
 from aurora.tasks import TYPES, Registry, TaskType, channel_slices
 from training.config import FitConfig
 from training.fit.optimizer import freeze
-from training.qwen.encoder_file import load_encoder, read_encoder
+from training.imported import read_encoder, read_stem
 
 #: Builds a network: `Aurora`, or a function that returns a variant of it.
 ModelFactory = Callable[[ModelConfig, Registry], Aurora]
@@ -28,17 +29,20 @@ def model_config(config: FitConfig) -> ModelConfig:
         UsageError: the configuration contradicts itself, or doesn't fit its encoder or checkpoint.
         WeightsError: its encoder file or checkpoint is missing, or can't be used.
     """
-    if config.encoder and config.init_from:
-        raise UsageError(
-            f"expected encoder or init_from, found encoder={config.encoder} and init_from={config.init_from}; "
-            "leave one out, as encoder=null does"
-        )
+    for key, file in (("encoder", config.encoder), ("stem", config.stem)):
+        if file and config.init_from:
+            raise UsageError(
+                f"expected {key} or init_from, found {key}={file} and init_from={config.init_from}; "
+                f"leave one out, as {key}=null does"
+            )
     if config.init_from and not config.init_from.is_file():
         raise WeightsError(f"no checkpoint {config.init_from}; name one with init_from=FILE")
     shape = checkpoint.read_spec(config.init_from).config if config.init_from else PRESETS[config.preset]
     try:
         if config.encoder:
             shape = replace(shape, encoder=read_encoder(config.encoder).config)
+        if config.stem:
+            shape = replace(shape, stem=read_stem(config.stem).config, stem_width=0)
         shape = replace(shape, image_size=config.image_size)
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -57,8 +61,11 @@ def build_model(config: FitConfig, tasks: Registry, make_model: ModelFactory) ->
     """
     shape = model_config(config)
     encoder = read_encoder(config.encoder) if config.encoder else None
+    stem = read_stem(config.stem) if config.stem else None
     pretrained = checkpoint.load(config.init_from) if config.init_from else None
     origin: dict[str, Any] = {"encoder": encoder.provenance if encoder else {}}
+    if stem:
+        origin["stem"] = stem.provenance
     try:
         model = make_model(shape, tasks)
         if config.init_from and pretrained:
@@ -67,7 +74,9 @@ def build_model(config: FitConfig, tasks: Registry, make_model: ModelFactory) ->
     except ValueError as error:
         raise UsageError(str(error)) from error
     if encoder:
-        load_encoder(model.encoder, encoder)
+        encoder.load_into(model.encoder)
+    if stem and isinstance(model.stem, PublishedStem):
+        stem.load_into(model.stem.tower)
     freeze(model.encoder, config.freeze_blocks)
     model.encoder.gradient_checkpointing = config.gradient_checkpointing
     return model, origin

@@ -26,24 +26,32 @@ def make_optimizer(model: Aurora, extra_modules: nn.Module, config: FitConfig) -
     """Return AdamW over the parameters of the model that aren't frozen and those of `extra_modules`.
 
     Block i of an encoder of L blocks has the learning rate `learning_rate * layer_decay ** (L - i)`, the embeddings
-    that of a block before the first, and everything else the full rate (layer-wise decay: Bao et al., BEiT, 2022).
+    that of a block before the first, and everything else the full rate (layer-wise decay: Bao et al., BEiT, 2022). The
+    convolutions of a published stem have `learning_rate * stem_lr_factor`.
     Weight decay applies to the model's matrices and kernels, not to norms, biases, positions or `extra_modules`.
     """
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim > 1 and "pos_embed" not in name
-            groups[_layers_above(name, model.encoder.config.depth), decays].append(parameter)
-    groups[0, False] += extra_modules.parameters()
+            groups[_lr_share(name, model.encoder.config.depth, config), decays].append(parameter)
+    groups[1.0, False] += extra_modules.parameters()
     records: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "initial_lr": config.learning_rate * config.layer_decay**above,
+            "initial_lr": config.learning_rate * share,
             "weight_decay": config.weight_decay if decays else 0.0,
         }
-        for (above, decays), parameters in sorted(groups.items())
+        for (share, decays), parameters in sorted(groups.items(), reverse=True)
     ]
     return AdamW(records, fused=True)
+
+
+def _lr_share(name: str, depth: int, config: FitConfig) -> float:
+    """Return the factor of the learning rate of a parameter."""
+    if name.startswith("stem.tower."):
+        return config.stem_lr_factor
+    return float(config.layer_decay ** _layers_above(name, depth))
 
 
 def _layers_above(name: str, depth: int) -> int:

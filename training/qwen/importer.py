@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ from aurora import __version__
 from aurora.errors import UsageError, WeightsError
 from aurora.model.config import EncoderConfig
 from aurora.runtime.files import checksummed, sha256
+from training.imported import encoder_metadata
 from training.qwen.config import LANGUAGE_PARTS, PREFIXES, Layout, read_layout
-from training.qwen.encoder_file import ENCODER_KEY, FORMAT
 from training.qwen.source import Source, open_source
 from training.qwen.stored import FLOATS, TensorSlice, tensor_slices
 
@@ -56,7 +56,7 @@ def import_encoder(name: str, out: Path, revision: str | None = None, depth: int
         "sha256": {path.name: sha256(path) for path in sorted({tensor.path for tensor in tensors.values()})},
         "version": __version__,
     }
-    _write(out, tensors, {"format": FORMAT, "config": asdict(encoder), "provenance": provenance})
+    _write(out, tensors, encoder_metadata(encoder, provenance))
     return encoder
 
 
@@ -128,7 +128,7 @@ def _check(tensor: TensorSlice, name: str, shape: tuple[int, ...]) -> None:
         raise WeightsError(f"{tensor.path}: tensor {name} holds values that aren't finite; fetch the file again")
 
 
-def _write(out: Path, tensors: dict[str, TensorSlice], record: dict[str, object]) -> None:
+def _write(out: Path, tensors: dict[str, TensorSlice], metadata: dict[str, str]) -> None:
     from safetensors import TensorSpec, serialize_file
 
     kernel = tensors[KERNEL].float32().sum(axis=2, dtype=np.float32)
@@ -140,7 +140,7 @@ def _write(out: Path, tensors: dict[str, TensorSlice], record: dict[str, object]
         for name, array in data.items()
     }
     with checksummed(out) as temporary:
-        serialize_file(specs, temporary, {ENCODER_KEY: json.dumps(record)})
+        serialize_file(specs, temporary, metadata)
 
 
 def _block(name: str) -> int:
