@@ -300,7 +300,12 @@ def import_stem(source: str, out: Path) -> None:
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--device", help="cpu, cuda or cuda:N: measure on it instead of counting.")
 @click.option(
-    "--preset", "presets", envvar="AURORA_PRESET", type=click.Choice(list(PRESETS)), multiple=True, help="Default: all."
+    "--preset",
+    "presets",
+    envvar="AURORA_PRESET",
+    type=click.Choice(list(PRESETS)),
+    multiple=True,
+    help="Preset to measure; may be repeated. Default: all but micro.",
 )
 @click.option("--size", type=click.IntRange(32), default=448, show_default=True, help="Side of the images measured.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images per batch measured.")
@@ -308,7 +313,7 @@ def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_
     """Print the encoders' counted parameters, FLOP and memory or, with --device, their measured speed and memory."""
     from training.bench.encoder_cost import cost_table, speed_table
 
-    click.echo(speed_table(device, presets or tuple(PRESETS), size, batch_size) if device else cost_table())
+    click.echo(speed_table(device, presets, size, batch_size) if device else cost_table())
 
 
 @main.command(context_settings=ENVIRONMENT)

@@ -47,15 +47,17 @@ def task_metrics(task_type: TaskType, cases: Sequence[CaseMetrics]) -> dict[str,
     return {name: math.nan if name in kind.UNBOUNDED else 0.0 for name in kind.METRICS}
 
 
-def mean_of_tasks(tasks: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
-    """Return the mean over tasks of each metric and of `composite`; each task is a pair (metrics, composite)."""
-    means = {name: defined_mean(metrics[name] for metrics, _ in tasks) for name in tasks[0][0]}
-    return means | {"composite": defined_mean(composite for _, composite in tasks)}
-
-
 def by_type(items: Iterable[tuple[TaskType, Item]]) -> dict[TaskType, list[Item]]:
     """Group items by their task type, in the order of `TYPES`; types without items are left out."""
     groups: dict[TaskType, list[Item]] = {task_type: [] for task_type in TYPES}
     for task_type, item in items:
         groups[task_type].append(item)
     return {task_type: group for task_type, group in groups.items() if group}
+
+
+def means_by_type(tasks: Iterable[tuple[TaskType, Mapping[str, float]]]) -> dict[TaskType, dict[str, float]]:
+    """Return the mean of each metric over the tasks of each type; a task is a pair of its type and its metrics."""
+    return {
+        task_type: {name: defined_mean(metrics[name] for metrics in group) for name in group[0]}
+        for task_type, group in by_type(tasks).items()
+    }

@@ -19,14 +19,7 @@ from aurora.kinds.base import defined_mean
 from aurora.rows import Row, read_rows
 from aurora.runtime.text import strict_json, text_table
 from aurora.scoring.cases import Cases, read_predictions
-from aurora.scoring.metrics import (
-    by_type,
-    composite_of,
-    display_names,
-    mean_of_tasks,
-    task_metrics,
-    unbounded_metrics,
-)
+from aurora.scoring.metrics import composite_of, display_names, means_by_type, task_metrics, unbounded_metrics
 from aurora.tasks import TYPES, TaskType
 
 #: The number of problems that are listed below a table of scores.
@@ -118,10 +111,7 @@ def score(truth: Path, predictions: Path) -> Scores:
 def scores_of(compared: Sequence[TaskCases], problems: list[str]) -> Scores:
     """Return the scores of the tasks that `compare` gave."""
     tasks = [_task_score(task) for task in compared]
-    types = {
-        task_type: mean_of_tasks([(task.metrics, task.composite) for task in group])
-        for task_type, group in by_type((task.type, task) for task in tasks).items()
-    }
+    types = means_by_type((task.type, task.metrics | {"composite": task.composite}) for task in tasks)
     return Scores(tasks, types, defined_mean(means["composite"] for means in types.values()), problems)
 
 

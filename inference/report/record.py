@@ -83,8 +83,8 @@ class WorkRecord(_Record):
 class RunRecord(_Record):
     """A run of `inference run`.
 
-    `answered` of `rows` have a prediction. `complete` is false if a line of the CSV files was skipped, and `stopped` is
-    true if a signal ended the run. `seconds` is the wall-clock time. `limit` and `shard` are the values of the flags.
+    `predicted` of `rows` have a prediction. `complete` is false if a line of the CSV files was skipped, and `stopped`
+    is true if a signal ended the run. `seconds` is the wall-clock time. `limit` and `shard` are those of the flags.
     """
 
     format: Literal[2] = 2
@@ -103,7 +103,7 @@ class RunRecord(_Record):
     limit: int | None
     shard: str | None
     rows: NonNegativeInt
-    answered: NonNegativeInt
+    predicted: NonNegativeInt
     complete: bool
     stopped: bool
     fallbacks: list[Note]

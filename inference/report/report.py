@@ -98,7 +98,7 @@ class Report:
             limit=settings.limit,
             shard=str(settings.shard) if settings.shard else None,
             rows=total,
-            answered=summary.rows,
+            predicted=summary.rows,
             complete=summary.complete,
             stopped=summary.rows + summary.unwritten.total() < total,
             fallbacks=list(_notes(summary.fallbacks, summary)),

@@ -73,7 +73,7 @@ def test_the_page_is_valid_makes_no_request_and_shows_every_task(settings: RunSe
 def test_the_data_say_what_ran_and_what_came_of_it(settings: RunSettings, onnx_weights: Path) -> None:
     report = reported(replace(settings, report=settings.output.with_name("r.JSON"), limit=7, weights=onnx_weights))
     record = RunRecord.model_validate_json(report.read_bytes())
-    assert (record.rows, record.answered, record.complete, record.stopped) == (7, 7, True, False)
+    assert (record.rows, record.predicted, record.complete, record.stopped) == (7, 7, True, False)
     assert (record.limit, record.weights.file, len(record.weights.sha256)) == (7, str(onnx_weights), 64)
     assert record.weights.provenance["validation"]
     assert sum(task.rows for task in record.tasks) == 7

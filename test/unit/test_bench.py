@@ -75,13 +75,13 @@ def test_the_table_gives_medians_and_ranges() -> None:
 
 def test_a_run_is_read_from_its_report() -> None:
     work = {"seconds": 2.0, "stages": {"reading": 1.5, "model": 1.0, "predictions": 0.5}, "threads": 2}
-    run = measured_run({"rows": 30, "answered": 30, "at_work": work}, Usage(3.0, 4.0, 50_000_000))
+    run = measured_run({"rows": 30, "predicted": 30, "at_work": work}, Usage(3.0, 4.0, 50_000_000))
     assert run == Run(30, 3.0, 4.0, 50_000_000, at_work=2.0, stages=work["stages"])
 
 
 def test_a_run_without_all_predictions_is_no_measurement() -> None:
     with pytest.raises(DeviceError, match="each of 30 rows, found 29"):
-        measured_run({"rows": 30, "answered": 29, "at_work": {}}, Usage(3.0, 4.0, 50_000_000))
+        measured_run({"rows": 30, "predicted": 29, "at_work": {}}, Usage(3.0, 4.0, 50_000_000))
 
 
 def test_a_run_that_fails_is_no_measurement(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_hub_that_is_down_is_not_taken_for_no_connection(hub: Any, opened: Cal
     hub.status = 503
     found = opened(NAME)
     assert found["error"] == "WeightsError"
-    assert "can't fetch config.json of Qwen/Small (the hub answered 503 Service Unavailable)" in found["message"]
+    assert "can't fetch config.json of Qwen/Small (the hub responded with 503 Service Unavailable)" in found["message"]
 
 
 def test_no_connection_says_how_to_carry_the_files_over(

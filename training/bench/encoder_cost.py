@@ -67,17 +67,16 @@ def _kept(encoder: Encoder, batch: int, size: tuple[int, int]) -> int:
 
 
 SIDES = (256, 448, 512)
+#: The presets in the tables; `micro` is for tests.
+LISTED = tuple(name for name in PRESETS if name != "micro")
 
 
 def cost_table(sides: Sequence[int] = SIDES) -> str:
-    """Format the counted cost of the presets on square images as a Markdown table; equal encoders share a row.
-
-    The preset `micro`, which is for tests, is left out."""
+    """Format the counted cost of `LISTED` on square images as a Markdown table; equal encoders share a row."""
     header = ("preset", "parameters", "weights, fp32", "bf16", "image", "GFLOP", "kept", "kept, recomputing")
     rows = []
-    listed = [(name, preset) for name, preset in PRESETS.items() if name != "micro"]
-    for config, presets in groupby(listed, key=lambda item: item[1].encoder):
-        names = ", ".join(name for name, _ in presets)
+    for config, presets in groupby(LISTED, key=lambda name: PRESETS[name].encoder):
+        names = ", ".join(presets)
         for side in sides:
             cost = count(config, (side, side))
             megabytes = [f"{size / 1e6:,.0f} MB" for size in (cost.kept, cost.kept_recomputing)]
@@ -160,12 +159,12 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def speed_table(device: str, presets: Sequence[str], side: int, batch: int) -> str:
-    """Format the measured speed of presets on square images as a Markdown table."""
+    """Format the measured speed of presets (all of `LISTED` if empty) on square images as a Markdown table."""
     header = ("preset", "pass", "images/s", "share of the matrix product rate", "peak memory")
     target = open_device(device)
     ceiling = matmul_rate(target)
     rows = []
-    for name in presets:
+    for name in presets or LISTED:
         for work, speed in measure(PRESETS[name].encoder, (side, side), target, batch, ceiling).items():
             rate, share = f"{speed.images_per_second:,.1f}", f"{speed.share_of_ceiling:.0%}"
             rows.append((name, work, rate, share, f"{speed.peak_memory / 1e6:,.0f} MB"))

@@ -68,9 +68,9 @@ def measured_run(report: dict[str, Any], usage: Usage) -> Run:
 
     Raises `DeviceError` if rows have no prediction.
     """
-    if report["answered"] != report["rows"]:
+    if report["predicted"] != report["rows"]:
         raise DeviceError(
-            f"expected a prediction for each of {report['rows']} rows, found {report['answered']}; "
+            f"expected a prediction for each of {report['rows']} rows, found {report['predicted']}; "
             "use data whose images can all be read"
         )
     work = report["at_work"]

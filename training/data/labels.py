@@ -1,7 +1,9 @@
 """Read the labels of training data, check them against their images and convert them to training targets.
 
-Boxes are extents and points are pixel centres, both in pixels of the original image; whole numbers are the centres of
-pixels, as in `aurora.images.transform`.
+Boxes and points are in pixels of the original image, and whole numbers are read as pixel centres for both, as in
+`aurora.images.transform`. Phantoms have boxes of pixel edges (`training.phantom.phantom`), so the targets of their
+boxes are half a pixel too far right and down; decoding subtracts that half again. The mismatch remains until the
+shipped weights are trained again, because correcting it would move their predictions.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ from aurora.runtime.hardware import open_device
 from aurora.runtime.text import strict_json, text_table
 from aurora.scoring.bootstrap import LEVEL, SEED, Interval, Statistics, interval, macro_average, task_statistics
 from aurora.scoring.cases import classes_of
-from aurora.scoring.metrics import by_type, display_names, mean_of_tasks
+from aurora.scoring.metrics import by_type, display_names, means_by_type
 from aurora.scoring.score import number, problem_lines
 from aurora.tasks import Registry, Task, TaskType
 from training.data.cases import Case
@@ -78,11 +78,7 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
     target = open_device(device)
     cases, problems = _read_cases(data)
     model, spec = checkpoint.load(weights)
-    by_task: dict[Task, list[Outcome]] = {
-        task: [] for group in by_type((case.task.type, case.task) for case in cases).values() for task in group
-    }
-    for outcome in outcomes(model.to(target), cases, batch_size, hausdorff=True):
-        by_task[outcome.case.task].append(outcome)
+    by_task = _by_task(cases, outcomes(model.to(target), cases, batch_size, hausdorff=True))
     problems += [problem for task, group in by_task.items() for problem in _problems(task, group, spec.tasks)]
     statistics = {
         task: _statistics(task, group, resamples)
@@ -93,10 +89,7 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
     if not tasks:
         raise InputError(f"Expected labelled rows in {data}, found none with a usable label: name labelled data.")
     resampled = by_type((task.type, figures.resampled) for task, figures in statistics.items())
-    types = {
-        task_type: mean_of_tasks([(task.metrics, task.composite) for task in group])
-        for task_type, group in by_type((task.type, task) for task in tasks).items()
-    }
+    types = means_by_type((task.type, task.metrics | {"composite": task.composite}) for task in tasks)
     return Report(
         weights=weights.name,
         sha256=files.sha256(weights),
@@ -120,6 +113,15 @@ def _read_cases(root: Path) -> tuple[list[Case], list[str]]:
     tasks = {(name, task_type): Task(name, task_type, classes_of(group)) for (name, task_type), group in rows.items()}
     problems = [f"{problem.source}: {problem.message}" for problem in read.problems]
     return [Case(root, row, tasks[row.task_id, row.type]) for row in read.rows], problems
+
+
+def _by_task(cases: Iterable[Case], compared: Iterable[Outcome]) -> dict[Task, list[Outcome]]:
+    """Group the outcomes of the cases by task; the tasks are in the order of their types."""
+    groups = by_type((case.task.type, case.task) for case in cases)
+    by_task: dict[Task, list[Outcome]] = {task: [] for tasks in groups.values() for task in tasks}
+    for outcome in compared:
+        by_task[outcome.case.task].append(outcome)
+    return by_task
 
 
 def _problems(task: Task, outcomes: Sequence[Outcome], tasks: Registry) -> Iterable[str]:

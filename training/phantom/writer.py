@@ -96,18 +96,7 @@ def generate(
         for task in chosen
         for start in range(0, cases, CHUNK_SIZE)
     ]  # fmt: skip
-    workers = workers or default_workers(cases * len(chosen) * size_scale**2)
-    records: dict[str, list[Record]] = {}
-    try:
-        for chunk, written in zip(chunks, run_parallel(_write_chunk, chunks, workers), strict=True):
-            records.setdefault(chunk.task.id, []).extend(written)
-        for task_id, rows in records.items():
-            _write_csv(out / "csv_files" / f"{task_id}.csv", rows)
-    except OSError as error:
-        raise OutputError(
-            f"expected a writable folder, found {error.filename or out} ({error.strerror}); choose another --out"
-        ) from error
-    return sum(len(rows) for rows in records.values())
+    return _write_chunks(out, chunks, workers or default_workers(cases * len(chosen) * size_scale**2))
 
 
 def default_workers(images: float) -> int:
@@ -136,6 +125,21 @@ def _start_worker() -> None:
     """Ignore Ctrl-C, which a terminal sends to every process: the parent handles it and workers finish their item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
+
+
+def _write_chunks(out: Path, chunks: Sequence[Chunk], workers: int) -> int:
+    """Write the cases of the chunks and a CSV file per task; return the number of rows. Raises `OutputError`."""
+    records: dict[str, list[Record]] = {}
+    try:
+        for chunk, written in zip(chunks, run_parallel(_write_chunk, chunks, workers), strict=True):
+            records.setdefault(chunk.task.id, []).extend(written)
+        for task_id, rows in records.items():
+            _write_csv(out / "csv_files" / f"{task_id}.csv", rows)
+    except OSError as error:
+        raise OutputError(
+            f"expected a writable folder, found {error.filename or out} ({error.strerror}); choose another --out"
+        ) from error
+    return sum(len(rows) for rows in records.values())
 
 
 def _write_chunk(chunk: Chunk) -> list[Record]:

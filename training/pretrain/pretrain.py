@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -100,14 +100,7 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessG
     images = UnlabelledImages(find_images(data, config.on_bad_case), config)
     logger.info("%s images", f"{len(images.images):,}")
     trainer = _Pretrainer(config, MaskedImageModel(model).to(group.device), group.device)
-    provenance: dict[str, Any] = {
-        "version": __version__,
-        "torch": torch.__version__,
-        "config": config.model_dump(mode="json"),
-        **origin,
-        "data": [folder.name for folder in data],
-        "images": len(images.images),
-    }
+    provenance = _provenance(config, origin, data, images)
     with graceful_shutdown() as shutdown:
         for step, batch in enumerate(islice(images, config.steps), start=1):
             trainer.step(step, torch.from_numpy(batch))
@@ -122,6 +115,20 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessG
             if stopped:
                 raise Stopped(f"stopped at step {step} of {config.steps}; init_from={out} starts with its weights")
     return out
+
+
+def _provenance(
+    config: FitConfig, origin: Mapping[str, Any], data: Sequence[Path], images: UnlabelledImages
+) -> dict[str, Any]:
+    """Return the metadata of the checkpoint; `origin` is that of `build_model`."""
+    return {
+        "version": __version__,
+        "torch": torch.__version__,
+        "config": config.model_dump(mode="json"),
+        **origin,
+        "data": [folder.name for folder in data],
+        "images": len(images.images),
+    }
 
 
 class _Pretrainer:

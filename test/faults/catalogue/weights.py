@@ -38,10 +38,12 @@ def onnx(change: Callable[[bytes], bytes]) -> Callable[[Bench], Ended]:
     return make
 
 
-def flipped(at: int) -> Callable[[Bench], Ended]:
+def flipped(at: int, mark: str = " ") -> Callable[[Bench], Ended]:
+    """Run with one flipped bit in the byte `at`; `mark` precedes the file name in SHA256SUMS, "*" for binary mode."""
+
     def make(bench: Bench) -> Ended:
         path, content = bench.folder / "w.onnx", bytearray(bench.weights.read_bytes())
-        (bench.folder / "SHA256SUMS").write_text(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
+        (bench.folder / "SHA256SUMS").write_text(f"{hashlib.sha256(content).hexdigest()} {mark}{path.name}\n")
         content[at] ^= 1
         path.write_bytes(content)
         return bench.run(weights=path)
@@ -69,6 +71,7 @@ FILES = {
     "text for weights": onnx(lambda data: b"version https://git-lfs.github.com/spec/v1\n"),
     "one flipped bit near the beginning of the weights": flipped(1000),
     "one flipped bit near the end of the weights": flipped(-1000),
+    "one flipped bit, with checksums in the form of `sha256sum -b`": flipped(-1000, mark="*"),
     "a checkpoint of another program": torch(lambda tensors, record: record.clear()),
     "a checkpoint of a later format": torch(lambda tensors, record: record.update(format=99)),
     "a checkpoint that lacks a tensor": torch(lambda tensors, record: tensors.pop("encoder.blocks.0.norm1.weight")),
@@ -137,4 +140,11 @@ def other_export(bench: Bench) -> Ended:
 def odd_checksums(bench: Bench) -> Ended:
     shutil.copy(bench.weights, bench.folder / "w.onnx")
     (bench.folder / "SHA256SUMS").write_bytes(b"\xff\xfe\x00")
+    return bench.run(weights=bench.folder / "w.onnx")
+
+
+@fault(SECTION, "a line of checksums that can't be understood")
+def odd_line(bench: Bench) -> Ended:
+    shutil.copy(bench.weights, bench.folder / "w.onnx")
+    (bench.folder / "SHA256SUMS").write_text("w.onnx: 0123abcd\n")
     return bench.run(weights=bench.folder / "w.onnx")
