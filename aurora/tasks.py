@@ -1,7 +1,7 @@
 """The task registry: the type and size of each task, and its channels in the model's output."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
 
 
@@ -66,13 +66,21 @@ class Task:
 
     `num_classes` is the challenge's number: classes with background (segmentation), classes (classification), 1
     (detection), landmarks (Regression). `left_right` says that mirroring an image changes its label; the images of such
-    a task are never mirrored in training.
+    a task are never mirrored in training. `alias` is the id of another task of the same type and size, whose output
+    channels predict this one as well; None for a task with channels of its own. `refinements` names the steps, in
+    `REFINEMENTS` of its kind, that every prediction passes. `calibration` holds points (raw confidence, expected score)
+    of an increasing curve, linear between the points; empty for confidences that are used as they are. `trained_on`
+    tells a reader what the channels have seen.
     """
 
     id: str
     type: TaskType
     num_classes: int
     left_right: bool = False
+    alias: str | None = None
+    refinements: tuple[str, ...] = ()
+    calibration: tuple[tuple[float, float], ...] = ()
+    trained_on: str = field(default="", compare=False)
 
     @property
     def channels(self) -> int:
@@ -84,26 +92,48 @@ Registry = Mapping[str, Task]
 
 
 def registry(tasks: Iterable[Task]) -> dict[str, Task]:
-    """Return tasks by id, in the order given; raise `ValueError` for an id that occurs twice."""
+    """Return tasks by id, in the order given.
+
+    Raises:
+        ValueError: an id occurs twice, or an alias doesn't name a task of the same type and size with its own channels.
+    """
     by_id: dict[str, Task] = {}
     for task in tasks:
         if by_id.setdefault(task.id, task) != task:
             raise ValueError(f"task {task.id!r} is defined twice, as {by_id[task.id]} and as {task}")
+    for task in by_id.values():
+        if task.alias is not None:
+            _check_alias(task, by_id.get(task.alias))
     return by_id
 
 
+def _check_alias(task: Task, other: Task | None) -> None:
+    if other is None or other.alias is not None or (other.type, other.num_classes) != (task.type, task.num_classes):
+        actual = "none" if other is None else f"{other.type} with {other.num_classes}, alias {other.alias}"
+        raise ValueError(
+            f"alias of {task.id!r}: expected a {task.type} task {task.alias!r} with {task.num_classes} classes or "
+            f"points and its own channels, found {actual}"
+        )
+
+
 def of_type(tasks: Registry, task_type: TaskType) -> list[Task]:
-    """Return the tasks of one type, in registry order."""
-    return [task for task in tasks.values() if task.type == task_type]
+    """Return the tasks of one type that have output channels of their own, in registry order."""
+    return [task for task in tasks.values() if task.type == task_type and task.alias is None]
 
 
 def channel_slices(tasks: Registry, task_type: TaskType) -> dict[str, slice]:
-    """Return the channels of each task in the output of its type's head, by task id."""
+    """Return the channels of each task in the output of its type's head, by task id; an alias has those of its task."""
     slices, start = {}, 0
     for task in of_type(tasks, task_type):
         slices[task.id] = slice(start, start + task.channels)
         start += task.channels
-    return slices
+    aliases = {task.id: task.alias for task in tasks.values() if task.type == task_type and task.alias is not None}
+    return slices | {name: slices[target] for name, target in aliases.items()}
+
+
+def without_refinements(tasks: Registry) -> dict[str, Task]:
+    """Return the tasks with predictions as the model makes them."""
+    return {name: replace(task, refinements=()) for name, task in tasks.items()}
 
 
 def to_records(tasks: Registry) -> list[dict]:
@@ -113,7 +143,15 @@ def to_records(tasks: Registry) -> list[dict]:
 
 def from_records(records: Iterable[Mapping]) -> dict[str, Task]:
     """Return the registry of `to_records`; raise `KeyError`, `TypeError` or `ValueError` on other content."""
-    return registry(Task(**{**record, "type": _known_type(record["type"])}) for record in records)
+    return registry(_from_record(record) for record in records)
+
+
+def _from_record(record: Mapping) -> Task:
+    lists = {
+        "refinements": tuple(record.get("refinements", ())),
+        "calibration": tuple((float(raw), float(score)) for raw, score in record.get("calibration", ())),
+    }
+    return Task(**{**record, **lists, "type": _known_type(record["type"])})
 
 
 def _known_type(name: str) -> TaskType:

@@ -35,6 +35,7 @@ def main() -> None:
 @click.option("--preview", type=FOLDER, help="Also draw predictions into this folder, a sheet for each task.")
 @click.option("--shard", metavar="I/N|auto", help="Predict part I of N, from 1; auto: as torchrun or Slurm set it.")
 @click.option("--quiet", is_flag=True, help="Print only the last line.")
+@click.option("--fast", is_flag=True, help="Leave out the refinements that the weights name for their tasks.")
 @click.pass_context
 def run(context: click.Context, shard: str | None, quiet: bool, **flags: Any) -> None:
     """Predict every row of the CSV files under --input.
@@ -119,7 +120,7 @@ def score(
 @click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 def tasks(weights: Path | None, as_json: bool) -> None:
-    """List the tasks of a checkpoint."""
+    """List the tasks of a checkpoint, and what each was trained on."""
     from aurora.engine.select import read_spec
     from aurora.tasks import to_records
 
@@ -127,8 +128,14 @@ def tasks(weights: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(records))
         return
-    for line in text_table([(record["id"], record["type"], str(record["num_classes"])) for record in records]):
+    rows = [(task["id"], task["type"], str(task["num_classes"]), _origin(task)) for task in records]
+    for line in text_table(rows):
         click.echo(line)
+
+
+def _origin(task: dict[str, Any]) -> str:
+    """Say what a task of the registry was trained on, and by which task's channels it is predicted."""
+    return "; ".join(filter(None, (task["alias"] and f"predicted as {task['alias']}", task["trained_on"])))
 
 
 @main.command(context_settings=ENVIRONMENT)

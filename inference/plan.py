@@ -127,3 +127,4 @@ class RunSettings:
     report: Path | None = None
     preview: Path | None = None
     shard: Shard | None = None
+    fast: bool = False

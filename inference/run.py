@@ -17,6 +17,7 @@ from aurora.rows import Row, Rows, read_rows
 from aurora.runtime.cli import ShutdownRequest, graceful_shutdown
 from aurora.runtime.files import require_different_folders
 from aurora.runtime.hardware import fitting_batch
+from aurora.tasks import without_refinements
 from inference.output.folder import OutputFolder
 from inference.output.journal import Journal, RowOutcome, RunHeader, fingerprint
 from inference.output.writer import PredictionWriter, encode_row
@@ -119,8 +120,17 @@ def _report(settings: RunSettings) -> "Report | None":
 
 def _plan(settings: RunSettings, rows: Rows, engine: Engine, batch_size: int) -> tuple[Plan, RunHeader]:
     """Return the images to predict, and the header that identifies the run in its journal."""
-    plan = Plan(rows.rows, engine.spec.tasks, settings.limit)
-    facts = (rows.digest, plan.row_count, settings.input.resolve(), engine.name, engine.checksum, batch_size)
+    tasks = without_refinements(engine.spec.tasks) if settings.fast else engine.spec.tasks
+    plan = Plan(rows.rows, tasks, settings.limit)
+    facts = (
+        rows.digest,
+        plan.row_count,
+        settings.input.resolve(),
+        engine.name,
+        engine.checksum,
+        batch_size,
+        settings.fast,
+    )
     if settings.shard:
         plan.keep(settings.shard, batch_size)
         logger.info("shard %s: %d rows", settings.shard, plan.row_count)

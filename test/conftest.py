@@ -64,11 +64,3 @@ def onnx_weights() -> Path:
 def sample_cases() -> Path:
     """The small unlabelled input root that ships with the code."""
     return ROOT / "test" / "cases"
-
-
-@pytest.fixture(autouse=True)
-def messages_on_stdout() -> None:
-    """Install the handler that a command line installs, so that tests may call functions below it."""
-    from aurora.runtime.cli import configure_logging
-
-    configure_logging()

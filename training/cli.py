@@ -247,6 +247,19 @@ def evaluate(weights: Path, data: Path, as_json: bool, resamples: int, device: s
 
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
+@click.option("--data", type=FOLDER, required=True, multiple=True, help="Labelled input root of the training.")
+@click.option("--val", type=FOLDER, required=True, multiple=True, help="Labelled input root to choose and fit on.")
+@click.option("--out", type=FILE, required=True, help="Checkpoint to write (.safetensors).")
+def tune(weights: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path) -> None:
+    """Learn refinements of the predictions and what their confidence is worth, and store both in a copy of WEIGHTS."""
+    from training.tune import tune as learn
+
+    learn(weights, data, val, out)
+    click.echo(f"weights: {out}")
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
 @click.option("--out", type=FILE, required=True, help="File to write: .onnx, or .safetensors for float16.")
 def export(weights: Path, out: Path) -> None:
     """Write a checkpoint as ONNX for the ONNX Runtime engine, or as a float16 copy at half the size."""

@@ -68,6 +68,10 @@ class FitConfig(BaseModel):
     tasks: list[str] | None = None
     #: Further tasks whose images aren't mirrored because labels depend on left and right. Landmark images never are.
     fixed_laterality: list[str] = []
+    #: Further task ids, each predicted by the channels of a trained task of the same type and size.
+    aliases: dict[str, str] = {}
+    #: What each task's data are, by task id, for `inference tasks`.
+    trained_on: dict[str, str] = {}
     #: Share of the data held out to choose the weights if there is no validation folder; 0 keeps the last weights.
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
     #: true for all kinds, false for none, or a list of kinds.

@@ -6,9 +6,10 @@
 
 from typing import Any
 
+from aurora.errors import WeightsError
 from aurora.kinds import classification, detection, landmarks, segmentation
 from aurora.kinds.base import CaseMetrics, Drawing, Entry, Facts, Key, Kind, Prediction, Predictions, Rank, Record
-from aurora.tasks import TaskType
+from aurora.tasks import Registry, TaskType
 
 #: The kind of each task type. Callers pass labels and values only to the kind that made them, so they need not know
 #: their types, which differ between kinds.
@@ -31,8 +32,21 @@ __all__ = [
     "Predictions",
     "Rank",
     "Record",
+    "check_refinements",
     "prediction_files",
 ]
+
+
+def check_refinements(tasks: Registry) -> None:
+    """Raise `WeightsError` if a task names a refinement that its kind doesn't have."""
+    for task in tasks.values():
+        known = KINDS[task.type].REFINEMENTS
+        for name in task.refinements:
+            if name not in known:
+                raise WeightsError(
+                    f"the weights refine {task.id} by {name!r}, expected one of {', '.join(known) or 'none'}; "
+                    "install the version of AURORA that made them"
+                )
 
 
 def prediction_files() -> dict[TaskType, str]:

@@ -107,6 +107,8 @@ class Kind(Protocol[Label, Value]):
     #: The name of a label's numbered parts in tables, and the name of a single case's score.
     PART: str
     CASE_SCORE: str
+    #: The steps that can make a prediction look like the labels of its task, by name, in the order of their use.
+    REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]]
 
     def predict(self, row: Row, count: int, raw: np.ndarray, size: Size) -> Prediction:
         """Decode the model's output of one row, (channels, ...) finite, at the image's `size` (height, width).
@@ -124,7 +126,7 @@ class Kind(Protocol[Label, Value]):
         ...
 
     def confidence(self, raw: np.ndarray) -> float:
-        """Return an uncalibrated confidence in [0, 1] of the model's output for one row, (channels, ...)."""
+        """Return a confidence in [0, 1], uncalibrated, of the model's output for one row, (channels, ...)."""
         ...
 
     def read_label(self, row: Row, root: Path, num_classes: int) -> Label | None:

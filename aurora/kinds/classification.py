@@ -5,7 +5,7 @@ The label is the true class as an int; the value compared with it is a `ClassVal
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -45,6 +45,7 @@ COMPOSITE: tuple[str, ...] = ("auc", "f1_macro", "mcc")
 PREDICTIONS_FILE: str | None = "classification_predictions.json"
 PART = "class"
 CASE_SCORE = "probability of the true class"
+REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 bootstrap_columns = stacked
 label_problem = no_label_problem

@@ -3,7 +3,7 @@
 The label and the value compared with it are boxes, (4,) float64 as x1, y1, x2, y2 in pixels of the original image.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +39,7 @@ COMPOSITE: tuple[str, ...] = ("iou",)
 PREDICTIONS_FILE: str | None = "detection_predictions.json"
 PART = "box"
 CASE_SCORE = "IoU"
+REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means

@@ -5,7 +5,7 @@ original image.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ COMPOSITE: tuple[str, ...] = ("mre_score",)
 PREDICTIONS_FILE: str | None = "regression_predictions.json"
 PART = "point"
 CASE_SCORE = "1 - MRE / (0.1 x diagonal)"
+REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means

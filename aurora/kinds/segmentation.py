@@ -4,7 +4,7 @@ The label and the value compared with it are masks, (H, W) uint8 with class ids;
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,7 @@ from aurora.kinds.base import (
     numbered,
     resampled_means,
 )
+from aurora.kinds.mask_refinements import convex_hull, fill_holes, largest_component
 from aurora.rows import Row, mask_file, predicted_mask_path
 
 METRICS: Mapping[str, str] = {"dsc": "DSC", "hd": "HD"}
@@ -37,6 +38,11 @@ PREDICTIONS_FILE: str | None = None
 RECORD: type[Record] | None = None
 PART = "class"
 CASE_SCORE = "DSC"
+REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "largest-component": largest_component,
+    "fill-holes": fill_holes,
+    "convex-hull": convex_hull,
+}
 
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from aurora.engine.base import Engine
+from aurora.kinds import check_refinements
 from aurora.predict.batch import BatchOutput, BatchSplitter, LoadedJob, load
 from aurora.predict.predictions import PredictedRow, RawRow, predict_row
 from aurora.predict.request import Job
@@ -86,12 +87,16 @@ def predictions(
         stages: measures the time of each stage.
         stop: once it returns true, no further batch is predicted.
 
+    Raises:
+        WeightsError: a task of the weights names an unknown refinement.
+
     Example:
         >>> rows = read_rows(root).rows
         >>> jobs = [Job([request_of(row, engine.spec.tasks)]) for row in rows]
         >>> for predicted in predictions(engine, jobs, root, 8, use=lambda predicted: predicted):
         ...     print(predicted.row.image_path, predicted.confidence)
     """
+    check_refinements(engine.spec.tasks)
     stages = stages or Stages()
     read = stages.timed("reading", partial(load, root=root, size=engine.spec.config.image_size))
     model = stages.timed("model", partial(_run, BatchSplitter(engine)))

@@ -9,6 +9,7 @@ from aurora.kinds import KINDS, Facts, Prediction
 from aurora.kinds.base import Size
 from aurora.predict.request import Request
 from aurora.rows import Row
+from aurora.tasks import Task
 
 #: The size (height, width) of a fallback if the size of the image can't be read.
 UNKNOWN_SIZE = (512, 512)
@@ -37,7 +38,8 @@ class PredictedRow:
     """The prediction of a row.
 
     `fallback` is the reason for a fallback, None for the model's prediction; `warnings` say what else is unusual.
-    `confidence` is None for a fallback. `last` marks the last row of a batch.
+    `confidence`, in [0, 1], is calibrated if the weights say how, and None for a fallback. `last` marks the last row of
+    a batch.
     """
 
     row: Row
@@ -64,11 +66,28 @@ def predict_row(item: RawRow) -> PredictedRow:
                 raise ValueError("the model's output is not finite")
             prediction = kind.predict(request.row, request.count, item.raw, image.size)
             confidence = kind.confidence(item.raw[: request.count])
+            if request.task:
+                prediction = _refined(prediction, request.task)
+                confidence = _calibrated(confidence, request.task)
             return PredictedRow(request.row, prediction, None, warnings, confidence, item.last)
         except ValueError as error:
             reason = str(error)
     prediction = kind.fallback(request.row, request.count, fallback_size(image.size))
     return PredictedRow(request.row, prediction, reason, warnings, None, item.last)
+
+
+def _refined(prediction: Prediction, task: Task) -> Prediction:
+    for name in task.refinements:
+        if isinstance(prediction, np.ndarray):
+            prediction = KINDS[task.type].REFINEMENTS[name](prediction)
+    return prediction
+
+
+def _calibrated(confidence: float, task: Task) -> float:
+    if not task.calibration:
+        return confidence
+    raw, scores = zip(*task.calibration, strict=True)
+    return float(np.interp(confidence, raw, scores))
 
 
 def fallback_size(size: Size | None) -> Size:

@@ -3,19 +3,21 @@
 from dataclasses import dataclass
 
 from aurora.rows import Row
-from aurora.tasks import OFFICIAL, TYPES, Registry
+from aurora.tasks import OFFICIAL, TYPES, Registry, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A row with the facts that are known before its image is opened.
 
-    `count` is the number of classes or points that its prediction has. `rejection` says why the model can't predict it,
+    `count` is the number of classes or points that its prediction has, and `task` its task in the weights, None if they
+    lack it. `rejection` says why the model can't predict it,
     None if it can; `warning` says what else is unusual about the row.
     """
 
     row: Row
     count: int
+    task: Task | None = None
     rejection: str | None = None
     warning: str | None = None
 
@@ -40,11 +42,11 @@ def request_of(row: Row, tasks: Registry) -> Request:
     facts = TYPES[row.type]
     count = row.num_classes or (known.num_classes if known and known.type == row.type else facts.default_count)
     if task is None:
-        return Request(row, count, f"the weights have no task {row.task_id!r}")
+        return Request(row, count, rejection=f"the weights have no task {row.task_id!r}")
     if task.type != row.type:
-        return Request(row, count, f"the weights know {row.task_id!r} as {task.type}, the row asks for {row.type}")
+        reason = f"the weights know {row.task_id!r} as {task.type}, the row asks for {row.type}"
+        return Request(row, count, rejection=reason)
     if count != task.num_classes and facts.counts_classes:
-        return Request(
-            row, count, warning=f"num_classes is {count}, and {row.task_id!r} has {task.num_classes} in the weights"
-        )
-    return Request(row, count)
+        warning = f"num_classes is {count}, and {row.task_id!r} has {task.num_classes} in the weights"
+        return Request(row, count, task, warning=warning)
+    return Request(row, count, task)

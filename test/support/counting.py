@@ -4,7 +4,7 @@ The label is the column `count`; the prediction a number, {"image_path", "task_i
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +47,7 @@ COMPOSITE: tuple[str, ...] = ("hit",)
 PREDICTIONS_FILE: str | None = "counting_predictions.json"
 PART = "count"
 CASE_SCORE = "whether the count is right"
+REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
 label_problem = no_label_problem

@@ -209,7 +209,14 @@ def test_blanks_around_a_task_make_no_other_task(tmp_path: Path) -> None:
 
 
 def test_shipped_configurations_are_valid() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"ablation", "smoke", "tiny", "qwen3-vl-2b", "qwen3-vl-8b"}
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {
+        "ablation",
+        "smoke",
+        "tiny",
+        "tiny-lite0",
+        "qwen3-vl-2b",
+        "qwen3-vl-8b",
+    }
     for path in CONFIGS.glob("*.yaml"):
         assert load_config(path, ["steps=5"]).steps == 5
 

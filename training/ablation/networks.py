@@ -101,7 +101,7 @@ class SharedHead(nn.Module):
 
     def __init__(self, task_type: TaskType, width: int, tasks: Registry) -> None:
         super().__init__()
-        counts = [channels.stop - channels.start for channels in channel_slices(tasks, task_type).values()]
+        counts = [task.channels for task in of_type(tasks, task_type)]
         self.head = HEADS[task_type](width, max(counts))
         self.register_buffer("channels", torch.cat([torch.arange(count) for count in counts]), persistent=False)
 
@@ -142,7 +142,9 @@ class FlipTTA(Aurora):
             other = flipped[task_type] if task_type == TaskType.CLASSIFICATION else flipped[task_type].flip(3)
             if task_type == TaskType.DETECTION:
                 other = other.unflatten(1, (-1, DETECTION_CHANNELS))[:, :, list(_MIRRORED_BOX)].flatten(1, 2)
-            for name, channels in channel_slices(self.tasks, task_type).items():
-                if not self.tasks[name].left_right:
+            slices = channel_slices(self.tasks, task_type)
+            for task in of_type(self.tasks, task_type):
+                if not task.left_right:
+                    channels = slices[task.id]
                     output[:, channels] = torch.lerp(output[:, channels], other[:, channels], 0.5)
         return outputs

@@ -1,22 +1,25 @@
 """Load labelled cases from input roots, and make the samples that the network is trained on."""
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from aurora.errors import InputError
+from aurora.errors import InputError, UsageError
 from aurora.images import image_size, read_image
 from aurora.images.transform import resize_to
 from aurora.rows import Problem, Row, image_file, read_rows
-from aurora.tasks import OFFICIAL, TYPES, Task, TaskType, registry
+from aurora.tasks import OFFICIAL, TYPES, Registry, Task, TaskType, registry
 from training.augment.field_of_view import crop_field_of_view
 from training.augment.geometry import random_affine, warp_image
 from training.augment.intensity import augment_intensity
 from training.augment.overlays import draw_overlays
 from training.config import ALL_AUGMENTATIONS, Augmentation
 from training.data.labels import LABELS
+
+logger = logging.getLogger("aurora.training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,34 @@ def task_registry(cases: Iterable[Case]) -> dict[str, Task]:
     present = {case.task.id: case.task for case in cases}
     official = [present[name] for name in OFFICIAL if name in present]
     return registry([*official, *(present[name] for name in sorted(present.keys() - OFFICIAL.keys()))])
+
+
+def described(tasks: Registry, aliases: Mapping[str, str], trained_on: Mapping[str, str]) -> Registry:
+    """Return a registry with further tasks that are predicted by others' channels, and with what each was trained on.
+
+    Entries for tasks that the data don't have are left out, with a log message, so that a configuration serves other
+    data too.
+
+    Args:
+        tasks: the tasks of the data.
+        aliases: the id of the task whose channels predict it, by further task id.
+        trained_on: a text by task id; an alias has that of its task.
+
+    Raises:
+        UsageError: an alias is also a task of the data, or isn't of the type and size of its task.
+    """
+    for name in sorted({*aliases.values(), *trained_on} - tasks.keys()):
+        logger.info("no task %s in the data, so its aliases and description are left out", name)
+    texts = [replace(task, trained_on=trained_on.get(name, "")) for name, task in tasks.items()]
+    try:
+        return registry([*texts, *(_alias(name, tasks[t], trained_on) for name, t in aliases.items() if t in tasks)])
+    except ValueError as error:
+        raise UsageError(f"aliases: {error}") from error
+
+
+def _alias(name: str, task: Task, trained_on: Mapping[str, str]) -> Task:
+    official = OFFICIAL.get(name) or replace(task, id=name)
+    return replace(official, alias=task.id, trained_on=trained_on.get(task.id, ""))
 
 
 def load_sample(

@@ -3,11 +3,11 @@
 Cases are predicted by the code of `inference run` and compared by the code of `inference score`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from aurora.engine.pytorch import ModuleEngine
 from aurora.errors import AuroraError, InputError
@@ -24,6 +24,7 @@ from aurora.tasks import Registry, Task, TaskType
 from training.data.cases import Case
 
 BATCH = 32
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +76,32 @@ def type_means(results: dict[str, dict[str, float]], cases: Sequence[Case]) -> d
 
 
 def outcomes(model: Aurora, cases: Iterable[Case], batch_size: int, *, hausdorff: bool) -> Iterator[Outcome]:
-    """Yield every case's outcome, one input root after another.
+    """Yield every case's outcome, in the order of `predicted_cases`.
 
-    Cases that share an image follow the first of them, and the image is encoded once. Without
-    `hausdorff`, the Hausdorff distance of masks, which is slow, isn't measured.
+    Without `hausdorff`, the Hausdorff distance of masks, which is slow, isn't measured.
+    """
+    return predicted_cases(model, cases, batch_size, use=partial(_compare, hausdorff=hausdorff))
+
+
+def predicted_cases(
+    model: Aurora, cases: Iterable[Case], batch_size: int, use: Callable[[Case, PredictedRow], Result]
+) -> Iterator[Result]:
+    """Predict cases, one input root after another, and yield what `use` returns for each case and its prediction.
+
+    Cases that share an image follow the first of them, and the image is encoded once. `use` is called in threads.
     """
     engine = ModuleEngine(model, Spec(model.config, model.tasks, {}))
     roots: dict[Path, list[Case]] = {}
     for case in cases:
         roots.setdefault(case.root, []).append(case)
     for root, group in roots.items():
-        compare = partial(_compare, {case.row.source: case for case in group}, hausdorff=hausdorff)
-        yield from predictions(engine, _jobs(group, model.tasks), root, batch_size, compare)
+        by_source = {case.row.source: case for case in group}
+        use_row = partial(_use_row, by_source, use)
+        yield from predictions(engine, _jobs(group, model.tasks), root, batch_size, use_row)
+
+
+def _use_row(cases: Mapping[str, Case], use: Callable[[Case, PredictedRow], Result], predicted: PredictedRow) -> Result:
+    return use(cases[predicted.row.source], predicted)
 
 
 def _jobs(cases: Iterable[Case], tasks: Registry) -> Iterable[Job]:
@@ -97,8 +112,7 @@ def _jobs(cases: Iterable[Case], tasks: Registry) -> Iterable[Job]:
     return [Job([request_of(case.row, tasks) for case in group]) for group in images.values()]
 
 
-def _compare(cases: dict[str, Case], predicted: PredictedRow, hausdorff: bool) -> Outcome:
-    case = cases[predicted.row.source]
+def _compare(case: Case, predicted: PredictedRow, hausdorff: bool) -> Outcome:
     kind, num_classes = KINDS[case.task.type], case.task.num_classes
     try:
         label = label_of(case.row, case.root, num_classes)

@@ -13,7 +13,7 @@ from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
 from aurora.model.stem import PublishedStem
 from aurora.runtime import files
-from aurora.tasks import TYPES, Registry, TaskType, channel_slices
+from aurora.tasks import TYPES, Registry, TaskType, channel_slices, of_type
 from training.config import FitConfig
 from training.fit.optimizer import freeze
 from training.imported import read_encoder, read_stem
@@ -109,10 +109,10 @@ def _load_last_layer(model: Aurora, pretrained: Aurora, task_type: TaskType) -> 
     """Copy the output channels of the tasks that both models have."""
     target, source = (network.heads[task_type].get_submodule("last") for network in (model, pretrained))
     target_slices, source_slices = (channel_slices(network.tasks, task_type) for network in (model, pretrained))
-    for name in target_slices.keys() & source_slices.keys():
-        if model.tasks[name].num_classes == pretrained.tasks[name].num_classes:
-            for parameter_name, tensor in target.named_parameters():
-                tensor[target_slices[name]] = source.get_parameter(parameter_name)[source_slices[name]]
+    for task in of_type(model.tasks, task_type):
+        if task.id in source_slices and task.num_classes == pretrained.tasks[task.id].num_classes:
+            for name, tensor in target.named_parameters():
+                tensor[target_slices[task.id]] = source.get_parameter(name)[source_slices[task.id]]
 
 
 def _shared_tensors(model: Aurora, task_types: Sequence[TaskType]) -> dict[str, Tensor]:

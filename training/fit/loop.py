@@ -24,7 +24,7 @@ from aurora.runtime.cli import graceful_shutdown
 from aurora.runtime.hardware import peak_memory
 from aurora.tasks import Registry
 from training.config import FitConfig, rename_former_keys
-from training.data.cases import Case, task_registry
+from training.data.cases import Case, described, task_registry
 from training.data.prepare import first_lines
 from training.evaluation.evaluate import composite, evaluate
 from training.fit.distributed import ProcessGroup
@@ -94,7 +94,8 @@ def fit(
     for case in validation:
         if tasks.get(case.task.id) != case.task:
             raise InputError(f"{case.row.source}: expected a task of the training data, found {case.task}")
-    return _Run(config, cases, validation, out, sources, tasks, group, make_model).run(resume)
+    described_tasks = described(tasks, config.aliases, config.trained_on)
+    return _Run(config, cases, validation, out, sources, described_tasks, group, make_model).run(resume)
 
 
 def check_run(config: FitConfig, out: Path, group: ProcessGroup, *, resume: bool) -> None:
@@ -151,7 +152,8 @@ class _Run:
         self.config, self.validation, self.out, self.sources, self.group = config, validation, out, sources, group
         self.sizes = dict(Counter(case.task.id for case in cases))
         self.data = _fingerprint(cases, validation)
-        self.trainer = Trainer(config, tasks, {name: self.sizes[name] for name in tasks}, group, make_model)
+        sizes = {name: self.sizes[name] for name in tasks if name in self.sizes}  # an alias has no cases
+        self.trainer = Trainer(config, tasks, sizes, group, make_model)
         self.loader = BatchLoader(cases, self.trainer.sampler, config, group)
         self.progress = _Progress()
 
