@@ -30,28 +30,22 @@ def make_optimizer(model: Aurora, extra_modules: nn.Module, config: FitConfig) -
     convolutions of a published stem have `learning_rate * stem_lr_factor`.
     Weight decay applies to the model's matrices and kernels, not to norms, biases, positions or `extra_modules`.
     """
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+    groups: dict[tuple[int, bool, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
+            published = name.startswith("stem.tower.")
             decays = parameter.ndim > 1 and "pos_embed" not in name
-            groups[_lr_share(name, model.encoder.config.depth, config), decays].append(parameter)
-    groups[1.0, False] += extra_modules.parameters()
+            groups[_layers_above(name, model.encoder.config.depth), published, decays].append(parameter)
+    groups[0, False, False] += extra_modules.parameters()
     records: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "initial_lr": config.learning_rate * share,
+            "initial_lr": config.learning_rate * (config.stem_lr_factor if published else config.layer_decay**above),
             "weight_decay": config.weight_decay if decays else 0.0,
         }
-        for (share, decays), parameters in sorted(groups.items(), reverse=True)
+        for (above, published, decays), parameters in sorted(groups.items())
     ]
     return AdamW(records, fused=True)
-
-
-def _lr_share(name: str, depth: int, config: FitConfig) -> float:
-    """Return the factor of the learning rate of a parameter."""
-    if name.startswith("stem.tower."):
-        return config.stem_lr_factor
-    return float(config.layer_decay ** _layers_above(name, depth))
 
 
 def _layers_above(name: str, depth: int) -> int:
