@@ -166,9 +166,11 @@ def calibration_curve(confidences: np.ndarray, scores: np.ndarray) -> tuple[tupl
 
 def _predict(model: Aurora, cases: Sequence[Case], batch_size: int) -> dict[str, _TaskCases]:
     tasks: dict[str, _TaskCases] = defaultdict(_TaskCases)
-    known = [case for case in cases if case.task.id in model.tasks]
+    # An alias shares the channels of its task, which must not be divided twice.
+    own = {name for name, task in model.tasks.items() if task.alias is None}
+    known = [case for case in cases if case.task.id in own]
     if not known:
-        raise InputError(f"expected rows of {', '.join(model.tasks)} in the validation data, found none")
+        raise InputError(f"expected rows of {', '.join(sorted(own))} in the validation data, found none")
     for case, predicted in predicted_cases(model, known, batch_size, use=lambda case, predicted: (case, predicted)):
         label = label_of(case.row, case.root, case.task.num_classes)
         if label is not None and predicted.fallback is None and predicted.confidence is not None:
@@ -183,9 +185,9 @@ def _tuned(task: Task, group: _TaskCases, proposed: Iterable[str]) -> Task:
     """Return the task with refinements and a calibration."""
     kind = KINDS[task.type]
 
-    def measured(predictions: Sequence[Prediction], *, distances: bool = True) -> list[Mapping[str, np.ndarray]]:
+    def measured(predictions: Sequence[Prediction]) -> list[Mapping[str, np.ndarray]]:
         return [
-            kind.case_metrics(label, kind.to_value(p, label, task.num_classes), task.num_classes, hausdorff=distances)
+            kind.case_metrics(label, kind.to_value(p, label, task.num_classes), task.num_classes, hausdorff=True)
             for label, p in zip(group.labels, predictions, strict=True)
         ]
 

@@ -177,6 +177,13 @@ def test_a_tuned_checkpoint_has_all_of_it(data: Path, weights: Path, tmp_path: P
     assert evaluate(tuned, cases)["fetal_head"]["dsc"] >= evaluate(plain, cases)["fetal_head"]["dsc"]
 
 
+def test_an_alias_is_not_tuned_on_its_own(data: Path, tmp_path: Path) -> None:
+    tasks = registry([OFFICIAL["lung_2cls"], replace(OFFICIAL["breast_2cls"], alias="lung_2cls")])
+    checkpoint.save(tmp_path / "model.safetensors", Aurora(PRESETS["micro"], tasks), {})
+    with pytest.raises(InputError, match="expected rows of lung_2cls in"):
+        tune(tmp_path / "model.safetensors", [data], [data], tmp_path / "out.safetensors")
+
+
 def test_fast_runs_leave_refinements_out(data: Path, weights: Path, tmp_path: Path) -> None:
     model, spec = checkpoint.load(weights)
     model.tasks = {**spec.tasks, "fetal_head": replace(HEAD, calibration=(), refinements=("convex-hull",))}
@@ -196,5 +203,5 @@ def test_fast_runs_leave_refinements_out(data: Path, weights: Path, tmp_path: Pa
 
 def test_validation_data_without_a_task_of_the_weights_is_an_error(weights: Path, tmp_path: Path) -> None:
     generate(tmp_path / "val", cases=1, seed=1, tasks=["IUGC"], size_scale=0.3)
-    with pytest.raises(InputError, match="expected rows of fetal_head"):
+    with pytest.raises(InputError, match="expected rows of breast_2cls, fetal_head, thyroid_nodule_det in"):
         tune(weights, [tmp_path / "val"], [tmp_path / "val"], tmp_path / "out.safetensors")
