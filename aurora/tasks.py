@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class TaskType(str):
@@ -60,6 +60,13 @@ TYPES: dict[TaskType, TypeFacts] = {
 }
 
 
+class Derivation(NamedTuple):
+    """How a task is predicted from the mask of the task `source`: by a `rule` in `DERIVATIONS` of its kind."""
+
+    rule: str
+    source: str
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One task of the registry.
@@ -68,7 +75,8 @@ class Task:
     (detection), landmarks (Regression). `left_right` says that mirroring an image changes its label; the images of such
     a task are never mirrored in training. `alias` is the id of another task of the same type and size, whose output
     channels predict this one as well; None for a task with channels of its own. `refinements` names the steps, in
-    `REFINEMENTS` of its kind, that every prediction passes. `calibration` holds points (raw confidence, expected score)
+    `REFINEMENTS` of its kind, that every prediction passes. `derivation` says which task's mask gives the prediction;
+    its own channels are used where that mask is empty. `calibration` holds points (raw confidence, expected score)
     of an increasing curve, linear between the points; empty for confidences that are used as they are. `trained_on`
     tells a reader what the channels have seen.
     """
@@ -79,6 +87,7 @@ class Task:
     left_right: bool = False
     alias: str | None = None
     refinements: tuple[str, ...] = ()
+    derivation: Derivation | None = None
     calibration: tuple[tuple[float, float], ...] = ()
     trained_on: str = field(default="", compare=False)
 
@@ -95,7 +104,8 @@ def registry(tasks: Iterable[Task]) -> dict[str, Task]:
     """Return tasks by id, in the order given.
 
     Raises:
-        ValueError: an id occurs twice, or an alias doesn't name a task of the same type and size with its own channels.
+        ValueError: an id occurs twice, an alias doesn't name a task of the same type and size with its own channels, or
+            a derivation doesn't name a segmentation task.
     """
     by_id: dict[str, Task] = {}
     for task in tasks:
@@ -104,6 +114,12 @@ def registry(tasks: Iterable[Task]) -> dict[str, Task]:
     for task in by_id.values():
         if task.alias is not None:
             _check_alias(task, by_id.get(task.alias))
+        if task.derivation is not None:
+            source = by_id.get(task.derivation.source)
+            if source is None or source.type != TaskType.SEGMENTATION:
+                raise ValueError(
+                    f"derivation of {task.id!r}: expected a segmentation task, found {task.derivation.source!r}"
+                )
     return by_id
 
 
@@ -132,8 +148,8 @@ def channel_slices(tasks: Registry, task_type: TaskType) -> dict[str, slice]:
 
 
 def without_refinements(tasks: Registry) -> dict[str, Task]:
-    """Return the tasks with predictions as the model makes them."""
-    return {name: replace(task, refinements=()) for name, task in tasks.items()}
+    """Return the tasks with predictions as the model makes them: neither refined nor derived."""
+    return {name: replace(task, refinements=(), derivation=None) for name, task in tasks.items()}
 
 
 def to_records(tasks: Registry) -> list[dict]:
@@ -149,6 +165,7 @@ def from_records(records: Iterable[Mapping]) -> dict[str, Task]:
 def _from_record(record: Mapping) -> Task:
     lists = {
         "refinements": tuple(record.get("refinements", ())),
+        "derivation": Derivation(*record["derivation"]) if record.get("derivation") else None,
         "calibration": tuple((float(raw), float(score)) for raw, score in record.get("calibration", ())),
     }
     return Task(**{**record, **lists, "type": _known_type(record["type"])})

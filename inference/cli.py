@@ -10,6 +10,7 @@ import click
 from aurora import __version__
 from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP, configure_logging
 from aurora.runtime.text import text_table
+from aurora.tasks import Task, to_records
 
 
 @click.group(context_settings=GROUP)
@@ -35,7 +36,7 @@ def main() -> None:
 @click.option("--preview", type=FOLDER, help="Also draw predictions into this folder, a sheet for each task.")
 @click.option("--shard", metavar="I/N|auto", help="Predict part I of N, from 1; auto: as torchrun or Slurm set it.")
 @click.option("--quiet", is_flag=True, help="Print only the last line.")
-@click.option("--fast", is_flag=True, help="Leave out the refinements that the weights name for their tasks.")
+@click.option("--fast", is_flag=True, help="Leave out the refinements and derivations of the weights.")
 @click.pass_context
 def run(context: click.Context, shard: str | None, quiet: bool, **flags: Any) -> None:
     """Predict every row of the CSV files under --input.
@@ -122,20 +123,24 @@ def score(
 def tasks(weights: Path | None, as_json: bool) -> None:
     """List the tasks of a checkpoint, and what each was trained on."""
     from aurora.engine.select import read_spec
-    from aurora.tasks import to_records
 
-    records = to_records(read_spec(weights).tasks)
+    registry = read_spec(weights).tasks
     if as_json:
-        click.echo(json.dumps(records))
+        click.echo(json.dumps(to_records(registry)))
         return
-    rows = [(task["id"], task["type"], str(task["num_classes"]), _origin(task)) for task in records]
+    rows = [(task.id, task.type, str(task.num_classes), _origin(task)) for task in registry.values()]
     for line in text_table(rows):
         click.echo(line)
 
 
-def _origin(task: dict[str, Any]) -> str:
-    """Say what a task of the registry was trained on, and by which task's channels it is predicted."""
-    return "; ".join(filter(None, (task["alias"] and f"predicted as {task['alias']}", task["trained_on"])))
+def _origin(task: Task) -> str:
+    """Say what a task of the registry was trained on, and which other task its predictions come from."""
+    parts = (
+        task.alias and f"predicted as {task.alias}",
+        task.derivation and f"{task.derivation.rule} of {task.derivation.source}",
+        task.trained_on,
+    )
+    return "; ".join(filter(None, parts))
 
 
 @main.command(context_settings=ENVIRONMENT)

@@ -62,6 +62,9 @@ class FitConfig(BaseModel):
     init_from: Path | None = None
     #: Height and width in pixels that images are resized to, multiples of 32.
     image_size: Size = (256, 256)
+    #: Smaller sizes at which the run begins. Each size, with `image_size` as the last, has an equal part of the steps
+    #: (progressive resizing: Tan and Le, EfficientNetV2, 2021).
+    first_sizes: list[Size] = []
 
     # The data
     #: Tasks to train, by id. Default: all tasks of the data.

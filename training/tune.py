@@ -1,8 +1,9 @@
 """Learn what follows a trained model: the refinements of its predictions, and what its confidence is worth.
 
-Refinements are proposed by the training labels and kept if they help on validation labels. Confidences are calibrated
-on validation labels. Both become part of the task registry in the checkpoint, and the temperature of a classification
-task becomes part of its last layer, so inference needs no further file and no further time.
+Refinements, and derivations from another task's mask, are proposed by the training labels and kept if they help on
+validation labels. Confidences are calibrated on validation labels. All become part of the task registry in the
+checkpoint, and the temperature of a classification task becomes part of its last layer, so inference needs no further
+file and hardly any further time.
 """
 
 import logging
@@ -21,7 +22,7 @@ from aurora.kinds.classification import ClassificationPrediction
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.scoring.cases import label_of
-from aurora.tasks import Registry, Task, TaskType, channel_slices, without_refinements
+from aurora.tasks import Derivation, Registry, Task, TaskType, channel_slices, without_refinements
 from training.data.cases import Case, load_cases
 from training.evaluation.evaluate import predicted_cases
 
@@ -31,6 +32,8 @@ logger = logging.getLogger("aurora.training")
 MIN_UNCHANGED = 0.95
 #: Two masks are nearly the same from this Dice coefficient.
 SAME_DICE = 0.98
+#: A label follows from a mask if the prediction that the mask gives has at least this score, in [0, 1].
+SAME_SCORE = 0.95
 #: Training labels to look at per task, and the fewest validation cases on which something is fitted.
 MAX_LABELS, MIN_CASES = 200, 10
 # Temperatures are searched among these, which are equally spaced in their logarithm.
@@ -47,7 +50,7 @@ class _TaskCases:
 
 
 def tune(weights: Path, data: Sequence[Path], val: Sequence[Path], out: Path, batch_size: int = 16) -> Registry:
-    """Write a copy of a checkpoint with refinements and calibration, and return its task registry.
+    """Write a copy of a checkpoint with refinements, derivations and calibration, and return its task registry.
 
     Args:
         weights: the trained checkpoint, `.safetensors`.
@@ -66,8 +69,9 @@ def tune(weights: Path, data: Sequence[Path], val: Sequence[Path], out: Path, ba
     """
     model, spec = checkpoint.load(weights)
     model.tasks = without_refinements({name: replace(t, calibration=()) for name, t in spec.tasks.items()})
-    proposed = proposed_refinements(load_cases(data), model.tasks)
-    cases = _predict(model, load_cases(val), batch_size)
+    labelled, validation = load_cases(data), load_cases(val)
+    proposed = proposed_refinements(labelled, model.tasks)
+    cases = _predict(model, validation, batch_size)
     for name, group in cases.items():
         task = model.tasks[name]
         if len(group.labels) < MIN_CASES:
@@ -78,10 +82,17 @@ def tune(weights: Path, data: Sequence[Path], val: Sequence[Path], out: Path, ba
             logger.info("%s: temperature %.2f", name, temperature)
         else:
             model.tasks[name] = _tuned(task, group, proposed.get(name, ()))
+    # After the refinements, because a derivation begins with a refined mask.
+    for name, derivation in proposed_derivations(labelled, model.tasks).items():
+        if len(cases[name].labels) >= MIN_CASES:
+            own_cases = [case for case in validation if case.task.id == name]
+            model.tasks[name] = _better_derived(model, derivation, cases[name], own_cases, batch_size)
     for task in list(model.tasks.values()):
         if task.alias is not None:
             own = model.tasks[task.alias]
-            model.tasks[task.id] = replace(task, refinements=own.refinements, calibration=own.calibration)
+            model.tasks[task.id] = replace(
+                task, refinements=own.refinements, derivation=own.derivation, calibration=own.calibration
+            )
     checkpoint.save(out, model, {**spec.provenance, "tuned_on": [root.name for root in val]})
     return model.tasks
 
@@ -105,6 +116,39 @@ def proposed_refinements(cases: Iterable[Case], tasks: Registry) -> dict[str, tu
         task: tuple(name for name, same in steps.items() if np.mean(same) >= MIN_UNCHANGED)
         for task, steps in unchanged.items()
     }
+
+
+def proposed_derivations(cases: Sequence[Case], tasks: Registry) -> dict[str, Derivation]:
+    """Return, by task, the rule and the segmentation task whose masks give nearly all its training labels."""
+    masks: dict[tuple[Path, str], list[Case]] = defaultdict(list)
+    for case in cases:
+        if case.task.type == TaskType.SEGMENTATION and case.task.id in tasks:
+            masks[case.root, case.row.image_path].append(case)
+    follows: dict[tuple[str, Derivation], list[bool]] = defaultdict(list)
+    for case in cases:
+        rules = KINDS[case.task.type].DERIVATIONS
+        for other in masks[case.root, case.row.image_path] if rules and case.task.id in tasks else ():
+            for rule in rules:
+                checked = follows[case.task.id, Derivation(rule, other.task.id)]
+                if len(checked) < MAX_LABELS:
+                    checked.append(_label_follows(case, other, rule))
+    shares = {key: float(np.mean(checked)) for key, checked in follows.items() if len(checked) >= MIN_CASES}
+    best = sorted((share, task, derivation) for (task, derivation), share in shares.items() if share >= MIN_UNCHANGED)
+    return {task: derivation for _, task, derivation in best}
+
+
+def _label_follows(case: Case, other: Case, rule: str) -> bool:
+    """Return whether a label is (nearly) what a rule makes of another case's mask of the same image."""
+    kind, count = KINDS[case.task.type], case.task.num_classes
+    label = label_of(case.row, case.root, count)
+    mask = label_of(other.row, other.root, other.task.num_classes)
+    if label is None or mask is None:
+        return False
+    derived = kind.DERIVATIONS[rule](case.row, count, mask)
+    if derived is None:
+        return False
+    metrics = kind.case_metrics(label, kind.to_value(derived, label, count), count, hausdorff=False)
+    return kind.rank(metrics).score >= SAME_SCORE
 
 
 def chosen_refinements(
@@ -183,16 +227,9 @@ def _predict(model: Aurora, cases: Sequence[Case], batch_size: int) -> dict[str,
 
 def _tuned(task: Task, group: _TaskCases, proposed: Iterable[str]) -> Task:
     """Return the task with refinements and a calibration."""
-    kind = KINDS[task.type]
-
-    def measured(predictions: Sequence[Prediction]) -> list[Mapping[str, np.ndarray]]:
-        return [
-            kind.case_metrics(label, kind.to_value(p, label, task.num_classes), task.num_classes, hausdorff=True)
-            for label, p in zip(group.labels, predictions, strict=True)
-        ]
 
     def quality(masks: Sequence[np.ndarray]) -> tuple[float, float]:
-        metrics = kind.task_metrics(measured(masks))
+        metrics = KINDS[task.type].task_metrics(_measured(task, group, masks))
         # Rounded, so that a distance decides between masks of practically the same overlap.
         return round(metrics["dsc"], 3), -metrics["hd"]
 
@@ -201,13 +238,39 @@ def _tuned(task: Task, group: _TaskCases, proposed: Iterable[str]) -> Task:
     if proposed:
         masks = [prediction for prediction in predictions if isinstance(prediction, np.ndarray)]
         kept, predictions = chosen_refinements(masks, quality, task, proposed)
-    scores = np.array([kind.rank(metrics).score for metrics in measured(predictions)])
+    scores = _scores(task, group, predictions)
     raw = np.array(group.confidences)
     curve = calibration_curve(raw, scores)
     expected = np.interp(raw, [x for x, _ in curve], [y for _, y in curve])
     before, after = np.abs(raw - scores).mean(), np.abs(expected - scores).mean()
     logger.info("%s: refinements %s; error of the confidence %.3f, before %.3f", task.id, list(kept), after, before)
     return replace(task, refinements=kept, calibration=curve)
+
+
+def _better_derived(
+    model: Aurora, derivation: Derivation, own: _TaskCases, cases: Sequence[Case], batch_size: int
+) -> Task:
+    """Return the task of `cases` with the derivation and its calibration if it scores better, else as it is."""
+    task = model.tasks[cases[0].task.id]
+    candidate = replace(task, derivation=derivation, calibration=())
+    model.tasks[task.id] = candidate
+    derived = _predict(model, cases, batch_size)[task.id]
+    before, after = (float(_scores(task, group, group.predictions).mean()) for group in (own, derived))
+    logger.info("%s: by %s of %s %.3f, by its own channels %.3f", task.id, *derivation, after, before)
+    return _tuned(candidate, derived, ()) if after > before else task
+
+
+def _measured(task: Task, group: _TaskCases, predictions: Sequence[Prediction]) -> list[Mapping[str, np.ndarray]]:
+    kind, count = KINDS[task.type], task.num_classes
+    return [
+        kind.case_metrics(label, kind.to_value(prediction, label, count), count, hausdorff=True)
+        for label, prediction in zip(group.labels, predictions, strict=True)
+    ]
+
+
+def _scores(task: Task, group: _TaskCases, predictions: Sequence[Prediction]) -> np.ndarray:
+    """Return the score of each prediction, (N,) in [0, 1]."""
+    return np.array([KINDS[task.type].rank(metrics).score for metrics in _measured(task, group, predictions)])
 
 
 def _log_probabilities(predictions: Iterable[Prediction]) -> np.ndarray:

@@ -38,15 +38,17 @@ __all__ = [
 
 
 def check_refinements(tasks: Registry) -> None:
-    """Raise `WeightsError` if a task names a refinement that its kind doesn't have."""
+    """Raise `WeightsError` if a task names a refinement or a derivation that its kind doesn't have."""
     for task in tasks.values():
-        known = KINDS[task.type].REFINEMENTS
-        for name in task.refinements:
-            if name not in known:
-                raise WeightsError(
-                    f"the weights refine {task.id} by {name!r}, expected one of {', '.join(known) or 'none'}; "
-                    "install the version of AURORA that made them"
-                )
+        kind = KINDS[task.type]
+        rules = (task.derivation.rule,) if task.derivation else ()
+        for word, known, names in (("refine", kind.REFINEMENTS, task.refinements), ("derive", kind.DERIVATIONS, rules)):
+            for name in names:
+                if name not in known:
+                    raise WeightsError(
+                        f"the weights {word} {task.id} by {name!r}, expected one of {', '.join(known) or 'none'}; "
+                        "install the version of AURORA that made them"
+                    )
 
 
 def prediction_files() -> dict[TaskType, str]:

@@ -40,6 +40,10 @@ class Record(BaseModel):
 #: The prediction of one row: a mask, (H, W) uint8 of class ids, or the record of another kind.
 Prediction = np.ndarray | Record
 
+#: A rule by which a mask of the same image, (H, W) uint8 of class ids, gives the prediction of a row that asks for a
+#: number of classes or points; None if the mask says nothing.
+DerivationRule = Callable[[Row, int, np.ndarray], Prediction | None]
+
 
 class Predictions(NamedTuple):
     """The written predictions of a kind: the folder of the masks, and the entries of its JSON file."""
@@ -109,6 +113,8 @@ class Kind(Protocol[Label, Value]):
     CASE_SCORE: str
     #: The steps that can make a prediction look like the labels of its task, by name, in the order of their use.
     REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]]
+    #: The rules by which another task's mask can give a prediction, by name.
+    DERIVATIONS: Mapping[str, DerivationRule]
 
     def predict(self, row: Row, count: int, raw: np.ndarray, size: Size) -> Prediction:
         """Decode the model's output of one row, (channels, ...) finite, at the image's `size` (height, width).

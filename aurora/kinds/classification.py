@@ -15,6 +15,7 @@ from pydantic import Field
 from aurora.errors import InputError
 from aurora.kinds.base import (
     CaseMetrics,
+    DerivationRule,
     Drawing,
     Entry,
     Facts,
@@ -46,6 +47,7 @@ PREDICTIONS_FILE: str | None = "classification_predictions.json"
 PART = "class"
 CASE_SCORE = "probability of the true class"
 REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
+DERIVATIONS: Mapping[str, DerivationRule] = {}
 
 bootstrap_columns = stacked
 label_problem = no_label_problem

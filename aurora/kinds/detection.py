@@ -10,8 +10,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from aurora.images.transform import to_fractions
 from aurora.kinds.base import (
     CaseMetrics,
+    DerivationRule,
     Drawing,
     Facts,
     Fraction,
@@ -31,6 +33,7 @@ from aurora.kinds.base import (
     numbers,
     resampled_means,
 )
+from aurora.kinds.mask_geometry import bounding_box, largest_region
 from aurora.rows import Row, box_label
 
 METRICS: Mapping[str, str] = {"iou": "IoU"}
@@ -76,6 +79,19 @@ def fallback(row: Row, count: int, size: Size) -> Prediction:
 def from_mean(row: Row, mean: np.ndarray, size: Size) -> Prediction:
     """See `aurora.kinds.base.Kind.from_mean`; `mean` holds the mean corners, (2, 2) in fractions."""
     return record(row, mean, size)
+
+
+def from_mask(row: Row, count: int, mask: np.ndarray) -> Prediction | None:
+    """Return the box around the largest foreground region of a mask, (H, W); None if the mask has no foreground."""
+    region = largest_region(mask)
+    if region is None:
+        return None
+    # The challenge's boxes end after their last column and row.
+    corners = bounding_box(region).reshape(2, 2) + np.array([[0, 0], [1, 1]])
+    return record(row, to_fractions(corners, mask.shape), mask.shape)
+
+
+DERIVATIONS: Mapping[str, DerivationRule] = {"bounding-box": from_mask}
 
 
 def record(row: Row, box: np.ndarray, size: Size) -> DetectionPrediction:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from aurora.images import image_size
+from aurora.images.transform import to_fractions
 from aurora.kinds.base import (
     CaseMetrics,
+    DerivationRule,
     Drawing,
     Facts,
     Fraction,
@@ -34,6 +36,7 @@ from aurora.kinds.base import (
     resampled_means,
     resize_count,
 )
+from aurora.kinds.mask_geometry import ellipse_axes, largest_region
 from aurora.rows import Row, image_file, points_label
 
 METRICS: Mapping[str, str] = {"mre": "MRE", "mre_score": ""}  # the score is the composite, which tables have anyway
@@ -52,6 +55,8 @@ label_problem = no_label_problem
 _RADIUS = 0.1
 # The distance from a landmark within which its heatmap's mass counts, as a share of the image's sides.
 NEAR = 0.05
+# The points of an ellipse: the left and right end of its major axis, the upper and lower end of its minor axis.
+ELLIPSE_POINTS = 4
 
 
 class LandmarksPrediction(Record):
@@ -84,6 +89,17 @@ def fallback(row: Row, count: int, size: Size) -> Prediction:
 def from_mean(row: Row, mean: np.ndarray, size: Size) -> Prediction:
     """See `aurora.kinds.base.Kind.from_mean`; `mean` holds the mean points, (K, 2) in fractions."""
     return record(row, mean, size)
+
+
+def from_ellipse(row: Row, count: int, mask: np.ndarray) -> Prediction | None:
+    """Return the ends of the axes of the largest foreground region's ellipse; None without one, or for other counts."""
+    region = largest_region(mask)
+    if region is None or count != ELLIPSE_POINTS:
+        return None
+    return record(row, to_fractions(ellipse_axes(region), mask.shape), mask.shape)
+
+
+DERIVATIONS: Mapping[str, DerivationRule] = {"ellipse-axes": from_ellipse}
 
 
 def record(row: Row, points: np.ndarray, size: Size) -> LandmarksPrediction:

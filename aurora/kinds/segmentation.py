@@ -14,6 +14,7 @@ from aurora.errors import ImageError, InputError
 from aurora.images import read_mask
 from aurora.kinds.base import (
     CaseMetrics,
+    DerivationRule,
     Drawing,
     Facts,
     Note,
@@ -43,6 +44,7 @@ REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "fill-holes": fill_holes,
     "convex-hull": convex_hull,
 }
+DERIVATIONS: Mapping[str, DerivationRule] = {}
 
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means

@@ -30,11 +30,11 @@ class LoadedJob:
 
 @dataclass(frozen=True, slots=True)
 class RequestOutput:
-    """A request with its image and its head's whole output, (channels, ...); None if it wasn't computed."""
+    """A request with its image and the whole outputs of the heads it needs, (channels, ...); empty if none ran."""
 
     request: Request
     image: ModelInput
-    raw: np.ndarray | None
+    raw: Mapping[TaskType, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,8 @@ def run_batch(engine: Engine, batch: Sequence[LoadedJob]) -> BatchOutput:
     pixels: list[np.ndarray] = []
     for item in batch:
         if item.image.pixels is not None:
-            for request in item.job.requests:
-                if request.rejection is None:
-                    rows.setdefault(request.row.type, []).append(len(pixels))
+            for task_type in item.job.task_types:
+                rows.setdefault(task_type, []).append(len(pixels))
             pixels.append(item.image.pixels)
     if not pixels:
         return BatchOutput(_outputs(batch, {}))
@@ -130,16 +129,13 @@ def run_batch(engine: Engine, batch: Sequence[LoadedJob]) -> BatchOutput:
 
 
 def _outputs(batch: Sequence[LoadedJob], outputs: Mapping[TaskType, np.ndarray]) -> list[RequestOutput]:
-    """Pair each request with its part of `outputs`, in which the rows of a type come in the order of the batch."""
+    """Pair each request with its parts of `outputs`, in which the rows of a type come in the order of the batch."""
     following = {task_type: iter(raw) for task_type, raw in outputs.items()}
-    return [
-        RequestOutput(
-            request,
-            item.image,
-            next(following[request.row.type])
-            if outputs and request.rejection is None and item.image.pixels is not None
-            else None,
-        )
-        for item in batch
-        for request in item.job.requests
-    ]
+    paired = []
+    for item in batch:
+        computed = outputs and item.image.pixels is not None
+        raw = {task_type: next(following[task_type]) for task_type in item.job.task_types} if computed else {}
+        for request in item.job.requests:
+            needed = {task_type: raw[task_type] for task_type in request.task_types} if computed else {}
+            paired.append(RequestOutput(request, item.image, needed))
+    return paired

@@ -124,9 +124,11 @@ def _raw_rows(engine: Engine, batches: Iterable[list[BatchOutput]], stop: Callab
         last = batch[-1].requests[-1].request
         for output in batch:
             for item in output.requests:
-                raw = item.raw
-                if raw is not None:
-                    raw = raw[slices[item.request.row.type][item.request.row.task_id.strip()]]
-                yield RawRow(item.request, item.image, raw, output.reason, last=item.request is last)
+                request = item.request
+                raw, source = (
+                    item.raw[task.type][slices[task.type][task.id]] if task and item.raw else None
+                    for task in (request.task, request.source)
+                )
+                yield RawRow(request, item.image, raw, source, output.reason, last=request is last)
         if stop():
             return

@@ -22,13 +22,14 @@ MAX_MASK_PIXELS = 1 << 29
 class RawRow:
     """A request with the model's output for it.
 
-    `raw` is that output, (channels, ...), or None; `reason` is set if there was not enough memory for it. `last` marks
-    the last row of a batch.
+    `raw` is the output of its task, (channels, ...), and `source` that of the task whose mask gives its prediction, or
+    None; `reason` is set if there was not enough memory for them. `last` marks the last row of a batch.
     """
 
     request: Request
     image: ModelInput
     raw: np.ndarray | None
+    source: np.ndarray | None
     reason: str | None
     last: bool
 
@@ -64,7 +65,9 @@ def predict_row(item: RawRow) -> PredictedRow:
         try:
             if not np.isfinite(item.raw).all():
                 raise ValueError("the model's output is not finite")
-            prediction = kind.predict(request.row, request.count, item.raw, image.size)
+            prediction = _derived(item, image.size)
+            if prediction is None:
+                prediction = kind.predict(request.row, request.count, item.raw, image.size)
             confidence = kind.confidence(item.raw[: request.count])
             if request.task:
                 prediction = _refined(prediction, request.task)
@@ -74,6 +77,17 @@ def predict_row(item: RawRow) -> PredictedRow:
             reason = str(error)
     prediction = kind.fallback(request.row, request.count, fallback_size(image.size))
     return PredictedRow(request.row, prediction, reason, warnings, None, item.last)
+
+
+def _derived(item: RawRow, size: Size) -> Prediction | None:
+    """Return the prediction that the source's mask gives; None without a source, or if its mask says nothing."""
+    request = item.request
+    task, source = request.task, request.source
+    if item.source is None or source is None or task is None or task.derivation is None:
+        return None
+    mask = _refined(KINDS[source.type].predict(request.row, source.num_classes, item.source, size), source)
+    derive = KINDS[task.type].DERIVATIONS[task.derivation.rule]
+    return derive(request.row, request.count, mask) if isinstance(mask, np.ndarray) else None
 
 
 def _refined(prediction: Prediction, task: Task) -> Prediction:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from aurora.rows import Row
-from aurora.tasks import OFFICIAL, TYPES, Registry, Task
+from aurora.tasks import OFFICIAL, TYPES, Registry, Task, TaskType
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,15 +11,23 @@ class Request:
     """A row with the facts that are known before its image is opened.
 
     `count` is the number of classes or points that its prediction has, and `task` its task in the weights, None if they
-    lack it. `rejection` says why the model can't predict it,
-    None if it can; `warning` says what else is unusual about the row.
+    lack it. `source` is the task whose mask gives the prediction, None if the task's own channels do. `rejection` says
+    why the model can't predict it, None if it can; `warning` says what else is unusual about the row.
     """
 
     row: Row
     count: int
     task: Task | None = None
+    source: Task | None = None
     rejection: str | None = None
     warning: str | None = None
+
+    @property
+    def task_types(self) -> list[TaskType]:
+        """The types of the heads that are needed."""
+        if self.rejection is not None:
+            return []
+        return [self.row.type, self.source.type] if self.source else [self.row.type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,12 @@ class Job:
     @property
     def needs_model(self) -> bool:
         """Whether the model is needed at all."""
-        return any(request.rejection is None for request in self.requests)
+        return bool(self.task_types)
+
+    @property
+    def task_types(self) -> list[TaskType]:
+        """The types of the heads that are needed, each once."""
+        return list(dict.fromkeys(task_type for request in self.requests for task_type in request.task_types))
 
 
 def request_of(row: Row, tasks: Registry) -> Request:
@@ -46,7 +59,8 @@ def request_of(row: Row, tasks: Registry) -> Request:
     if task.type != row.type:
         reason = f"the weights know {row.task_id!r} as {task.type}, the row asks for {row.type}"
         return Request(row, count, rejection=reason)
+    warning = None
     if count != task.num_classes and facts.counts_classes:
         warning = f"num_classes is {count}, and {row.task_id!r} has {task.num_classes} in the weights"
-        return Request(row, count, task, warning=warning)
-    return Request(row, count, task)
+    source = tasks[task.derivation.source] if task.derivation else None
+    return Request(row, count, task, source, warning=warning)

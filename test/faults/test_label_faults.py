@@ -122,7 +122,7 @@ def test_a_row_that_makes_no_sense_is_named_before_and_when_it_is_read(
     with pytest.raises(InputError, match=rf"^labels\.csv:2: .*{expected}") as early:
         check_label(case)
     with pytest.raises(InputError) as late:
-        load_sample(case, (64, 64), None)
+        load_sample([case], (64, 64), None)
     assert str(late.value) == str(early.value)
 
 
@@ -136,7 +136,7 @@ def test_a_mask_that_makes_no_sense_is_named_when_it_is_read(make: Callable[[dic
         cv2.imwrite(str(case.root / "mask.png"), content)
     check_label(case)
     with pytest.raises(InputError, match=rf"^labels\.csv:2: .*{expected}"):
-        load_sample(case, (64, 64), None)
+        load_sample([case], (64, 64), None)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -144,12 +144,12 @@ def test_odd_labels_that_make_sense_are_taken(make: Callable[[dict[str, str]], C
     case = make(GOOD[name])
     check_label(case)
     for seed in range(5):
-        assert np.isfinite(load_sample(case, (64, 64), np.random.default_rng(seed)).target).all()
+        assert np.isfinite(load_sample([case], (64, 64), np.random.default_rng(seed)).targets[case.task]).all()
 
 
 def test_what_hangs_over_is_cut_off_a_box(make: Callable[[dict[str, str]], Case]) -> None:
-    target = load_sample(make(box(-4, 10, 30, 63)), (64, 64), None).target
-    np.testing.assert_allclose(target, [0, 10.5 / 60, 30.5 / 80, 1])
+    case = make(box(-4, 10, 30, 63))
+    np.testing.assert_allclose(load_sample([case], (64, 64), None).targets[case.task], [0, 10.5 / 60, 30.5 / 80, 1])
 
 
 def test_no_pixel_is_decoded_by_the_check(

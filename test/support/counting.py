@@ -19,6 +19,7 @@ from aurora.errors import InputError
 from aurora.kinds import KINDS
 from aurora.kinds.base import (
     CaseMetrics,
+    DerivationRule,
     Drawing,
     Facts,
     Note,
@@ -48,6 +49,7 @@ PREDICTIONS_FILE: str | None = "counting_predictions.json"
 PART = "count"
 CASE_SCORE = "whether the count is right"
 REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
+DERIVATIONS: Mapping[str, DerivationRule] = {}
 
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
 label_problem = no_label_problem

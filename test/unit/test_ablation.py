@@ -58,7 +58,7 @@ def test_a_variant_changes_one_thing(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_parameter_of_a_network_moves(phantoms: Path, name: str) -> None:
     config = load_config(CONFIG, [*QUICK, "warmup_steps=0", "precision=fp32", "device=cpu"])
-    batch = collate([load_sample(case, (64, 64), None) for case in load_cases([phantoms])])
+    batch = collate([load_sample([case], (64, 64), None) for case in load_cases([phantoms])])
     tasks = {task.id: task for task in batch.targets}
     run = Trainer(config, tasks, dict.fromkeys(tasks, 4), GROUP, NETWORKS[name])
     before = {key: parameter.detach().clone() for key, parameter in run.model.named_parameters()}

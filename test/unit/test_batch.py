@@ -46,7 +46,7 @@ def loaded(number: int) -> LoadedJob:
 def greys(splitter: BatchSplitter, batch: list[LoadedJob]) -> list[list[int | None]]:
     """What each image's two requests got, image by image."""
     outputs = [output for batch_output in splitter.run(batch) for output in batch_output.requests]
-    raws = [None if output.raw is None else int(output.raw[0]) for output in outputs]
+    raws = [int(output.raw[output.request.row.type][0]) if output.raw else None for output in outputs]
     return [raws[start : start + 2] for start in range(0, len(raws), 2)]
 
 
@@ -76,7 +76,7 @@ def test_an_image_too_large_for_the_gpu_goes_to_the_cpu(capsys: pytest.CaptureFi
 def test_an_image_too_large_for_everything_says_so(cpu: Bounded | None) -> None:
     (output,) = BatchSplitter(Bounded(0, cpu)).run([loaded(1)])
     assert output.reason == "there is not enough memory for this image"
-    assert [request.raw for request in output.requests] == [None, None]
+    assert [request.raw for request in output.requests] == [{}, {}]
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:

@@ -243,7 +243,7 @@ def test_a_mask_with_a_value_out_of_range_is_named(phantoms: Path) -> None:
     try:
         cv2.imwrite(str(mask), np.full(cv2.imread(str(mask), 0).shape, 9, np.uint8))
         with pytest.raises(InputError, match=r"fetal_head\.csv:2: expected a mask .* found .* with 9"):
-            load_sample(case, (64, 64), None)
+            load_sample([case], (64, 64), None)
     finally:
         mask.write_bytes(before)
 
@@ -253,7 +253,7 @@ def test_an_unreadable_training_image_is_an_error(tmp_path: Path) -> None:
     case = load_cases([tmp_path])[0]
     (tmp_path / "csv_files" / case.row.image_path).resolve().write_bytes(b"no image")
     with pytest.raises(ImageError):
-        load_sample(case, (64, 64), None)
+        load_sample([case], (64, 64), None)
 
 
 def test_a_validation_task_that_is_not_trained_is_named(phantoms: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def fallback(row: Row, kind: TaskType, count: int, size: tuple[int, int] | None)
 
 
 def predicted_row(row: Row, raw: np.ndarray) -> PredictedRow:
-    return predict_row(RawRow(Request(row, 2), ModelInput(None, SIZE), raw, None, last=True))
+    return predict_row(RawRow(Request(row, 2), ModelInput(None, SIZE), raw, None, None, last=True))
 
 
 def predicted(kind: TaskType, count: int, raw: np.ndarray | None = None) -> dict:

@@ -21,7 +21,7 @@ CONFIG = FitConfig(steps=10, image_size=64, warmup_steps=0, precision="fp32", de
 def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     folder = tmp_path_factory.mktemp("phantoms")
     generate(folder, cases=2, seed=3, tasks=TASKS, size_scale=0.4)
-    return collate([load_sample(case, (64, 64), None) for case in load_cases([folder])])
+    return collate([load_sample([case], (64, 64), None) for case in load_cases([folder])])
 
 
 def trainer(batch: Batch, **changes: object) -> Trainer:

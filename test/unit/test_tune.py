@@ -87,7 +87,7 @@ def test_predictions_are_refined_and_confidences_calibrated() -> None:
         "f"
     )
     outcomes = [
-        predict_row(RawRow(request_of(row, registry([task])), ModelInput(None, (40, 60)), raw, None, last=True))
+        predict_row(RawRow(request_of(row, registry([task])), ModelInput(None, (40, 60)), raw, None, None, last=True))
         for task in (HEAD, OFFICIAL["fetal_head"])
     ]
     refined, plain = (outcome.prediction for outcome in outcomes)

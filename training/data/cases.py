@@ -1,7 +1,7 @@
 """Load labelled cases from input roots, and make the samples that the network is trained on."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,15 +33,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training example.
+    """One image with the training targets of one or more tasks.
 
-    `image` is (H, W, 3) 8-bit RGB. `target` is, by type: class shares per cell (C, H/4, W/4) float32; the
+    `image` is (H, W, 3) 8-bit RGB. A target is, by type: class shares per cell (C, H/4, W/4) float32; the
     class as an int64 scalar; the box (x1, y1, x2, y2) or the points (K, 2) in fractions of the image.
     """
 
-    task: Task
     image: np.ndarray
-    target: np.ndarray
+    targets: dict[Task, np.ndarray]
 
 
 def load_cases(
@@ -107,34 +106,61 @@ def _alias(name: str, task: Task, trained_on: Mapping[str, str]) -> Task:
 
 
 def load_sample(
-    case: Case,
+    cases: Sequence[Case],
     frame: tuple[int, int],
     rng: np.random.Generator | None,
     augment: Collection[Augmentation] = ALL_AUGMENTATIONS,
 ) -> Sample:
-    """Read a case at the model's input size `frame` (height, width), augmented if `rng` is given.
+    """Read an image and its labels at the model's input size `frame` (height, width), augmented if `rng` is given.
+
+    If the first case's task doesn't distinguish left from right, but that of another case does, then half of the
+    samples are augmented without those other cases, so that the first task still learns from mirrored images.
+
+    Args:
+        cases: cases of different tasks with the same image.
+        frame: height and width in pixels, multiples of 32.
+        rng: draws the augmentation; None for the image as it is.
+        augment: the kinds of augmentation to apply.
 
     Raises:
         ImageError: the image can't be read.
-        InputError: the label is missing or invalid.
+        InputError: a label is missing or invalid.
+
+    Example:
+        >>> sample = load_sample(cases[:1], (192, 192), np.random.default_rng(0))
+        >>> sample.targets[cases[0].task]
     """
-    labels = LABELS[case.task.type]
-    pixels = read_image(image_file(case.root, case.row), case.root).pixels
-    label = labels.read(case.root, case.row, case.task, pixels.shape[:2])
+    pixels = read_image(image_file(cases[0].root, cases[0].row), cases[0].root).pixels
+    sided = any(case.task.left_right for case in cases)
+    if rng is not None and "geometry" in augment and sided and not cases[0].task.left_right and rng.random() < 0.5:
+        cases, sided = [case for case in cases if not case.task.left_right], False
+    labelled = [(case.task, LABELS[case.task.type]) for case in cases]
+    labels = [
+        reader.read(case.root, case.row, task, pixels.shape[:2])
+        for case, (task, reader) in zip(cases, labelled, strict=True)
+    ]
     image = resize_to(pixels, frame)
     matrix = np.eye(2, 3)
-    if rng is None:
-        return Sample(case.task, image, labels.target(label, case.task, matrix, frame))
-    if "geometry" in augment:
-        inside = labels.keep_inside(label)
-        matrix = random_affine(rng, pixels.shape[:2], frame, sided=case.task.left_right, keep=inside)
+    if rng is not None and "geometry" in augment:
+        keep = [reader.keep_inside(label) for (_, reader), label in zip(labelled, labels, strict=True)]
+        matrix = random_affine(rng, pixels.shape[:2], frame, sided=sided, keep=np.concatenate(keep))
         image = warp_image(image, matrix)
-    target = labels.target(label, case.task, matrix, frame)
+    targets = {
+        task: reader.target(label, task, matrix, frame) for (task, reader), label in zip(labelled, labels, strict=True)
+    }
+    return Sample(image if rng is None else _augment_pixels(image, targets, rng, augment), targets)
+
+
+def _augment_pixels(
+    image: np.ndarray, targets: Mapping[Task, np.ndarray], rng: np.random.Generator, augment: Collection[Augmentation]
+) -> np.ndarray:
+    """Apply the kinds of augmentation that leave positions as they are."""
     if "field_of_view" in augment:
-        image = crop_field_of_view(image, labels.keep_visible(target), rng)
+        visible = [LABELS[task.type].keep_visible(target) for task, target in targets.items()]
+        image = crop_field_of_view(image, np.concatenate(visible), rng)
     if "intensity" in augment:
         image = augment_intensity(image, rng)
-    return Sample(case.task, draw_overlays(image, rng) if "overlays" in augment else image, target)
+    return draw_overlays(image, rng) if "overlays" in augment else image
 
 
 def check_label(case: Case) -> None:

@@ -42,7 +42,7 @@ class LabelReader:
         read: reads the label of a row for an image of a size (height, width); raises `InputError` with the row's source
             when the label is missing or invalid.
         check: raises those errors of `read` that the row and the headers of its files reveal.
-        target: turns a label into `Sample.target` through an affine matrix of the model's input size.
+        target: turns a label into a target of a `Sample` through an affine matrix of the model's input size.
         keep_inside: returns the points (N, 2), in fractions of the image and inside it, that augmentation must keep
             inside: a mask may be cut off at the edge, but a box or a point outside can't be predicted.
         keep_visible: returns the points (N, 2) of a target, in fractions, that must stay in the field of view.

@@ -43,7 +43,8 @@ def model_config(config: FitConfig) -> ModelConfig:
             shape = replace(shape, encoder=read_encoder(config.encoder).config)
         if config.stem:
             shape = replace(shape, stem=read_stem(config.stem).config, stem_width=0)
-        shape = replace(shape, image_size=config.image_size)
+        for size in (*config.first_sizes, config.image_size):  # each is checked; the last one stays
+            shape = replace(shape, image_size=size)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if config.freeze_blocks > shape.encoder.depth:
