@@ -76,9 +76,10 @@ class Task:
     a task are never mirrored in training. `alias` is the id of another task of the same type and size, whose output
     channels predict this one as well; None for a task with channels of its own. `refinements` names the steps, in
     `REFINEMENTS` of its kind, that every prediction passes. `derivation` says which task's mask gives the prediction;
-    its own channels are used where that mask is empty. `calibration` holds points (raw confidence, expected score)
-    of an increasing curve, linear between the points; empty for confidences that are used as they are. `trained_on`
-    tells a reader what the channels have seen.
+    its own channels are used where that mask is empty. `mirrored` says that the model also sees the mirrored image; the
+    mean of both outputs, the second one mirrored back, gives the prediction. `calibration` holds points (raw
+    confidence, expected score) of an increasing curve, linear between the points; empty for confidences that are used
+    as they are. `trained_on` tells a reader what the channels have seen.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Task:
     alias: str | None = None
     refinements: tuple[str, ...] = ()
     derivation: Derivation | None = None
+    mirrored: bool = False
     calibration: tuple[tuple[float, float], ...] = ()
     trained_on: str = field(default="", compare=False)
 
@@ -148,8 +150,13 @@ def channel_slices(tasks: Registry, task_type: TaskType) -> dict[str, slice]:
 
 
 def without_refinements(tasks: Registry) -> dict[str, Task]:
-    """Return the tasks with predictions as the model makes them: neither refined nor derived."""
-    return {name: replace(task, refinements=(), derivation=None) for name, task in tasks.items()}
+    """Return the tasks with predictions as the model makes them: neither refined nor derived, from one view."""
+    return {name: replace(task, refinements=(), derivation=None, mirrored=False) for name, task in tasks.items()}
+
+
+def with_mirrored_views(tasks: Registry) -> dict[str, Task]:
+    """Return the tasks, each with a mirrored view unless mirroring an image changes its label."""
+    return {name: replace(task, mirrored=not task.left_right) for name, task in tasks.items()}
 
 
 def to_records(tasks: Registry) -> list[dict]:

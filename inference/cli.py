@@ -36,7 +36,7 @@ def main() -> None:
 @click.option("--preview", type=FOLDER, help="Also draw predictions into this folder, a sheet for each task.")
 @click.option("--shard", metavar="I/N|auto", help="Predict part I of N, from 1; auto: as torchrun or Slurm set it.")
 @click.option("--quiet", is_flag=True, help="Print only the last line.")
-@click.option("--fast", is_flag=True, help="Leave out the refinements and derivations of the weights.")
+@click.option("--fast", is_flag=True, help="Leave out the views, refinements and derivations of the weights.")
 @click.pass_context
 def run(context: click.Context, shard: str | None, quiet: bool, **flags: Any) -> None:
     """Predict every row of the CSV files under --input.
@@ -138,6 +138,7 @@ def _origin(task: Task) -> str:
     parts = (
         task.alias and f"predicted as {task.alias}",
         task.derivation and f"{task.derivation.rule} of {task.derivation.source}",
+        "two views" if task.mirrored else "",
         task.trained_on,
     )
     return "; ".join(filter(None, parts))

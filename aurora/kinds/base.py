@@ -123,6 +123,10 @@ class Kind(Protocol[Label, Value]):
         """
         ...
 
+    def mirror(self, raw: np.ndarray) -> np.ndarray:
+        """Turn the model's output of a mirrored image, (channels, ...), into one of the image itself."""
+        ...
+
     def fallback(self, row: Row, count: int, size: Size) -> Prediction:
         """Return a valid prediction without information: background, uniform or centred."""
         ...
@@ -199,6 +203,11 @@ class Kind(Protocol[Label, Value]):
     def check(self, prediction: Prediction, row: Row) -> None:
         """Raise `ValueError` if a well-formed prediction is invalid for its row."""
         ...
+
+
+def flip_columns(raw: np.ndarray) -> np.ndarray:
+    """Return maps (channels, h, w) with their columns in reverse order; see `Kind.mirror`."""
+    return raw[..., ::-1]
 
 
 def no_label_problem(label: object, num_classes: int) -> str | None:

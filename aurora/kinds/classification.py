@@ -79,6 +79,11 @@ def predict(row: Row, count: int, raw: np.ndarray, size: Size) -> Prediction:
     return record(row, resize_count(softmax(raw[:count]), count, 0.0))
 
 
+def mirror(raw: np.ndarray) -> np.ndarray:
+    """See `aurora.kinds.base.Kind.mirror`: a class has no place."""
+    return raw
+
+
 def fallback(row: Row, count: int, size: Size) -> Prediction:
     """See `aurora.kinds.base.Kind.fallback`: uniform probabilities."""
     return record(row, np.full(count, 1.0 / count))

@@ -71,6 +71,11 @@ def predict(row: Row, count: int, raw: np.ndarray, size: Size) -> Prediction:
     return record(row, decode_box(raw), size)
 
 
+def mirror(raw: np.ndarray) -> np.ndarray:
+    """See `aurora.kinds.base.Kind.mirror`; the distances to the left and right side change places as well."""
+    return raw[[0, 3, 2, 1, 4], :, ::-1]
+
+
 def fallback(row: Row, count: int, size: Size) -> Prediction:
     """See `aurora.kinds.base.Kind.fallback`: the centred box of half the width and height."""
     return record(row, np.array([0.25, 0.25, 0.75, 0.75]), size)

@@ -28,6 +28,7 @@ from aurora.kinds.base import (
     Size,
     both_units,
     class_means,
+    flip_columns,
     mean_columns,
     mean_metrics,
     no_label_problem,
@@ -49,6 +50,7 @@ REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
+mirror = flip_columns
 label_problem = no_label_problem
 
 # The score is 0 from a mean radial error of this share of the image's diagonal.

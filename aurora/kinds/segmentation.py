@@ -24,6 +24,7 @@ from aurora.kinds.base import (
     Record,
     Size,
     class_means,
+    flip_columns,
     mean_columns,
     mean_metrics,
     numbered,
@@ -48,6 +49,7 @@ DERIVATIONS: Mapping[str, DerivationRule] = {}
 
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
+mirror = flip_columns
 
 # Above this many pixels the classes are chosen on a smaller grid and enlarged, which bounds memory.
 MAX_ARGMAX_PIXELS = 16_000_000

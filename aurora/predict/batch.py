@@ -30,11 +30,15 @@ class LoadedJob:
 
 @dataclass(frozen=True, slots=True)
 class RequestOutput:
-    """A request with its image and the whole outputs of the heads it needs, (channels, ...); empty if none ran."""
+    """A request with its image and the whole outputs of the heads, (channels, ...), for it; empty if none ran.
+
+    `mirrored` are the outputs for the mirrored image, of the tasks that look at it too.
+    """
 
     request: Request
     image: ModelInput
     raw: Mapping[TaskType, np.ndarray]
+    mirrored: Mapping[TaskType, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,28 +118,38 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def run_batch(engine: Engine, batch: Sequence[LoadedJob]) -> BatchOutput:
-    """Compute, in one pass, the outputs of all images that could be read."""
+    """Compute, in one pass, the outputs of all images that could be read, and of their mirrored views."""
     rows: dict[TaskType, list[int]] = {}
     pixels: list[np.ndarray] = []
     for item in batch:
-        if item.image.pixels is not None:
-            for task_type in item.job.task_types:
+        for view, task_types in _views(item):
+            for task_type in task_types:
                 rows.setdefault(task_type, []).append(len(pixels))
-            pixels.append(item.image.pixels)
+            pixels.append(view)
     if not pixels:
         return BatchOutput(_outputs(batch, {}))
     outputs = engine.run(np.stack(pixels), {task_type: np.array(index) for task_type, index in rows.items()})
     return BatchOutput(_outputs(batch, outputs))
 
 
+def _views(item: LoadedJob) -> list[tuple[np.ndarray, list[TaskType]]]:
+    """Return the image and, if needed, its mirrored view, (H, W, 3), each with the types of the heads to compute."""
+    pixels, job = item.image.pixels, item.job
+    if pixels is None:
+        return []
+    mirrored = job.mirrored_types
+    return [(pixels, job.task_types), *([(pixels[:, ::-1], mirrored)] if mirrored else [])]
+
+
 def _outputs(batch: Sequence[LoadedJob], outputs: Mapping[TaskType, np.ndarray]) -> list[RequestOutput]:
-    """Pair each request with its parts of `outputs`, in which the rows of a type come in the order of the batch."""
+    """Pair each request with its parts of `outputs`, in which the rows of a type come in the order of the views."""
     following = {task_type: iter(raw) for task_type, raw in outputs.items()}
     paired = []
     for item in batch:
-        computed = outputs and item.image.pixels is not None
-        raw = {task_type: next(following[task_type]) for task_type in item.job.task_types} if computed else {}
-        for request in item.job.requests:
-            needed = {task_type: raw[task_type] for task_type in request.task_types} if computed else {}
-            paired.append(RequestOutput(request, item.image, needed))
+        views = _views(item) if outputs else []
+        raw, mirrored = (
+            {task_type: next(following[task_type]) for task_type in (views[view][1] if view < len(views) else ())}
+            for view in range(2)
+        )
+        paired += [RequestOutput(request, item.image, raw, mirrored) for request in item.job.requests]
     return paired

@@ -12,14 +12,16 @@ from pathlib import Path
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 from aurora.engine.base import Engine
-from aurora.kinds import check_refinements
-from aurora.predict.batch import BatchOutput, BatchSplitter, LoadedJob, load
+from aurora.kinds import KINDS, check_refinements
+from aurora.predict.batch import BatchOutput, BatchSplitter, LoadedJob, RequestOutput, load
 from aurora.predict.predictions import PredictedRow, RawRow, predict_row
 from aurora.predict.request import Job
 from aurora.runtime.hardware import processors
 from aurora.runtime.prefetch import prefetch
-from aurora.tasks import TYPES, channel_slices
+from aurora.tasks import TYPES, Task, channel_slices
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -126,9 +128,17 @@ def _raw_rows(engine: Engine, batches: Iterable[list[BatchOutput]], stop: Callab
             for item in output.requests:
                 request = item.request
                 raw, source = (
-                    item.raw[task.type][slices[task.type][task.id]] if task and item.raw else None
+                    _task_output(item, task, slices[task.type][task.id]) if task and item.raw else None
                     for task in (request.task, request.source)
                 )
                 yield RawRow(request, item.image, raw, source, output.reason, last=request is last)
         if stop():
             return
+
+
+def _task_output(item: RequestOutput, task: Task, channels: slice) -> np.ndarray:
+    """Return the output of a task, (channels, ...), the mean over its views of the image."""
+    raw = item.raw[task.type][channels]
+    if not task.mirrored:
+        return raw
+    return (raw + KINDS[task.type].mirror(item.mirrored[task.type][channels])) / 2

@@ -29,6 +29,13 @@ class Request:
             return []
         return [self.row.type, self.source.type] if self.source else [self.row.type]
 
+    @property
+    def mirrored_types(self) -> list[TaskType]:
+        """The types of the heads that are needed for the mirrored image as well."""
+        if self.rejection is not None:
+            return []
+        return [task.type for task in (self.task, self.source) if task and task.mirrored]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -45,6 +52,11 @@ class Job:
     def task_types(self) -> list[TaskType]:
         """The types of the heads that are needed, each once."""
         return list(dict.fromkeys(task_type for request in self.requests for task_type in request.task_types))
+
+    @property
+    def mirrored_types(self) -> list[TaskType]:
+        """The types of the heads that are needed for the mirrored image, each once; empty if none is."""
+        return list(dict.fromkeys(task_type for request in self.requests for task_type in request.mirrored_types))
 
 
 def request_of(row: Row, tasks: Registry) -> Request:

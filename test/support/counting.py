@@ -72,6 +72,10 @@ def predict(row: Row, count: int, raw: np.ndarray, size: Size) -> Record:
     return record(row, float(raw[0]))
 
 
+def mirror(raw: np.ndarray) -> np.ndarray:
+    return raw
+
+
 def fallback(row: Row, count: int, size: Size) -> Record:
     return record(row, 0.0)
 

@@ -10,11 +10,9 @@ from transformers import Qwen2VLImageProcessor
 
 from aurora.errors import UsageError
 from aurora.model import checkpoint
-from aurora.model.aurora import Aurora
-from aurora.model.config import PRESETS
 from aurora.rows import image_file, read_rows
-from aurora.tasks import OFFICIAL, TYPES, TaskType, channel_slices, of_type
-from training.ablation.networks import NETWORKS, FlipTTA, PooledPoints, SharedHead, scramble
+from aurora.tasks import OFFICIAL, TYPES, TaskType, channel_slices
+from training.ablation.networks import NETWORKS, PooledPoints, SharedHead, scramble
 from training.ablation.study import Score, Study, as_markdown
 from training.ablation.variants import DEFAULT, VARIANTS
 from training.cli import main
@@ -99,33 +97,6 @@ def test_pooled_points_are_drawn_where_they_are() -> None:
     points = torch.tensor([[[0.3, 0.6], [0.75, 0.5]]])
     assert regression_loss(heatmaps, points).item() < 0.01
     assert regression_loss(heatmaps, points + 0.1).item() > 1
-
-
-def test_flip_tta_is_the_same_for_image_and_mirror_image_unless_left_matters() -> None:
-    torch.manual_seed(0)
-    tasks = {name: OFFICIAL[name] for name in (*TASKS, "fetal_head_pos_cls")}
-    model = FlipTTA(PRESETS["micro"], tasks).eval()
-    # Fresh heads answer nearly the same to everything.
-    for parameter in model.heads.parameters():
-        parameter.data += 0.2 * torch.randn_like(parameter)
-    pictures = images(2)
-    rows = {kind: torch.arange(2) for kind in TYPES}
-    with torch.no_grad():
-        found, other = model(pictures, rows), model(pictures.flip(2), rows)
-        plain = Aurora.forward(model, pictures, rows)
-    for kind in TYPES:
-        slices = channel_slices(tasks, kind)
-        for task in of_type(tasks, kind):
-            one, two = found[kind][:, slices[task.id]], other[kind][:, slices[task.id]]
-            if task.left_right:
-                assert torch.equal(one, plain[kind][:, slices[task.id]])
-                continue
-            assert not torch.allclose(one, plain[kind][:, slices[task.id]], atol=1e-4)
-            if kind == TaskType.DETECTION:
-                two = two[:, [0, 3, 2, 1, 4]]
-            torch.testing.assert_close(
-                one, two if kind == TaskType.CLASSIFICATION else two.flip(3), atol=1e-5, rtol=1e-4
-            )
 
 
 def test_a_study_trains_what_is_missing_and_reads_what_is_there(phantoms: Path, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from aurora.tasks import OFFICIAL, Derivation, Task, TaskType, from_records, reg
 from inference.cli import main as inference
 from training.data.cases import load_cases
 from training.phantom import generate
-from training.tune import proposed_derivations, tune
+from training.tune.derivations import proposed_derivations
+from training.tune.tune import tune
 
 BOX = Task("head_box", TaskType.DETECTION, 1, derivation=Derivation("bounding-box", "fetal_head"))
 ENDS = Task("head_ends", TaskType.REGRESSION, 4, True)

@@ -1,6 +1,7 @@
 """What is learnt after training helps, is stored in the checkpoint and is applied wherever predictions are made."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +21,24 @@ from aurora.model.config import PRESETS
 from aurora.predict.predictions import RawRow, predict_row
 from aurora.predict.request import request_of
 from aurora.rows import Row
-from aurora.tasks import OFFICIAL, Task, TaskType, from_records, registry, to_records, without_refinements
+from aurora.tasks import (
+    OFFICIAL,
+    Task,
+    TaskType,
+    from_records,
+    registry,
+    to_records,
+    with_mirrored_views,
+    without_refinements,
+)
 from inference.cli import main as inference
 from training.cli import main as training
 from training.data.cases import load_cases
 from training.evaluation.evaluate import evaluate
 from training.phantom import generate
-from training.tune import best_temperature, calibration_curve, chosen_refinements, proposed_refinements, tune
+from training.tune.calibration import best_temperature, calibration_curve, calibration_error, cross_validated
+from training.tune.refinements import chosen_refinements, proposed_refinements
+from training.tune.tune import tune
 
 HEAD = replace(OFFICIAL["fetal_head"], refinements=("largest-component",), calibration=((0.0, 0.2), (1.0, 0.6)))
 
@@ -131,6 +143,28 @@ def test_a_calibration_has_the_mean_of_the_scores_and_never_falls() -> None:
     assert calibration_curve(np.full(3, 0.5), np.array([0.2, 0.4, 0.6])) == ((0.0, 0.4), (1.0, 0.4))
 
 
+def test_the_calibration_error_weighs_bins_by_their_cases() -> None:
+    confidences = np.array([0.95] * 8 + [0.15] * 2)
+    scores = np.array([1.0] * 6 + [0.0] * 2 + [0.15] * 2)
+    assert calibration_error(confidences, scores) == pytest.approx(0.8 * 0.2)
+    assert calibration_error(np.array([1.0, 0.0]), np.array([1.0, 0.0])) == 0
+
+
+@pytest.mark.parametrize("count", [3, 23])
+def test_a_cross_validated_confidence_is_not_fitted_on_its_own_case(count: int) -> None:
+    seen: list[tuple[set[int], set[int]]] = []
+
+    def fit(known: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        def calibrated(held_out: np.ndarray) -> np.ndarray:
+            seen.append(({*known.tolist()}, {*held_out.tolist()}))
+            return held_out / count
+
+        return calibrated
+
+    assert np.array_equal(cross_validated(fit, count), np.arange(count) / count)
+    assert all(known | held_out == {*range(count)} and not known & held_out for known, held_out in seen)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
@@ -175,6 +209,22 @@ def test_a_tuned_checkpoint_has_all_of_it(data: Path, weights: Path, tmp_path: P
     assert ratio.allclose(ratio[0])
     cases = load_cases([data])
     assert evaluate(tuned, cases)["fetal_head"]["dsc"] >= evaluate(plain, cases)["fetal_head"]["dsc"]
+    figure = cv2.imread(str(tmp_path / "tuned.png"))
+    assert figure is not None
+    assert len(np.unique(figure.reshape(-1, 3), axis=0)) > 20
+
+
+def test_a_mirrored_view_is_kept_where_it_helps_enough(data: Path, weights: Path, tmp_path: Path) -> None:
+    tasks = tune(weights, [data], [data], tmp_path / "tuned.safetensors")
+    cases = load_cases([data])
+    model, _ = checkpoint.load(weights)
+    plain = evaluate(model, cases)
+    model.tasks = with_mirrored_views(model.tasks)
+    mirrored = evaluate(model, cases)
+    gains = {name: mirrored[name]["composite"] - metrics["composite"] for name, metrics in plain.items()}
+    assert {name for name in gains if tasks[name].mirrored} == {name for name, gain in gains.items() if gain >= 0.005}
+    assert 0 < sum(tasks[name].mirrored for name in gains) < len(gains)  # this model and data have both kinds
+    assert tasks["head"].mirrored == tasks["fetal_head"].mirrored
 
 
 def test_an_alias_is_not_tuned_on_its_own(data: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from aurora.model.config import STRIDES, ModelConfig
 from aurora.model.encoder import Encoder
 from aurora.model.heads import HEADS, ClassificationHead
 from aurora.model.pyramid import ConvBlock, Lateral, upsample
-from aurora.tasks import DETECTION_CHANNELS, Registry, TaskType, channel_slices, of_type
+from aurora.tasks import Registry, TaskType, of_type
 from training.fit.initialize import ModelFactory
 from training.fit.losses import HEATMAP_SIGMA_CELLS, cell_centres
 
@@ -125,26 +125,3 @@ NETWORKS: Mapping[str, ModelFactory] = {
     "pooled-landmarks": pooled_landmarks,
     "shared-heads": shared_heads,
 }
-
-# The detection channels of a mirrored image: left and right are swapped.
-_MIRRORED_BOX = (0, 3, 2, 1, 4)
-
-
-class FlipTTA(Aurora):
-    """`Aurora` with flip test-time augmentation: outputs are averaged over the image and its mirror image.
-
-    Tasks that depend on left and right use the image alone.
-    """
-
-    def forward(self, images: Tensor, rows: Mapping[TaskType, Tensor]) -> dict[TaskType, Tensor]:
-        outputs, flipped = super().forward(images, rows), super().forward(images.flip(2), rows)
-        for task_type, output in outputs.items():
-            other = flipped[task_type] if task_type == TaskType.CLASSIFICATION else flipped[task_type].flip(3)
-            if task_type == TaskType.DETECTION:
-                other = other.unflatten(1, (-1, DETECTION_CHANNELS))[:, :, list(_MIRRORED_BOX)].flatten(1, 2)
-            slices = channel_slices(self.tasks, task_type)
-            for task in of_type(self.tasks, task_type):
-                if not task.left_right:
-                    channels = slices[task.id]
-                    output[:, channels] = torch.lerp(output[:, channels], other[:, channels], 0.5)
-        return outputs

@@ -9,8 +9,8 @@ from aurora.errors import UsageError
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.runtime.text import markdown_table
-from aurora.tasks import TYPES, TaskType
-from training.ablation.networks import NETWORKS, FlipTTA
+from aurora.tasks import TYPES, TaskType, with_mirrored_views
+from training.ablation.networks import NETWORKS
 from training.ablation.variants import DEFAULT, VARIANTS, Variant
 from training.config import FitConfig, load_config
 from training.data.cases import Case
@@ -73,9 +73,12 @@ class Study:
         variant = VARIANTS[name]
         if variant.flip_tta:
             self.score(DEFAULT, seed)
-            model = self._flip_tta(seed).to(self.group.device)
+            model, _ = checkpoint.load(self.out / DEFAULT / f"seed-{seed}" / WEIGHTS)
+            model.tasks = with_mirrored_views(model.tasks)
             on_bad_case = load_config(self.config, self.changes).on_bad_case
-            return self._score(name, seed, evaluate(model, self.validation, on_bad_case=on_bad_case), None)
+            return self._score(
+                name, seed, evaluate(model.to(self.group.device), self.validation, on_bad_case=on_bad_case), None
+            )
         results: dict[str, dict[str, float]] = {}
         speeds = []
         for config, folder in self._runs(variant, self.out / name / f"seed-{seed}", seed):
@@ -83,13 +86,6 @@ class Study:
             results |= last.get("tasks", {})  # a task may have no validation case
             speeds.append(last["images_per_second"])
         return self._score(name, seed, results, fmean(speeds))
-
-    def _flip_tta(self, seed: int) -> Aurora:
-        weights = self.out / DEFAULT / f"seed-{seed}" / WEIGHTS
-        spec = checkpoint.read_spec(weights)
-        model = FlipTTA(spec.config, spec.tasks)
-        checkpoint.load_into(model, weights)
-        return model.eval()
 
     def _runs(self, variant: Variant, folder: Path, seed: int) -> list[tuple[FitConfig, Path]]:
         """Return the configuration and the folder of each run of a variant."""

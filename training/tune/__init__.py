@@ -1,0 +1,1 @@
+"""Learn what follows a trained model, and store it in its checkpoint."""
