@@ -31,6 +31,11 @@ TaskType.REGRESSION = TaskType("Regression")
 DETECTION_CHANNELS = 5
 
 
+#: Not a type of task, but the name of the output (B,) beside those of the types that says how unlike the training
+#: images each image is; above 1, it is unlike them. Only some models have it.
+NOVELTY = TaskType("novelty")
+
+
 @dataclass(frozen=True, slots=True)
 class TypeFacts:
     """The properties of a task type that rows and checkpoints need, without the libraries of its kind.

@@ -251,7 +251,7 @@ def evaluate(weights: Path, data: Path, as_json: bool, resamples: int, device: s
 @click.option("--val", type=FOLDER, required=True, multiple=True, help="Labelled input root to choose and fit on.")
 @click.option("--out", type=FILE, required=True, help="Checkpoint to write (.safetensors).")
 def tune(weights: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path) -> None:
-    """Learn views, refinements, derivations and what confidences are worth, and store them in a copy of WEIGHTS."""
+    """Learn views, refinements, derivations, calibration and novelty, and store them in a copy of WEIGHTS."""
     from training.tune.tune import tune as learn
 
     learn(weights, data, val, out)

@@ -15,7 +15,7 @@ from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.checkpoint import ONNX_VERSION, Spec
 from aurora.runtime import files
-from aurora.tasks import TYPES, TaskType, of_type
+from aurora.tasks import NOVELTY, TYPES, TaskType, of_type
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -32,10 +32,11 @@ class _Positional(nn.Module):
     def __init__(self, model: Aurora, task_types: list[TaskType]) -> None:
         super().__init__()
         self.model, self.task_types = model, task_types
+        self.names = [*task_types, *([NOVELTY] if model.novelty else [])]
 
     def forward(self, images: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
         outputs = self.model(images, dict(zip(self.task_types, rows, strict=True)))
-        return tuple(outputs[task_type] for task_type in self.task_types)
+        return tuple(outputs[name] for name in self.names)
 
 
 def export(weights: Path, out: Path) -> None:
@@ -61,8 +62,9 @@ def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":
     """Convert a model to an ONNX graph whose metadata is the checkpoint's description.
 
     Inputs are `images` (B, H, W, 3) uint8 and, for every type of the checkpoint's tasks, `<type>_rows` (R,) int64, the
-    image of each row; outputs are `<type>` (R, channels, ...) float32. B may be any number from 1, and every R any
-    number from 0. Weights that float16 represents exactly are stored as float16, and widened when the file is loaded.
+    image of each row; outputs are `<type>` (R, channels, ...) float32, and, if the model has it, `novelty` (B,). B may
+    be any number from 1, and every R any number from 0. Weights that float16 represents exactly are stored as float16,
+    and widened when the file is loaded.
     """
     task_types = [task_type for task_type in TYPES if of_type(spec.tasks, task_type)]
     images = torch.zeros((3, *spec.config.image_size, 3), dtype=torch.uint8)
@@ -71,11 +73,12 @@ def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
+        network = _Positional(model, task_types)
         program = torch.onnx.export(
-            _Positional(model, task_types),
+            network,
             (images, *rows),
             input_names=["images", *(f"{name}_rows" for name in task_types)],
-            output_names=[str(name) for name in task_types],
+            output_names=[str(name) for name in network.names],
             dynamic_shapes=dynamic,
             dynamo=True,
             opset_version=20,

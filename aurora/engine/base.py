@@ -40,7 +40,7 @@ class Engine(Protocol):
             rows: for each task type to compute, the image index of every row: (R,) int64, R > 0.
 
         Returns:
-            (R, channels, ...) float32 for each type in `rows`.
+            (R, channels, ...) float32 for each type in `rows`; and, if the weights have it, `NOVELTY`, (B,) float32.
         """
         ...
 

@@ -12,7 +12,7 @@ from aurora.errors import DeviceError, WeightsError
 from aurora.model.checkpoint import ONNX_VERSION, spec_from_metadata
 from aurora.runtime.files import verify
 from aurora.runtime.hardware import nvidia_driver, parse_device, processors
-from aurora.tasks import TYPES, TaskType, of_type
+from aurora.tasks import NOVELTY, TYPES, TaskType, of_type
 
 _FATAL_ONLY = 4
 _SUFFIX = "ExecutionProvider"
@@ -72,8 +72,9 @@ class OnnxEngine:
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         """Return the raw outputs of a batch; see `aurora.engine.base.Engine.run`."""
-        outputs = self.session.run([str(task_type) for task_type in rows], self.feed(images, rows))
-        return dict(zip(rows, outputs, strict=True))
+        names = [*rows, *([NOVELTY] if self.spec.config.novelty else [])]
+        outputs = self.session.run([str(name) for name in names], self.feed(images, rows))
+        return dict(zip(names, outputs, strict=True))
 
     def feed(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the session's inputs; a task type that isn't in `rows` gets as few rows as possible."""

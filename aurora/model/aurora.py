@@ -6,12 +6,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from aurora.model.config import ModelConfig
+from aurora.model.config import STRIDES, ModelConfig
 from aurora.model.encoder import Encoder
 from aurora.model.heads import HEADS
+from aurora.model.novelty import Novelty
 from aurora.model.pyramid import Pyramid
 from aurora.model.stem import build_stem
-from aurora.tasks import TYPES, Registry, TaskType, of_type
+from aurora.tasks import NOVELTY, TYPES, Registry, TaskType, of_type
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -39,6 +40,7 @@ class Aurora(nn.Module):
             channels = sum(task.channels for task in of_type(tasks, task_type))
             if channels:
                 self.heads[task_type] = HEADS[task_type](config.pyramid_width, channels)
+        self.novelty = Novelty(len(STRIDES) * config.pyramid_width) if config.novelty else None
 
     def forward(self, images: Tensor, rows: Mapping[TaskType, Tensor]) -> dict[TaskType, Tensor]:
         """Compute the raw outputs of a batch in which each image may have any number of rows.
@@ -48,13 +50,15 @@ class Aurora(nn.Module):
             rows: for each task type to compute, the image index of every row: (R,) int64 in 0..B-1.
 
         Returns:
-            For each type in `rows`, (R, channels, ...) with the channels of all tasks of that type.
+            For each type in `rows`, (R, channels, ...) with the channels of all tasks of that type; and, if the model
+            has it, `NOVELTY`, (B,).
         """
         levels = self.levels(normalise(images))
-        return {
+        outputs = {
             task_type: self.heads[task_type]([level.index_select(0, index) for level in levels])
             for task_type, index in rows.items()
         }
+        return outputs | ({NOVELTY: self.novelty(levels)} if self.novelty else {})
 
     def levels(self, pixels: Tensor) -> list[Tensor]:
         """Return the pyramid's levels (B, width, H/stride, W/stride), fine to coarse, of pixels (B, 3, H, W)."""

@@ -49,6 +49,7 @@ class ModelConfig:
         image_size: height and width of the model's input in pixels, each a multiple of twice the patch size.
         stem_width: channels of the small convolutional stem's first layer; 0 for no such stem.
         stem: a published convolutional network in `STEMS` as the stem; None for none.
+        novelty: whether the model says how unlike its training images each image is.
 
     Raises:
         ValueError: the dimensions don't fit together.
@@ -59,6 +60,7 @@ class ModelConfig:
     image_size: tuple[int, int]
     stem_width: int = 0
     stem: str | None = None
+    novelty: bool = False
 
     def __post_init__(self) -> None:
         step = 2 * self.encoder.patch_size

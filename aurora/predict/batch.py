@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -12,9 +12,12 @@ import numpy as np
 from aurora.engine.base import Engine
 from aurora.images.reader import ModelInput, load_model_input, read_size
 from aurora.predict.request import Job, Request
-from aurora.tasks import TaskType
+from aurora.tasks import NOVELTY, TaskType
 
 logger = logging.getLogger(__name__)
+
+#: The warning about an image whose novelty is above 1.
+UNLIKE_TRAINING = "the image is unlike the training images"
 
 # Neither ONNX Runtime nor PyTorch's CPU allocator has an exception class for a lack of memory.
 _NO_MEMORY = re.compile(r"out of memory|allocate memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE)
@@ -146,10 +149,13 @@ def _outputs(batch: Sequence[LoadedJob], outputs: Mapping[TaskType, np.ndarray])
     following = {task_type: iter(raw) for task_type, raw in outputs.items()}
     paired = []
     for item in batch:
-        views = _views(item) if outputs else []
-        raw, mirrored = (
-            {task_type: next(following[task_type]) for task_type in (views[view][1] if view < len(views) else ())}
-            for view in range(2)
-        )
-        paired += [RequestOutput(request, item.image, raw, mirrored) for request in item.job.requests]
+        image = item.image
+        views = [
+            {name: next(following[name]) for name in (*task_types, NOVELTY) if name in following}
+            for _, task_types in (_views(item) if outputs else ())
+        ]
+        raw, mirrored = (*views, {}, {})[:2]
+        if raw.get(NOVELTY, 0) > 1:
+            image = replace(image, warnings=(*image.warnings, UNLIKE_TRAINING))
+        paired += [RequestOutput(request, image, raw, mirrored) for request in item.job.requests]
     return paired

@@ -24,7 +24,7 @@ from aurora.tasks import OFFICIAL, TYPES, TaskType
 from training import export
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64))
+CONFIG = ModelConfig(EncoderConfig(4, 48, 96, 3), pyramid_width=16, image_size=(64, 64), novelty=True)
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 EVERY = {task_type: np.array([0, 2]) for task_type in TYPES}
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -35,7 +35,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with its export in the same folder."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("engine") / "w.safetensors"
-    checkpoint.save(path, Aurora(CONFIG, OFFICIAL), {})
+    model = Aurora(CONFIG, OFFICIAL)
+    assert model.novelty is not None
+    model.novelty.fit_(*torch.randn(2, 100, 64), 0.9, 0.1)
+    checkpoint.save(path, model, {})
     export.export(path, path.with_suffix(".onnx"))
     return path
 
@@ -44,7 +47,8 @@ def test_a_head_without_rows_computes_nothing(saved: Path) -> None:
     engine = OnnxEngine(saved.with_suffix(".onnx"), "cpu")
     feed = engine.feed(IMAGES, {TaskType.DETECTION: np.array([1, 1, 2])})
     rows = dict(zip([o.name for o in engine.session.get_outputs()], engine.session.run(None, feed), strict=True))
-    assert {name: len(output) for name, output in rows.items()} == dict.fromkeys(TYPES, 0) | {"detection": 3}
+    lengths = {name: len(output) for name, output in rows.items()}
+    assert lengths == dict.fromkeys(TYPES, 0) | {"detection": 3, "novelty": 3}
 
 
 def test_tensors_file_the_graph_give_the_same_answers_and_are_verified(saved: Path, tmp_path: Path) -> None:

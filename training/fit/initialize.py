@@ -38,6 +38,7 @@ def model_config(config: FitConfig) -> ModelConfig:
     if config.init_from and not config.init_from.is_file():
         raise WeightsError(f"no checkpoint {config.init_from}; name one with init_from=FILE")
     shape = checkpoint.read_spec(config.init_from).config if config.init_from else PRESETS[config.preset]
+    shape = replace(shape, novelty=False)  # `tune` fits it to trained weights
     try:
         if config.encoder:
             shape = replace(shape, encoder=read_encoder(config.encoder).config)

@@ -2,8 +2,8 @@
 
 Refinements, and derivations from another task's mask, are proposed by the training labels and kept if they help on
 validation labels. So is a second, mirrored view of the image. Confidences are calibrated on validation labels. All
-become part of the task registry in the checkpoint, and the temperature of a classification task becomes part of its
-last layer, so inference needs no further file.
+become part of the task registry in the checkpoint, the temperature of a classification task becomes part of its last
+layer, and the distribution of the training images part of the model, so inference needs no further file.
 """
 
 import logging
@@ -34,6 +34,7 @@ from training.tune.calibration import (
     joined,
 )
 from training.tune.derivations import proposed_derivations
+from training.tune.novelty import fit_novelty
 from training.tune.refinements import chosen_refinements, proposed_refinements
 from training.tune.validation import TaskCases, composite, means, predict, scores_of
 
@@ -81,6 +82,7 @@ def tune(weights: Path, data: Sequence[Path], val: Sequence[Path], out: Path, ba
     _choose_derivations(model, cases, labelled, validation, predict_again)
     confidences = {name: _calibrate(model, name, group) for name, group in cases.items()}
     _copy_to_aliases(model)
+    fit_novelty(model, labelled, validation, batch_size)
     checkpoint.save(out, model, {**spec.provenance, "tuned_on": [root.name for root in val]})
     if confidences:
         _report_confidences(model.tasks, confidences, out.with_suffix(".png"))
