@@ -60,6 +60,9 @@ class FitConfig(BaseModel):
     stem: Path | None = None
     #: A checkpoint whose shape and weights replace the preset's; the tasks that it knows keep their heads.
     init_from: Path | None = None
+    #: What is trained: all, or the heads alone on the frozen body of `init_from`. Then each task type keeps the better
+    #: of its heads before and after.
+    stage: Literal["all", "heads"] = "all"
     #: Height and width in pixels that images are resized to, multiples of 32.
     image_size: Size = (256, 256)
     #: Smaller sizes at which the run begins. Each size, with `image_size` as the last, has an equal part of the steps

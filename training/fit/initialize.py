@@ -15,6 +15,7 @@ from aurora.model.stem import PublishedStem
 from aurora.runtime import files
 from aurora.tasks import TYPES, Registry, TaskType, channel_slices, of_type
 from training.config import FitConfig
+from training.fit.best_heads import freeze_body
 from training.fit.optimizer import freeze
 from training.imported import read_encoder, read_stem
 
@@ -35,6 +36,8 @@ def model_config(config: FitConfig) -> ModelConfig:
                 f"expected {key} or init_from, found {key}={file} and init_from={config.init_from}; "
                 f"leave one out, as {key}=null does"
             )
+    if config.stage == "heads" and not config.init_from:
+        raise UsageError("stage=heads trains the heads of a checkpoint; name it with init_from=FILE")
     if config.init_from and not config.init_from.is_file():
         raise WeightsError(f"no checkpoint {config.init_from}; name one with init_from=FILE")
     shape = checkpoint.read_spec(config.init_from).config if config.init_from else PRESETS[config.preset]
@@ -80,6 +83,8 @@ def build_model(config: FitConfig, tasks: Registry, make_model: ModelFactory) ->
     if stem and isinstance(model.stem, PublishedStem):
         stem.load_into(model.stem.tower)
     freeze(model.encoder, config.freeze_blocks)
+    if config.stage == "heads":
+        freeze_body(model)
     model.encoder.gradient_checkpointing = config.gradient_checkpointing
     return model, origin
 

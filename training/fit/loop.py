@@ -27,6 +27,7 @@ from training.config import FitConfig, rename_former_keys
 from training.data.cases import Case, described, task_registry
 from training.data.prepare import first_lines
 from training.evaluation.evaluate import composite, evaluate
+from training.fit.best_heads import with_better_heads
 from training.fit.distributed import ProcessGroup
 from training.fit.initialize import ModelFactory, model_config
 from training.fit.loader import Batch, BatchLoader
@@ -163,6 +164,8 @@ class _Run:
             if self._out_of_patience():  # the run had already ended
                 return self.out / WEIGHTS
         start = self.progress.step
+        if self.config.stage == "heads" and self.validation and start == 0:
+            self._save_initial_heads()
         self.log = Log(self.out, self.config.steps, start) if self.group.is_main else None
         self.clock = time.monotonic(), start
         try:
@@ -214,8 +217,7 @@ class _Run:
         entry = self._epoch_entry(step)
         for line in first_lines([f"left out: {reason}" for reason in self.loader.newly_skipped()]):
             logger.info("%s", line)
-        model = self.trainer.ema_model()
-        results, score = self._validate(model, step)
+        model, results, score = self._validate(self.trainer.ema_model(), step)
         improved = self.progress.update_best(score)
         if self.validation:
             best = self.progress.best
@@ -240,17 +242,26 @@ class _Run:
             "skipped": len(self.loader.skipped),
         }
 
-    def _validate(self, model: Aurora, step: int) -> tuple[dict[str, dict[str, float]], float]:
-        """Return the metrics by task, which only the main process computes, and the score that chooses the weights.
+    def _save_initial_heads(self) -> None:
+        """Save the weights that the second stage starts from, the best until others are better."""
+        if self.group.is_main:
+            results = evaluate(self.trainer.ema_model(), self.validation, on_bad_case=self.config.on_bad_case)
+            checkpoint.save(self.out / WEIGHTS, self.trainer.ema_model(), self._provenance(0, results))
 
-        Without validation cases the score is the number of the step, so that the last weights are the best.
+    def _validate(self, model: Aurora, step: int) -> tuple[Aurora, dict[str, dict[str, float]], float]:
+        """Return the weights to save, their metrics by task, and the score that chooses among them.
+
+        Only the main process computes metrics. Without validation cases the score is the number of the step, so that
+        the last weights are the best.
         """
         if not self.validation:
-            return {}, float(step)
+            return model, {}, float(step)
         results: dict[str, dict[str, float]] = {}
         if self.group.is_main:
             results = evaluate(model, self.validation, on_bad_case=self.config.on_bad_case)
-        return results, self.group.total(composite(results, self.validation) if self.group.is_main else 0.0)
+            if self.config.stage == "heads":
+                model, results = with_better_heads(model, results, self.out / WEIGHTS, self.validation)
+        return model, results, self.group.total(composite(results, self.validation) if self.group.is_main else 0.0)
 
     def _out_of_patience(self) -> bool:
         return 0 < self.config.patience <= self.progress.epochs_without_improvement
