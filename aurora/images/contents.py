@@ -3,6 +3,7 @@
 import re
 
 from aurora.images.volume import GZIP
+from aurora.runtime.files import LFS_POINTER
 
 _VIDEO = "save the frame you need as PNG and name that"
 _CONVERT = "convert it to PNG or JPEG"
@@ -11,7 +12,7 @@ _EXPORT = "save its images as PNG or NIfTI files"
 
 # What follows "is" in the sentence, by a pattern of the first bytes; the first that matches counts.
 _KINDS = (
-    (rb"version https://git-lfs", "a Git LFS pointer, not the image itself; fetch it with 'git lfs pull'"),
+    (re.escape(LFS_POINTER), "a Git LFS pointer, not the image itself; fetch it with 'git lfs pull'"),
     (rb"RIFF....AVI ", f"a video (AVI); {_VIDEO}"),
     (rb"....ftyp(?:hei|hev|mif1|msf1)", f"a HEIC photo; {_CONVERT}"),
     (rb"....ftypavi", f"an AVIF picture; {_CONVERT}"),
@@ -50,8 +51,6 @@ def other_content(head: bytes) -> str:
 
 def _is_text(head: bytes) -> bool:
     """Return whether all characters are those of a text in UTF-8 or UTF-16, a cut last character aside."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = head.decode("utf-16", errors="replace")
-    else:
-        text = head.removeprefix(_MARK).decode("utf-8", errors="replace")
-    return len(text) > 1 and all(character.isprintable() or character in "\t\r\n\f" for character in text[:-1].replace("\ufffd", "\0"))
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    text = head.removeprefix(_MARK).decode(encoding, errors="replace")[:-1].replace("\ufffd", "\0")
+    return text != "" and all(character.isprintable() or character in "\t\r\n\f" for character in text)

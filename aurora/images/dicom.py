@@ -35,7 +35,10 @@ _SPACING = re.compile(
 )
 # The value representations whose length has 16 bits (PS3.5, table 7.1-2); GDCM reads 32 bits for all others.
 _SHORT_VRS = set(re.findall(b"..", b"AEASATCSDADSDTFLFDISLOLTPNSHSLSSSTTMUIULUS"))
-_ITEM, _SEQUENCE_END, _UNDEFINED = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0", 0xFFFFFFFF
+_UNDEFINED = 0xFFFFFFFF
+# What an element may claim beyond the end of the file, in bytes: so much memory does no harm.
+_SLACK = 1 << 20
+_IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,38 +167,45 @@ def require_safe(data: mmap.mmap, path: Path) -> bytes:
     uid = syntax[1].decode() if syntax else ""
     if re.fullmatch(r"1\.2\.840\.10008\.1\.2\.4\.10[0-9](\.1)?", uid):
         raise ImageError("is a video (MPEG inside DICOM); save the frame you need as PNG and name that", path)
-    if uid == "1.2.840.10008.1.2.1.99":  # deflated
+    if uid == _DEFLATED:
         return b""
     pixels = _PIXELS.search(data)
     if pixels is None:
         raise ImageError("is a DICOM file without pixels, such as a report or a plan; name an image", path)
-    if uid != "1.2.840.10008.1.2.2" and _claims_too_much(data, implicit=uid == "1.2.840.10008.1.2"):
+    if _claims_too_much(data, uid):
         raise ImageError("is cut short, or an element in it says that it is longer than the file", path)
     return data[: pixels.start()]
 
 
-def _claims_too_much(data: mmap.mmap, *, implicit: bool) -> bool:
+def _claims_too_much(data: mmap.mmap, syntax: str) -> bool:
+    """Return whether an element claims to be longer than the file, for which GDCM would allocate that much."""
+    limit = len(data) + _SLACK
     offset = 132 if data[128:132] == b"DICM" else 0
-    implicit |= not offset and not data[4:6].isalpha()
-    fragments, unknown = False, 0  # whether pixels are compressed; the depth below an element of representation UN
-    while offset + 12 <= len(data) and (tag := data[offset : offset + 4]) != b"\0\0\0\0":
-        vr, start, (length,) = data[offset + 4 : offset + 6], offset + 8, unpack_from("<I", data, offset + 4)
-        named, explicit = vr.isalpha() and vr.isupper(), tag[:2] == b"\2\0" or not (implicit or unknown)
-        if tag[:2] == _ITEM[:2]:
-            fragments &= tag != _SEQUENCE_END
-            unknown -= unknown > 0 and tag == _SEQUENCE_END
-            length *= fragments  # the elements of an item follow
+    implicit = syntax == _IMPLICIT or (not offset and not data[4:6].isalpha())
+    # Whether the pixels have been passed, whether they are compressed, and the depth below an element of unknown kind.
+    passed, fragments, unknown = False, False, 0
+    while offset + 12 <= len(data) and any(data[offset : offset + 4]):
+        meta = data[offset : offset + 2] == b"\2\0"
+        order = ">" if syntax == _BIG_ENDIAN and not meta else "<"
+        group, element, length = unpack_from(order + "HHI", data, offset)
+        vr, start = data[offset + 4 : offset + 6], offset + 8
+        named, explicit = vr.isalpha() and vr.isupper(), meta or not (implicit or unknown)
+        if group == 0xFFFE:  # the elements of an item follow, but the bytes of a fragment
+            end = element == 0xE0DD
+            unknown, fragments = unknown - (end and unknown > 0), fragments and not end
+            length *= fragments
         elif explicit and named:
             short = vr in _SHORT_VRS
             start += 0 if short else 4
-            (length,) = unpack_from("<H", data, start - 2) if short else unpack_from("<I", data, start - 4)
-        elif explicit or (named and length > len(data)):
-            return False  # the elements are of the other kind
+            (length,) = unpack_from(order + ("H" if short else "I"), data, start - (2 if short else 4))
+        elif named and length > limit:
+            return False  # it is explicit, against what the file states
         if length == _UNDEFINED:
-            fragments |= tag == b"\xe0\x7f\x10\0"
+            fragments |= group == 0x7FE0
             unknown += unknown > 0 or (explicit and vr == b"UN")
-        elif length > len(data):
-            return True
-        nested = length == _UNDEFINED or (vr == b"SQ" if explicit else data[start : start + 4] == _ITEM)
+        elif length > limit:
+            return not passed
+        passed |= group == 0x7FE0
+        nested = length == _UNDEFINED or (vr == b"SQ" if explicit else data[start : start + 4] == b"\xfe\xff\0\xe0")
         offset = start + (0 if nested else length)
     return False

@@ -1,5 +1,6 @@
 """Read image files as 8-bit RGB pixels, in the orientation of OpenCV's default `imread`."""
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from aurora.runtime.c_stderr import caught_stderr
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 # Unlike IMREAD_UNCHANGED these keep the depth and still apply the EXIF orientation.
+# What libjpeg and libpng print where pixels are lost.
+_DAMAGE = re.compile("Corrupt JPEG|Premature end|premature end|libpng error")
 ANY_DEPTH = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 
 
@@ -100,7 +103,9 @@ def _remarks(printed: list[str], warnings: tuple[str, ...]) -> tuple[str, ...]:
     """Return a warning for what the decoder printed, unless the file is known to be truncated."""
     if not printed or any(warning.startswith("truncated") for warning in warnings):
         return ()
-    return (f"its decoder reported: {'; '.join(printed)}",)
+    damaged = any(_DAMAGE.search(line) for line in printed)
+    found = "damaged in part, its decoder reported" if damaged else "its decoder reported"
+    return (f"{found}: {'; '.join(printed)}",)
 
 
 def decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:

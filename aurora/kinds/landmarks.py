@@ -30,7 +30,6 @@ from aurora.kinds.base import (
     class_means,
     mean_columns,
     mean_metrics,
-    no_label_problem,
     numbered,
     numbers,
     resampled_means,
@@ -49,7 +48,6 @@ REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
-label_problem = no_label_problem
 
 # The score is 0 from a mean radial error of this share of the image's diagonal.
 _RADIUS = 0.1
