@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from aurora.errors import ImageError
-from aurora.images import image_size
+from aurora.images import image_size, mask_name_problem
 from aurora.images.headers import require_decodable
 from aurora.rows import Problem, Row, image_file, mask_file, predicted_mask_path, read_rows
 from aurora.runtime.text import text_table
@@ -43,7 +43,8 @@ class CheckReport:
     """The result of `check`; every problem names its row as "file.csv:line".
 
     `unknown_tasks` counts the rows of each task that isn't one of the official 27. `shared_masks` are rows that name
-    the same mask as an earlier row. `duplicates` counts the rows that repeat another one.
+    the same mask as an earlier row, and `misnamed_masks` those whose masks' names ask for a format that isn't written.
+    `duplicates` counts the rows that repeat another one.
     """
 
     rows: int
@@ -54,6 +55,7 @@ class CheckReport:
     unreadable: list[Problem]
     unsafe_masks: list[Problem]
     shared_masks: list[Problem]
+    misnamed_masks: list[Problem]
     problems: list[Problem]
 
     @property
@@ -71,7 +73,7 @@ def check(root: Path, *, open_images: bool = True) -> CheckReport:
     read = read_rows(root)
     rows = list(read.rows)
     sizes, unreadable = _sizes(root, rows) if open_images else ({}, [])
-    unsafe, shared = _mask_problems(rows)
+    unsafe, shared, misnamed = _mask_problems(rows)
     unknown = Counter(row.task_id for row in rows if row.task_id.strip() not in OFFICIAL)
     return CheckReport(
         rows=len(rows),
@@ -82,6 +84,7 @@ def check(root: Path, *, open_images: bool = True) -> CheckReport:
         unreadable=unreadable,
         unsafe_masks=unsafe,
         shared_masks=shared,
+        misnamed_masks=misnamed,
         problems=read.problems,
     )
 
@@ -103,9 +106,9 @@ def _sizes(root: Path, rows: Sequence[Row]) -> tuple[dict[str, Size | None], lis
     return sizes, problems
 
 
-def _mask_problems(rows: Sequence[Row]) -> tuple[list[Problem], list[Problem]]:
-    """Return the rows whose mask path is unsafe, and those that name the mask of an earlier row."""
-    unsafe, shared = [], []
+def _mask_problems(rows: Sequence[Row]) -> tuple[list[Problem], list[Problem], list[Problem]]:
+    """Return the rows whose mask path is unsafe, names the mask of an earlier row, or names a format not written."""
+    unsafe, shared, misnamed = [], [], []
     first: dict[str, Row] = {}
     for row in rows:
         if row.type != TaskType.SEGMENTATION:
@@ -115,10 +118,12 @@ def _mask_problems(rows: Sequence[Row]) -> tuple[list[Problem], list[Problem]]:
         except ValueError as error:
             unsafe.append(Problem(row.source, str(error)))
             continue
+        if problem := mask_name_problem(path):
+            misnamed.append(Problem(row.source, f"names {path}: {problem}"))
         earlier = first.setdefault(path, row)
         if earlier is not row:
             shared.append(Problem(row.source, f"names the mask {path}, as {earlier.source} does"))
-    return unsafe, shared
+    return unsafe, shared, misnamed
 
 
 def _summaries(root: Path, rows: Sequence[Row], sizes: dict[str, Size | None]) -> list[TaskSummary]:
@@ -180,6 +185,7 @@ def as_text(report: CheckReport) -> str:
         ("images that can't be read (their rows get fallbacks)", report.unreadable),
         ("mask paths that can't be used (nothing is written there)", report.unsafe_masks),
         ("masks that several rows name", report.shared_masks),
+        ("masks whose names ask for a format that isn't written", report.misnamed_masks),
         ("problems in the CSV files", report.problems),
     ):
         lines += _section(title, [f"{problem.source} {problem.message}" for problem in problems])
@@ -192,7 +198,7 @@ def _verdict(report: CheckReport) -> str:
     unreadable = sum(task.unreadable for task in report.tasks)
     if unreadable:
         return f"usable: {unreadable:,} of {_count(report.rows, 'row')} would get a fallback"
-    problems = len(report.unsafe_masks) + len(report.shared_masks) + len(report.problems)
+    problems = sum(map(len, (report.unsafe_masks, report.shared_masks, report.misnamed_masks, report.problems)))
     return f"usable, with {_count(problems, 'problem')} named above" if problems else "usable: no problems"
 
 

@@ -143,10 +143,6 @@ class Kind(Protocol[Label, Value]):
         """Read the label of a row, None if it has none; raise `ImageError` or `InputError` if it is unusable."""
         ...
 
-    def label_problem(self, label: Label, num_classes: int) -> str | None:
-        """Describe what is unusual about a usable label; return None if nothing is."""
-        ...
-
     def read_value(
         self, row: Row, predictions: Predictions, label: Label, num_classes: int, note: Note
     ) -> Value | None:
@@ -208,11 +204,6 @@ class Kind(Protocol[Label, Value]):
 def flip_columns(raw: np.ndarray) -> np.ndarray:
     """Return maps (channels, h, w) with their columns in reverse order; see `Kind.mirror`."""
     return raw[..., ::-1]
-
-
-def no_label_problem(label: object, num_classes: int) -> str | None:
-    """Return None: the kind has no unusual labels; see `Kind.label_problem`."""
-    return None
 
 
 def numbers(entry: Entry, key: str, count: int) -> np.ndarray:

@@ -27,7 +27,6 @@ from aurora.kinds.base import (
     Record,
     Size,
     defined_mean,
-    no_label_problem,
     numbered,
     resize_count,
     stacked,
@@ -50,7 +49,6 @@ REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 DERIVATIONS: Mapping[str, DerivationRule] = {}
 
 bootstrap_columns = stacked
-label_problem = no_label_problem
 
 SUM_TOLERANCE = 1e-3
 # The deviation from a sum of 1 that scikit-learn accepts for the probabilities of several classes (numpy.allclose).

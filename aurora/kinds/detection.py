@@ -28,7 +28,6 @@ from aurora.kinds.base import (
     class_means,
     mean_columns,
     mean_metrics,
-    no_label_problem,
     numbered,
     numbers,
     resampled_means,
@@ -46,7 +45,6 @@ REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
-label_problem = no_label_problem
 
 #: The smallest IoU at which a box counts as found.
 FOUND = 0.5

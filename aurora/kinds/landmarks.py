@@ -31,7 +31,6 @@ from aurora.kinds.base import (
     flip_columns,
     mean_columns,
     mean_metrics,
-    no_label_problem,
     numbered,
     numbers,
     resampled_means,
@@ -51,7 +50,6 @@ REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 # Every metric is a mean over the cases.
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
 mirror = flip_columns
-label_problem = no_label_problem
 
 # The score is 0 from a mean radial error of this share of the image's diagonal.
 _RADIUS = 0.1

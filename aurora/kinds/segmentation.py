@@ -98,13 +98,14 @@ def confidence(raw: np.ndarray) -> float:
 
 def read_label(row: Row, root: Path, num_classes: int) -> np.ndarray | None:
     """See `aurora.kinds.base.Kind.read_label`."""
-    return read_mask(mask_file(root, row)) if row.mask_path else None
-
-
-def label_problem(label: np.ndarray, num_classes: int) -> str | None:
-    """See `aurora.kinds.base.Kind.label_problem`."""
-    highest = int(label.max(initial=0))
-    return None if highest < num_classes else f"the true mask has the class {highest}, expected < {num_classes}"
+    if not row.mask_path:
+        return None
+    path = mask_file(root, row)
+    mask = read_mask(path)
+    highest = int(mask.max(initial=0))
+    if highest >= num_classes:
+        raise InputError(f"expected a mask of class ids below {num_classes}, found one with {highest}; correct {path}")
+    return mask
 
 
 def read_value(
@@ -224,12 +225,6 @@ def check(prediction: Prediction, row: Row) -> None:
     highest = int(_mask(prediction).max(initial=0))
     if row.num_classes and highest >= row.num_classes:
         raise ValueError(f"expected classes below {row.num_classes} in the mask, found {highest}")
-
-
-def encode(mask: np.ndarray) -> bytes:
-    """Encode a mask as a PNG file; return no bytes if PNG can't hold the mask."""
-    encoded, content = cv2.imencode(".png", mask)
-    return content.tobytes() if encoded else b""
 
 
 def decode_mask(logits: np.ndarray, size: Size) -> np.ndarray:

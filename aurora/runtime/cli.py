@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from aurora.errors import AuroraError, Stopped
+from aurora.runtime.hardware import require_threads
 
 
 class ShutdownRequest:
@@ -118,6 +119,7 @@ def run_command(group: click.Group) -> NoReturn:
     sys.stdout, sys.stderr = TolerantStream(sys.stdout), TolerantStream(sys.stderr)
     configure_logging()
     try:
+        require_threads()
         # In standalone mode click would exit with 1 after Ctrl-C.
         sys.exit(group(standalone_mode=False))
     except click.ClickException as error:

@@ -12,6 +12,8 @@ from pathlib import Path
 from aurora.errors import OutputError, UsageError, WeightsError
 
 CHECKSUMS = "SHA256SUMS"
+#: The first bytes of the file that Git puts in the place of one that Git LFS keeps.
+LFS_POINTER = b"version https://git-lfs"
 # The two forms that `sha256sum` writes: plain ("*" marks binary mode) and, with --tag, that of BSD.
 _ENTRY = re.compile(
     r"(?P<escaped>\\?)(?:(?P<digest>[0-9a-fA-F]{64}) [ *](?P<name>[^\0]+)"
@@ -26,8 +28,8 @@ def verify(path: Path) -> str:
     """Return the SHA-256 of `path` and, after a space, that of its tensors file (see `tensors_file`), if it has one.
 
     Raises:
-        WeightsError: there is no such file, it can't be read, or its checksum isn't the one that the `SHA256SUMS` in
-            its folder states; or that list can't be read.
+        WeightsError: there is no such file, it is a Git LFS pointer or can't be read, or its checksum isn't the one
+            that the `SHA256SUMS` in its folder states; or that list can't be read.
     """
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; name one with --weights")
@@ -39,7 +41,17 @@ def tensors_file(path: Path) -> Path:
     return path.with_name(path.name + ".data")
 
 
+def require_no_pointer(path: Path) -> None:
+    """Raise `WeightsError` if a file of weights is a Git LFS pointer; one that can't be read passes."""
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise WeightsError(
+                f"{path} is a Git LFS pointer, not the weights themselves; fetch them with 'git lfs pull'"
+            )
+
+
 def _verified(path: Path) -> str:
+    require_no_pointer(path)
     listing = path.with_name(CHECKSUMS)
     expected = _read_checksums(listing).get(path.name)
     try:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from aurora.errors import DeviceError, UsageError
@@ -25,8 +26,7 @@ def processors(file_system: Path = _FILE_SYSTEM) -> int:
     Counts the scheduler's affinity and the CPU quota of the control groups (containers, Slurm, systemd), which are
     read below `file_system`. More threads than that would only wait for each other.
     """
-    # macOS has no affinity.
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = _allowed_processors()
     quota = _smallest_limit(_cpu_quota, "cpu", file_system)
     return allowed if quota is None else max(1, min(allowed, int(quota)))
 
@@ -35,6 +35,35 @@ def memory(file_system: Path = _FILE_SYSTEM) -> int | None:
     """Return the memory limit of the control groups in bytes; None if there is none."""
     limit = _smallest_limit(_memory_limit, "memory", file_system)
     return None if limit is None else int(limit)
+
+
+def require_threads(file_system: Path = _FILE_SYSTEM) -> None:
+    """Raise `DeviceError` unless the threads can be started that numpy's BLAS and an engine start.
+
+    Where a limit forbids them, BLAS would end the process as if it were stopped by a signal.
+    """
+    stated = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
+    blas = next((int(number) for number in stated if number.isdecimal()), _allowed_processors())
+    begin = Event()
+    threads = [Thread(target=begin.wait) for _ in range(blas + processors(file_system))]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError as error:
+        raise DeviceError(
+            f"expected to start {len(threads)} threads, but {error}; let this process have more threads (ulimit -u, "
+            "or the pids limit of its container) or more memory"
+        ) from error
+    finally:
+        begin.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+
+def _allowed_processors() -> int:
+    # macOS has no affinity.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fitting_batch(images: int, file_system: Path = _FILE_SYSTEM) -> int:

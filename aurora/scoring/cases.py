@@ -78,9 +78,6 @@ class Cases:
             if label is None:
                 self.problems.append(f"{row.source}: the row has no label")
                 continue
-            problem = KINDS[row.type].label_problem(label, self.num_classes)
-            if problem:
-                self.problems.append(f"{row.source}: {problem}")
             self.labelled += 1
             try:
                 value = self.value(row, label, partial(self._note, row))

@@ -30,7 +30,6 @@ from aurora.kinds.base import (
     class_means,
     mean_columns,
     mean_metrics,
-    no_label_problem,
     numbered,
     resampled_means,
 )
@@ -52,7 +51,6 @@ REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 DERIVATIONS: Mapping[str, DerivationRule] = {}
 
 task_metrics, bootstrap_columns, resample = mean_metrics, mean_columns, resampled_means
-label_problem = no_label_problem
 
 
 class CountPrediction(Record):

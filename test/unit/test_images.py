@@ -1,5 +1,7 @@
 """Images and masks of all formats have the orientation and pixels of OpenCV's default `imread`."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -111,3 +113,58 @@ def test_a_mask_with_equal_channels_or_more_bits_is_one_too(tmp_path: Path) -> N
     assert np.array_equal(read_mask(tmp_path / "rgb.png"), ids)
     assert np.array_equal(read_mask(tmp_path / "deep.png"), ids)
     assert read_mask(tmp_path / "deep.png").dtype == np.uint8
+
+
+def palette_mask(path: Path, ids: np.ndarray, **options: object) -> Path:
+    image = PIL.Image.fromarray(ids)
+    image.putpalette([0, 0, 0, 200, 30, 0, 0, 90, 10, 255, 255, 255])
+    image.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.bmp", "m.tiff", "m.gif"])
+def test_a_mask_with_a_palette_has_the_ids_that_are_stored(tmp_path: Path, name: str) -> None:
+    ids = np.random.default_rng(0).integers(0, 4, (24, 40), np.uint8)
+    assert np.array_equal(read_mask(palette_mask(tmp_path / name, ids)), ids)
+
+
+def test_a_mask_of_few_bits_has_the_ids_that_are_stored(tmp_path: Path) -> None:
+    ids = np.random.default_rng(0).integers(0, 4, (24, 40), np.uint8)
+    for bits in (2, 4):
+        assert np.array_equal(read_mask(palette_mask(tmp_path / "m.png", ids, bits=bits)), ids)
+
+    for name in ("m.png", "m.bmp", "m.tiff"):
+        PIL.Image.fromarray(ids > 1).save(tmp_path / name)
+        assert np.array_equal(read_mask(tmp_path / name), ids > 1)
+
+
+def grey_png(ids: np.ndarray, bits: int) -> bytes:
+    """Return a grey PNG of `bits` per pixel, which no library writes."""
+    packed = np.packbits(np.unpackbits(ids[..., None], axis=2)[..., 8 - bits :].reshape(len(ids), -1), axis=1)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *ids.shape[::-1], bits, 0, 0, 0, 0))]
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_grey_mask_of_few_bits_is_not_spread_over_8(tmp_path: Path, bits: int) -> None:
+    ids = np.random.default_rng(0).integers(0, 2**bits, (24, 41), np.uint8)
+    (tmp_path / "m.png").write_bytes(grey_png(ids, bits))
+    assert np.array_equal(read_mask(tmp_path / "m.png"), ids)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.float32])
+def test_a_tiff_whose_white_is_zero_is_the_right_way_round(tmp_path: Path, kind: type) -> None:
+    ramp = np.linspace(0, 200, 960).reshape(24, 40).astype(kind)
+    path = tmp_path / "i.tiff"
+    PIL.Image.fromarray(ramp if kind is not np.uint32 else ramp.astype(np.int32)).save(path)
+    plain = read_image(path, tmp_path).pixels
+    data = path.read_bytes()
+    at = data.index(b"\x06\x01\x03\x00\x01\x00\x00\x00") + 8
+    path.write_bytes(data[:at] + b"\0\0" + data[at + 2 :])
+    assert np.array_equal(read_image(path, tmp_path).pixels, 255 - plain)
+    if kind is not np.float32:
+        assert np.array_equal(read_mask(path), ramp)

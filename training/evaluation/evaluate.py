@@ -120,10 +120,9 @@ def _compare(case: Case, predicted: PredictedRow, hausdorff: bool) -> Outcome:
         return Outcome(case, labelled=False, problem=f"the label can't be used: {error}")
     if label is None:
         return Outcome(case, labelled=False, problem="the row has no label")
-    problem = kind.label_problem(label, num_classes)
     try:
         value = kind.to_value(predicted.prediction, label, num_classes)
         metrics = kind.case_metrics(label, value, num_classes, hausdorff=hausdorff)
     except ValueError as error:
         return Outcome(case, True, None, f"the prediction can't be used: {error}", predicted.fallback)
-    return Outcome(case, True, metrics, problem, predicted.fallback)
+    return Outcome(case, True, metrics, None, predicted.fallback)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from aurora.errors import AuroraError, UsageError, WeightsError
+from aurora.runtime.files import require_no_pointer
 
 CONFIG = "config.json"
 EXPECTED = "expected a folder or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
@@ -41,12 +42,14 @@ def open_source(name: str, revision: str | None = None) -> Source:
 
     Raises:
         UsageError: `name` is neither, or a revision is given for a folder.
-        WeightsError: the repository can't be accessed, or is not a checkpoint.
+        WeightsError: the repository can't be accessed or is not a checkpoint, or the folder holds Git LFS pointers.
     """
     if os.path.isdir(name):  # unlike the methods of Path, these accept any text
         if revision is not None:
             raise UsageError(f"{name} is a folder, and only a hub repository has a revision; leave out {revision}")
         folder = Path(os.path.abspath(name))
+        for path in folder.glob("*.safetensors"):
+            require_no_pointer(path)
         return Source(folder.name, None, partial(_in_folder, folder), partial(_names_in_folder, folder))
     if os.path.exists(name):
         raise UsageError(f"{EXPECTED}, found the file {name}; name its folder")

@@ -1,8 +1,10 @@
 """Image files that are damaged, dangerous, unusual or absent."""
 
+import gzip
 import os
 import pickle
 import stat
+import zlib
 from collections.abc import Callable
 
 import cv2
@@ -27,10 +29,15 @@ def in_frames(ending: str) -> Callable[[Bench], Ended]:
     return make
 
 
-def in_volume(name: str) -> Callable[[Bench], Ended]:
+AXIAL = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+
+
+def in_volume(name: str, direction: tuple[float, ...] = AXIAL) -> Callable[[Bench], Ended]:
     def make(bench: Bench) -> Ended:
         path = bench.image(b"", name)
-        sitk.WriteImage(sitk.GetImageFromArray(np.stack([RAMP, RAMP, RAMP]).astype(np.uint8)), str(path))
+        image = sitk.GetImageFromArray(np.stack([RAMP, RAMP, RAMP]).astype(np.uint8))
+        image.SetDirection(direction)
+        sitk.WriteImage(image, str(path))
         return bench.run()
 
     return make
@@ -56,10 +63,25 @@ def turned(orientation: int) -> bytes:
     return encoded("JPEG", exif=exif)
 
 
+def profiled() -> bytes:
+    """Return a PNG whose colour profile libpng complains about."""
+    chunk = b"iCCP" + b"p\0\0" + bytes(4)
+    stored = (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
+    return PNG[:33] + stored + PNG[33:]
+
+
 FILES: dict[str, Callable[[Bench], Ended]] = {
     "an empty file": holding(b""),
     "an HTML page named .png": holding(b"<html><body>404 not found</body></html>"),
     "a pickle named .png": holding(pickle.dumps({"a": 1})),
+    "a Git LFS pointer": holding(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+    "a video": holding(b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "bad.mp4"),
+    "an AVI video named .png": holding(b"RIFF\0\0\0\0AVI LIST"),
+    "a HEIC photo": holding(b"\0\0\0\x18ftypheic\0\0\0\0", "bad.jpg"),
+    "a ZIP archive named .png": holding(b"PK\3\4\x14\0"),
+    "a gzip archive": holding(gzip.compress(b"no volume", mtime=0), "bad.nii.gz"),
+    "a PDF document": holding(b"%PDF-1.7\n", "bad.pdf"),
+    "a text file named .png": holding("Größe unbekannt\n".encode()),
     "an SVG drawing named .png": holding(b'<svg xmlns="http://www.w3.org/2000/svg"/>'),
     "a PNG cut in its header": holding(PNG[:20]),
     "a PNG cut in its pixels": holding(PNG[: len(PNG) // 2]),
@@ -82,6 +104,9 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "a grey JPEG": holding(encoded("JPEG", "L"), "bad.jpg"),
     "a WebP": holding(encoded("WEBP"), "bad.webp"),
     "a JPEG named .png": holding(JPEG),
+    "a PNG named .dcm": holding(PNG, "bad.dcm"),
+    "a JPEG damaged in its pixels": holding(JPEG[:-25] + JPEG[-2:], "bad.jpg"),
+    "a PNG with a damaged colour profile": holding(profiled(), "bad.png"),
     "a JPEG with an EXIF orientation": holding(turned(6), "bad.jpg"),
     "an image of 1x1": holding(np.zeros((1, 1), np.uint8)),
     "an image of 1x4000": holding(np.zeros((4000, 1), np.uint8)),
@@ -94,6 +119,9 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "a MetaImage volume": in_volume("bad.mha"),
     "a NIfTI volume": in_volume("bad.nii.gz"),
     "a DICOM volume": in_volume("bad.dcm"),
+    "an NRRD volume": in_volume("bad.nrrd"),
+    "a NIfTI volume in coronal orientation": in_volume("bad.nii.gz", (1, 0, 0, 0, 0, 1, 0, -1, 0)),
+    "a DICOM volume in sagittal orientation": in_volume("bad.dcm", (0, 0, 1, 1, 0, 0, 0, 1, 0)),
 }
 for name, make in FILES.items():
     fault(SECTION, name)(make)

@@ -21,6 +21,7 @@ PATHS = {
     "a mask_path that leads through another mask": "../masks/0.png/m.png",
     "a mask_path without ../": "masks/b.png",
     "a mask_path that ends in .jpg": "../masks/b.jpg",
+    "a mask_path that ends in .nii.gz": "../masks/b.nii.gz",
     "a mask_path with blanks and other scripts": "../masks/ü 超音波/b.png",
 }
 
