@@ -13,7 +13,7 @@ from io import BytesIO, FileIO
 from pathlib import Path
 
 from aurora.errors import ImageError
-from aurora.images.medical import MAX_PIXELS, reader_of, volume_size
+from aurora.images.medical import MAX_PIXELS, reader_of, volume_info
 
 #: Larger files aren't read into memory; all images of the challenge are far smaller.
 MAX_BYTES = 1 << 30
@@ -107,10 +107,22 @@ def _real_root(root: str) -> str:
     return os.path.join(os.path.realpath(root), "")
 
 
-def image_size(path: Path, root: Path) -> tuple[int, int]:
-    """Return (height, width) of the image that `read_image` returns, from the header alone.
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What the header of an image says.
 
-    It may exceed `MAX_PIXELS`, because a fallback needs the true size.
+    `size` is (height, width) of the image that `read_image` returns; it may exceed `MAX_PIXELS`, because a fallback
+    needs the true size. `warnings` are those of `read_image` that the header reveals. `turned` is whether the image is
+    turned or mirrored by its EXIF orientation.
+    """
+
+    size: tuple[int, int]
+    warnings: tuple[str, ...] = ()
+    turned: bool = False
+
+
+def read_info(path: Path, root: Path) -> ImageInfo:
+    """Read the header of an image file inside the input folder `root`.
 
     Raises:
         ImageError: the file can't be opened, or its header can't be read.
@@ -119,8 +131,14 @@ def image_size(path: Path, root: Path) -> tuple[int, int]:
         reader = reader_of(path.name, file.read(132))
         if reader is None:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return read_header(data, path).size
-    return volume_size(path, reader)
+                header = read_header(data, path)
+            return ImageInfo(header.size, header.warnings, header.orientation != 1)
+    return ImageInfo(*volume_info(path, reader))
+
+
+def image_size(path: Path, root: Path) -> tuple[int, int]:
+    """Return the size of `read_info`, (height, width)."""
+    return read_info(path, root).size
 
 
 def require_decodable(size: tuple[int, int], source: object) -> None:

@@ -9,7 +9,7 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import pack, unpack_from
@@ -50,10 +50,14 @@ def reader_of(name: str, head: bytes) -> str | None:
     return next((reader for end, reader in _READERS.items() if name.lower().endswith(end)), None)
 
 
-def volume_size(path: Path, reader: str) -> tuple[int, int]:
-    """Return (height, width) of a slice, from the header; raise `ImageError` if it can't be read."""
-    width, height = _open(path, reader).GetSize()[:2]
-    return height, width
+def volume_info(path: Path, reader: str) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """Return (height, width) of a slice and the warnings of `read_slice`, from the header.
+
+    Raises:
+        ImageError: the header can't be read.
+    """
+    size = _open(path, reader).GetSize()
+    return (size[1], size[0]), _warnings(size)
 
 
 def read_slice(path: Path, reader: str) -> Slice:
@@ -77,9 +81,12 @@ def read_slice(path: Path, reader: str) -> Slice:
         raise ImageError(_UNREADABLE, path, size[1::-1]) from None
     if pixels.ndim == 3:
         pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
+    return Slice(pixels, _window(source), _warnings(size))
+
+
+def _warnings(size: Sequence[int]) -> tuple[str, ...]:
     count = math.prod(size[2:])
-    warnings = (f"the middle one of {count} slices was taken",) if count > 1 else ()
-    return Slice(pixels, _window(source), warnings)
+    return (f"the middle one of {count} slices was taken",) if count > 1 else ()
 
 
 def _open(path: Path, reader: str) -> "sitk.ImageFileReader":

@@ -12,6 +12,7 @@ import numpy as np
 
 from aurora.errors import ImageError, InputError
 from aurora.images import read_mask
+from aurora.images.labels import merged_mask
 from aurora.kinds.base import (
     CaseMetrics,
     DerivationRule,
@@ -30,7 +31,7 @@ from aurora.kinds.base import (
     resampled_means,
 )
 from aurora.kinds.mask_refinements import convex_hull, fill_holes, largest_component
-from aurora.rows import Row, mask_file, predicted_mask_path
+from aurora.rows import Row, mask_files, predicted_mask_path
 
 METRICS: Mapping[str, str] = {"dsc": "DSC", "hd": "HD"}
 UNBOUNDED: tuple[str, ...] = ("hd",)
@@ -96,7 +97,7 @@ def confidence(raw: np.ndarray) -> float:
 
 def read_label(row: Row, root: Path, num_classes: int) -> np.ndarray | None:
     """See `aurora.kinds.base.Kind.read_label`."""
-    return read_mask(mask_file(root, row)) if row.mask_path else None
+    return merged_mask(mask_files(root, row)) if row.mask_path else None
 
 
 def label_problem(label: np.ndarray, num_classes: int) -> str | None:
