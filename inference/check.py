@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from aurora.images.headers import ImageInfo, read_info, require_decodable
 from aurora.images.labels import LabelledFiles, classes_in, judge_files, merged_mask
 from aurora.rows import Problem, Row, Rows, image_file, mask_files, predicted_mask_path, read_rows
 from aurora.rows.labels import LabelledRow, LabelProblem, judge_labels
+from aurora.rows.near_miss import near_miss
 from aurora.runtime.hardware import processors
 from aurora.runtime.notes import Notes
 from aurora.runtime.text import text_table
@@ -99,7 +101,7 @@ def check(root: Path, *, open_images: bool = True) -> CheckReport:
         unreadable=unreadable,
         unsafe_masks=unsafe,
         shared_masks=shared,
-        problems=read.problems,
+        problems=[*read.problems, *_misspelt_masks(root, rows, labelled)],
         warnings=warnings,
         labels=_label_problems(root, labelled, read, infos),
     )
@@ -147,6 +149,19 @@ def _mask_classes(root: Path, rows: Iterable[Row]) -> dict[str, frozenset[int] |
     chosen = [row for group in tasks.values() for row in group[:: -(-len(group) // MASKS_READ)]]
     with ThreadPoolExecutor(processors()) as pool:
         return dict(zip((row.source for row in chosen), pool.map(lambda row: _classes(root, row), chosen), strict=True))
+
+
+def _misspelt_masks(root: Path, rows: Iterable[Row], labelled: Iterable[Row]) -> list[Problem]:
+    """Return the rows whose true mask would be found if its path were spelt as on disk."""
+    found = {row.source for row in labelled}
+    problems = []
+    for row in rows:
+        if row.type == TaskType.SEGMENTATION and row.mask_path and row.source not in found:
+            with suppress(ImageError):
+                near = near_miss(mask_files(root, row)[0], root)
+                if near:
+                    problems.append(Problem(row.source, f"has the mask {near.expected} if spelt so: {near.advice}"))
+    return problems
 
 
 def _classes(root: Path, row: Row) -> frozenset[int] | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aurora.errors import ImageError
 from aurora.images.medical import MAX_PIXELS, reader_of, volume_info
+from aurora.rows.near_miss import near_miss
 
 #: Larger files aren't read into memory; all images of the challenge are far smaller.
 MAX_BYTES = 1 << 30
@@ -97,6 +98,13 @@ def _opened(path: Path, root: Path) -> Iterator[FileIO]:
             if not 0 < status.st_size <= MAX_BYTES:
                 raise ImageError(f"{'is empty' if not status.st_size else 'is larger than 1 GiB'}", path)
             yield file
+    except FileNotFoundError as error:
+        missing = f"can't be opened ({error.strerror})"
+        near = near_miss(path, root)
+        if near is None:
+            raise ImageError(missing, path) from None
+        # The reason is the same for all files with this mistake, so that they are counted together.
+        raise ImageError(f"{missing}: {near.advice}", f"{path}, which may mean {near.expected}") from None
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise ImageError(f"can't be opened ({reason})", path) from None

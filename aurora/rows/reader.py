@@ -15,6 +15,9 @@ from aurora.runtime.seen_hashes import SeenHashes
 LINES_NAMED = 10
 #: The number of different problems that are listed per file.
 PROBLEMS_NAMED = 1000
+# How the names of files begin that macOS, Excel and LibreOffice keep beside a file.
+_BESIDE = ("._", "~$", ".~lock.")
+PASSED_OVER = "is passed over: macOS or an office program keeps such a file beside another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,9 @@ def read_rows(root: Path, *, labelled: bool = False) -> Rows:
     problems: list[Problem] = []
     digest = hashlib.sha256()
     complete = True
-    for path in _csv_files(root):
+    files, passed_over = _csv_files(root)
+    problems += (Problem(name, PASSED_OVER) for name in passed_over)
+    for path in files:
         log = _ProblemLog(path.name)
         try:
             parser = _open(path, root)
@@ -177,15 +182,18 @@ def _no_rows(root: Path, problems: list[Problem]) -> InputError:
     )
 
 
-def _csv_files(root: Path) -> list[Path]:
+def _csv_files(root: Path) -> tuple[list[Path], list[str]]:
+    """Return the CSV files, and the names of those that another program keeps beside them."""
     folder = root / "csv_files"
     try:
         names = sorted(os.listdir(folder))
     except OSError:
         names = []
-    files = [folder / name for name in names if name.lower().endswith(".csv")]
+    names = [name for name in names if name.lower().endswith((".csv", ".csv#"))]
+    beside = [name for name in names if name.startswith(_BESIDE)]
+    files = [folder / name for name in names if name not in beside and not name.endswith("#")]
     if files:
-        return files
+        return files, beside
     listed = folder if os.path.isdir(folder) else root
     try:
         names = sorted(os.listdir(listed))

@@ -18,6 +18,7 @@ from aurora.images.labels import merged_mask
 from aurora.images.transform import to_fractions
 from aurora.rows import Row, box_label, class_label, mask_files, points_label
 from aurora.rows.labels import are_fractions
+from aurora.rows.near_miss import near_miss
 from aurora.tasks import Task, TaskType
 from training.augment.geometry import CENTRE, warp_box, warp_masks, warp_points
 
@@ -66,7 +67,8 @@ def find_masks(root: Path, row: Row) -> list[Path]:
         raise InputError(f"{error}; expected the path of a mask, correct the row") from None
     for path, cell in zip(paths, (row.mask_path, *row.more_masks), strict=True):
         if not path.is_file() or not path.stat().st_size:
-            present = "an empty file" if path.is_file() else "none"
+            near = near_miss(path, root)
+            present = "an empty file" if path.is_file() else f"{near.expected}: {near.advice}" if near else "none"
             raise InputError(f"{row.source}: expected a mask at {cell}, found {present}; add it or remove the row")
     return paths
 
