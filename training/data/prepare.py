@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,11 +65,10 @@ def _usable(config: FitConfig, roots: Sequence[Path]) -> tuple[list[Case], Notes
     log_lines(f"{problem.source}: {problem.message}" for problem in row_problems)
     usable, files, problems = [], [], []
     notes = Notes()
-    checked = prefetch(_checked, cases, limit=AHEAD, threads=processors())
+    check = partial(_checked, skip=config.on_bad_case == "skip")
+    checked = prefetch(check, cases, limit=AHEAD, threads=processors())
     for case, found in zip(cases, checked, strict=True):
         if isinstance(found, AuroraError):
-            if config.on_bad_case == "error":
-                raise found
             problems.append(f"left out: {found}")
             continue
         usable.append(case)
@@ -89,8 +89,8 @@ class _Checked(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def _checked(case: Case) -> _Checked | AuroraError:
-    """Check a case, and decode its mask, if it has one; return the error if the case can't be used."""
+def _checked(case: Case, skip: bool) -> _Checked | AuroraError:
+    """Check a case, and decode its mask, if it has one; with `skip`, return the error if the case can't be used."""
     try:
         info = check_label(case)
         classes = None
@@ -98,6 +98,8 @@ def _checked(case: Case) -> _Checked | AuroraError:
             classes = classes_in(read_label(case.root, case.row, case.task, info.size))
         return _Checked(LabelledFiles(case.row, info.turned, classes), info.warnings)
     except AuroraError as error:
+        if not skip:
+            raise
         return error
 
 
