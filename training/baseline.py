@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from aurora.errors import InputError, OutputError
-from aurora.images import encode_mask, image_size
+from aurora.images import encode_mask
+from aurora.images.headers import read_info
 from aurora.kinds import KINDS, Record, prediction_files
-from aurora.rows import Row, image_file, predicted_mask_path, read_rows
+from aurora.rows import Problem, Row, image_file, predicted_mask_path, read_rows
 from aurora.runtime.files import replacing, require_different_folders
+from aurora.runtime.notes import Notes
 from aurora.runtime.text import dump_json
 from aurora.tasks import TaskType
 from training.data.cases import Case, load_cases
 from training.data.labels import LABELS
+from training.data.prepare import log_lines
 
 _Task = tuple[str, TaskType]
 
@@ -22,7 +25,8 @@ def write_baseline(train: Path, data: Path, out: Path) -> None:
     """Predict every row of the input root `data` from the labels of the input root `train`, in the challenge's format.
 
     Segmentation gets the task's mean mask, thresholded where the expected Dice is highest, detection its mean box,
-    Regression its mean points (each in normalised coordinates), classification the frequencies of its classes.
+    Regression its mean points (each in normalised coordinates), classification the frequencies of its classes. What is
+    unusual about labels and images is logged.
 
     Raises:
         UsageError: `out` is one of the two input roots, whose labels would be overwritten.
@@ -34,16 +38,20 @@ def write_baseline(train: Path, data: Path, out: Path) -> None:
     for root in (train, data):
         require_different_folders(root, out, "--out")
     labelled: dict[_Task, list[Case]] = {}
-    for case in load_cases([train]):
+    problems: list[Problem] = []
+    notes = Notes()
+    for case in load_cases([train], problems=problems):
         labelled.setdefault((case.task.id, case.task.type), []).append(case)
     rows = read_rows(data).rows
+    log_lines(f"{problem.source}: {problem.message}" for problem in problems)
     means: dict[_Task, np.ndarray] = {}
     for task in dict.fromkeys(map(_task, rows)):
         if task not in labelled:
             raise InputError(f"expected rows of the task {task[0]!r} ({task[1]}) in {train}, found none; add some")
-        means[task] = sum(map(_label, labelled[task]), np.zeros(())) / len(labelled[task])
+        means[task] = sum((_label(case, notes) for case in labelled[task]), np.zeros(())) / len(labelled[task])
     try:
-        _write(data, rows, means, out)
+        _write(data, rows, means, out, notes)
+        log_lines(notes.lines("warnings"))
     except OSError as error:
         raise OutputError(f"can't write to {out}: {error.strerror}; name another folder with --out") from error
 
@@ -52,18 +60,25 @@ def _task(row: Row) -> _Task:
     return row.task_id.strip(), row.type  # as in `load_cases`
 
 
-def _label(case: Case) -> np.ndarray:
+def _label(case: Case, notes: Notes) -> np.ndarray:
     """Read a label in a form that can be averaged: class shares, (H, W, C) or (C,), or coordinates (K, 2) in [0, 1]."""
     labels = LABELS[case.task.type]
-    size = image_size(image_file(case.root, case.row), case.root)
+    size = _size(case.root, case.row, notes)
     return labels.average(labels.read(case.root, case.row, case.task, size), case.task)
 
 
-def _write(data: Path, rows: Iterable[Row], means: Mapping[_Task, np.ndarray], out: Path) -> None:
+def _size(root: Path, row: Row, notes: Notes) -> tuple[int, int]:
+    info = read_info(image_file(root, row), root)
+    for warning in info.warnings:
+        notes.add(warning, row.place)
+    return info.size
+
+
+def _write(data: Path, rows: Iterable[Row], means: Mapping[_Task, np.ndarray], out: Path, notes: Notes) -> None:
     names = prediction_files()
     records: dict[TaskType, list[Record]] = {task_type: [] for _, task_type in means if task_type in names}
     for row in rows:
-        size = image_size(image_file(data, row), data)
+        size = _size(data, row, notes)
         prediction = KINDS[row.type].from_mean(row, means[_task(row)], size)
         if isinstance(prediction, Record):
             records[row.type].append(prediction)

@@ -78,6 +78,9 @@ class FitConfig(BaseModel):
     aliases: dict[str, str] = {}
     #: What each task's data are, by task id, for `inference tasks`.
     trained_on: dict[str, str] = {}
+    #: Whether several masks of one image and task are merged to their union (true), or are labels of their own (false).
+    #: Without it such masks end the run, because only the user knows which they are.
+    merge_masks: bool | None = None
     #: Share of the data held out to choose the weights if there is no validation folder; 0 keeps the last weights.
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
     #: true for all kinds, false for none, or a list of kinds.

@@ -60,11 +60,15 @@ def is_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or re.match(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|..\0\0)", head, re.DOTALL) is not None
 
 
-def frame_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) of a frame, from the header; raise `ImageError` if it can't be read."""
+def frame_extent(path: Path) -> tuple[tuple[int, int], int]:
+    """Return (height, width) of a frame and the number of frames, from the header.
+
+    Raises:
+        ImageError: the header can't be read.
+    """
     with _opened(path) as (source, _):
-        width, height = source.GetSize()[:2]
-        return height, width
+        width, height, *others = source.GetSize()
+        return (height, width), math.prod(others)
 
 
 def read_frame(path: Path) -> Frame:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from aurora.errors import ImageError
 from aurora.images.contents import other_content
-from aurora.images.dicom import frame_size, is_dicom
+from aurora.images.dicom import frame_extent, is_dicom
 from aurora.images.volume import MAX_PIXELS, format_of, read_layout
+from aurora.rows.near_miss import near_miss
 from aurora.runtime.c_stderr import caught_stderr
 
 #: Larger files aren't read into memory; all images of the challenge are far smaller.
@@ -114,6 +115,13 @@ def _opened(path: Path, root: Path) -> Iterator[FileIO]:
             if not 0 < status.st_size <= MAX_BYTES:
                 raise ImageError(f"{'is empty' if not status.st_size else 'is larger than 1 GiB'}", path)
             yield file
+    except FileNotFoundError as error:
+        missing = f"can't be opened ({error.strerror})"
+        near = near_miss(path, root)
+        if near is None:
+            raise ImageError(missing, path) from None
+        # The reason is the same for all files with this mistake, so that they are counted together.
+        raise ImageError(f"{missing}: {near.advice}", f"{path}, which may mean {near.expected}") from None
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise ImageError(f"can't be opened ({reason})", path) from None
@@ -124,10 +132,22 @@ def _real_root(root: str) -> str:
     return os.path.join(os.path.realpath(root), "")
 
 
-def image_size(path: Path, root: Path) -> tuple[int, int]:
-    """Return (height, width) of the image that `read_image` returns, from the header alone.
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What the header of an image says.
 
-    It may exceed `MAX_PIXELS`, because a fallback needs the true size.
+    `size` is (height, width) of the image that `read_image` returns; it may exceed `MAX_PIXELS`, because a fallback
+    needs the true size. `warnings` are those of `read_image` that the header reveals. `turned` is whether the image is
+    turned or mirrored by its EXIF orientation.
+    """
+
+    size: tuple[int, int]
+    warnings: tuple[str, ...] = ()
+    turned: bool = False
+
+
+def read_info(path: Path, root: Path) -> ImageInfo:
+    """Read the header of an image file inside the input folder `root`.
 
     Raises:
         ImageError: the file can't be opened, or its header can't be read.
@@ -136,12 +156,25 @@ def image_size(path: Path, root: Path) -> tuple[int, int]:
         medical = medical_format(file.read(_HEAD))
         if medical is None:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return read_header(data, path).size
+                header = read_header(data, path)
+            return ImageInfo(header.size, header.warnings, header.orientation != 1)
         if medical != "DICOM":
             file.seek(0)
-            return read_layout(file, path).slice_size
+            layout = read_layout(file, path)
+            return ImageInfo(layout.slice_size, middle_warning(layout.slices))
     with caught_stderr():
-        return frame_size(path)
+        size, frames = frame_extent(path)
+    return ImageInfo(size, middle_warning(frames))
+
+
+def middle_warning(slices: int) -> tuple[str, ...]:
+    """Return the warning that only one of several slices or frames is read; empty if there is one."""
+    return (f"the middle one of {slices} slices was taken",) if slices > 1 else ()
+
+
+def image_size(path: Path, root: Path) -> tuple[int, int]:
+    """Return the size of `read_info`, (height, width)."""
+    return read_info(path, root).size
 
 
 def require_decodable(size: tuple[int, int], source: object) -> None:

@@ -10,10 +10,18 @@ import numpy as np
 
 from aurora.errors import ImageError
 from aurora.images.dicom import read_frame
-from aurora.images.headers import Header, Source, image_size, load, read_header, require_decodable
+from aurora.images.headers import (
+    Header,
+    Source,
+    image_size,
+    load,
+    middle_warning,
+    read_header,
+    require_decodable,
+)
 from aurora.images.intensity import Window, to_8_bits
 from aurora.images.transform import resize_to
-from aurora.images.volume import read_layout, read_middle
+from aurora.images.volume import read_layout
 from aurora.rows import Row, image_file
 from aurora.runtime.c_stderr import caught_stderr
 
@@ -80,11 +88,11 @@ def read_stored(source: Source, path: Path) -> Stored:
     """Decode the first frame of an image, or the middle slice of a volume; raise `ImageError` if that fails."""
     if source.medical == "DICOM":
         frame = read_frame(path)
-        return Stored(frame.pixels, _middle(frame.frames), frame.window, frame.inverted)
+        return Stored(frame.pixels, middle_warning(frame.frames), frame.window, frame.inverted)
     if source.medical:
         with path.open("rb", buffering=0) as file:
             layout = read_layout(file, path)
-            return Stored(read_middle(file, layout, path), _middle(layout.slices))
+            return Stored(read_middle(file, layout, path), middle_warning(layout.slices))
     header = read_header(source.data, path)
     if not header.deep:
         flags = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR_RGB
@@ -93,10 +101,6 @@ def read_stored(source: Source, path: Path) -> Stored:
     if pixels.dtype == np.uint8:
         return Stored(decode(source.data, cv2.IMREAD_COLOR_RGB, header, path), header.warnings)
     return Stored(pixels[..., ::-1] if pixels.ndim == 3 else pixels, header.warnings, inverted=header.white_is_zero)
-
-
-def _middle(slices: int) -> tuple[str, ...]:
-    return (f"the middle one of {slices} slices was taken",) if slices > 1 else ()
 
 
 def _remarks(printed: list[str], warnings: tuple[str, ...]) -> tuple[str, ...]:

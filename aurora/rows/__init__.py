@@ -6,7 +6,7 @@ from aurora.rows.row import (
     box_label,
     class_label,
     image_file,
-    mask_file,
+    mask_files,
     points_label,
     predicted_mask_path,
 )
@@ -20,7 +20,7 @@ __all__ = [
     "box_label",
     "class_label",
     "image_file",
-    "mask_file",
+    "mask_files",
     "points_label",
     "predicted_mask_path",
     "read_rows",

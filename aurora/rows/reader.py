@@ -15,6 +15,9 @@ from aurora.runtime.seen_hashes import SeenHashes
 LINES_NAMED = 10
 #: The number of different problems that are listed per file.
 PROBLEMS_NAMED = 1000
+# How the names of files begin that macOS, Excel and LibreOffice keep beside a file.
+_BESIDE = ("._", "~$", ".~lock.")
+PASSED_OVER = "is passed over: macOS or an office program keeps such a file beside another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Rows:
         rows: the usable rows, in the order of the files.
         problems: what is wrong with rows and files, used or not.
         duplicates: the number of rows that were left out because they repeat another one.
+        contradictory: those of them that have another label than the row they repeat, if rows were read as labelled.
         complete: whether no row or file was left out for another reason.
         digest: a hash that changes with the name or content of any CSV file, as hexadecimal text.
     """
@@ -42,6 +46,7 @@ class Rows:
     duplicates: int
     complete: bool
     digest: str
+    contradictory: tuple[Row, ...] = ()
 
 
 class _ProblemLog:
@@ -85,6 +90,7 @@ class _RowCollector:
         self.labelled = labelled
         self.rows = RowIndex()
         self.duplicates = 0
+        self.contradictory: list[Row] = []
         self._cases, self._labelled_cases = SeenHashes(), SeenHashes()
 
     def read(self, parser: RowParser, log: _ProblemLog) -> None:
@@ -117,11 +123,7 @@ class _RowCollector:
         case = _case(row)
         new = self._cases.add(case)
         if self.labelled and self._labelled_cases.add((case, frozenset(row.labels.items()))) and not new:
-            earlier = next(other.source for other in self.rows if _case(other) == case)
-            raise InputError(
-                f"{row.source}: expected the label of {earlier}, which has the same task_id, image_path and mask_path, "
-                "found another one; correct or remove one of the two rows"
-            )
+            self.contradictory.append(row)
         return new
 
 
@@ -134,20 +136,22 @@ def read_rows(root: Path, *, labelled: bool = False) -> Rows:
 
     A file or row that can't be used becomes a `Problem`. A row is kept whenever its task type is known, since it then
     gets a prediction. Of several rows with the same task_id, image_path and mask_path, the first is kept. With
-    `labelled`, for training, such rows must also have the same label.
+    `labelled`, the others are kept as `contradictory` if they have another label.
 
     Example:
         >>> len(read_rows(Path("test/cases")).rows)
         55
 
     Raises:
-        InputError: no row is usable, or, with `labelled`, the labels of two rows contradict each other.
+        InputError: no row is usable.
     """
     collector = _RowCollector(labelled)
     problems: list[Problem] = []
     digest = hashlib.sha256()
     complete = True
-    for path in _csv_files(root):
+    files, passed_over = _csv_files(root)
+    problems += (Problem(name, PASSED_OVER) for name in passed_over)
+    for path in files:
         log = _ProblemLog(path.name)
         try:
             parser = _open(path, root)
@@ -160,7 +164,8 @@ def read_rows(root: Path, *, labelled: bool = False) -> Rows:
         complete = complete and not log.incomplete
     if not collector.rows:
         raise _no_rows(root, problems)
-    return Rows(collector.rows, problems, collector.duplicates, complete, digest.hexdigest())
+    contradictory = tuple(collector.contradictory)
+    return Rows(collector.rows, problems, collector.duplicates, complete, digest.hexdigest(), contradictory)
 
 
 def _open(path: Path, root: Path) -> RowParser:
@@ -177,15 +182,18 @@ def _no_rows(root: Path, problems: list[Problem]) -> InputError:
     )
 
 
-def _csv_files(root: Path) -> list[Path]:
+def _csv_files(root: Path) -> tuple[list[Path], list[str]]:
+    """Return the CSV files, and the names of those that another program keeps beside them."""
     folder = root / "csv_files"
     try:
         names = sorted(os.listdir(folder))
     except OSError:
         names = []
-    files = [folder / name for name in names if name.lower().endswith(".csv")]
+    names = [name for name in names if name.lower().endswith((".csv", ".csv#"))]
+    beside = [name for name in names if name.startswith(_BESIDE)]
+    files = [folder / name for name in names if name not in beside and not name.endswith("#")]
     if files:
-        return files
+        return files, beside
     listed = folder if os.path.isdir(folder) else root
     try:
         names = sorted(os.listdir(listed))

@@ -30,6 +30,7 @@ class Row:
         source: "file.csv:line".
         labels: the cells of the label columns that aren't blank, by column.
         patient: the cell of the optional column patient_id; None if blank.
+        more_masks: the paths of further masks of the same image, which are merged with that of `mask_path`.
     """
 
     task_id: str
@@ -40,6 +41,12 @@ class Row:
     source: str
     labels: Mapping[str, str]
     patient: str | None = None
+    more_masks: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The file and line of the row, and its image, for a message."""
+        return f"{self.source} {plain(self.image_path)}"
 
 
 def is_blank(cell: str) -> bool:
@@ -123,9 +130,9 @@ def image_file(root: Path, row: Row) -> Path:
     return _inside(root, row.image_path, "image_path", row)
 
 
-def mask_file(root: Path, row: Row) -> Path:
-    """Return the path of the row's true mask in labelled data, by the rules of `image_file`."""
-    return _inside(root, row.mask_path or "", "mask_path", row)
+def mask_files(root: Path, row: Row) -> list[Path]:
+    """Return the paths of the row's true masks in labelled data, by the rules of `image_file`."""
+    return [_inside(root, path, "mask_path", row) for path in (row.mask_path or "", *row.more_masks)]
 
 
 def _inside(root: Path, cell: str, column: str, row: Row) -> Path:

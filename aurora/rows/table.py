@@ -1,12 +1,14 @@
-"""Read CSV files of any common encoding and delimiter, one line in memory at a time, and parse their rows."""
+"""Read CSV files of any common encoding and delimiter, one record in memory at a time, and parse their rows."""
 
 import codecs
 import csv
 import hashlib
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +20,25 @@ from aurora.tasks import OFFICIAL, TYPES, TaskType
 csv.field_size_limit(2**31 - 1)
 
 _CHUNK = 1 << 20
+# The first bytes of a file, by which its kind is told.
+_HEAD = 1024
+#: The longest record, in characters, that may extend over several lines.
+MAX_RECORD = 1 << 20
 # Byte order marks, and the encoding of the text after them.
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
+# The first bytes of files that aren't CSV whatever their name says, and what to do with them.
+_FOREIGN = {
+    b"PK\x03\x04": "is an Excel workbook (.xlsx), not CSV; save it as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "is an Excel workbook (.xls), not CSV; save it as CSV UTF-8",
+    b"\x1f\x8b": "is compressed by gzip; unpack it",
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file; fetch it with 'git lfs pull'",
+}
+
+
 class CsvLine(NamedTuple):
-    """A line of cells, its number in the file (from 1), and the offset and length of its bytes."""
+    """A record of cells, the number of its first line in the file (from 1), and the offset and length of its bytes."""
 
     number: int
     cells: list[str]
@@ -54,45 +69,90 @@ class CsvTable:
     digest: str
 
     def lines(self) -> Iterator[CsvLine]:
-        """Yield the lines below the header, without blank ones; raise `OSError` if reading fails."""
+        """Yield the records below the header, without blank ones; raise `OSError` if reading fails."""
         start = self.start
         past_header = False
-        for number, text in enumerate(_text(self.path, self.encoding, self.start), start=1):
+        for number, text in _records(_text(self.path, self.encoding, start), self.delimiter, len(self.header)):
             length = len(text.encode(self.encoding))
-            if text.strip():
+            if text.strip(_BLANK + self.delimiter):
                 if past_header:
                     yield CsvLine(number, _split(text, self.delimiter), start, length)
                 past_header = True
             start += length
 
     def cells(self, data: bytes) -> list[str]:
-        """Split the bytes of one line into cells; raise `ValueError` if they don't decode to a line."""
+        """Split the bytes of one record into cells; raise `ValueError` if they don't decode to a record."""
         try:
             return _split(data.decode(self.encoding), self.delimiter)
         except csv.Error as error:
             raise ValueError(str(error)) from None
 
 
-def read_table(path: Path) -> CsvTable:
-    """Detect the encoding and delimiter of a CSV file in which one line is one row.
+# Cells of nothing but these characters are blank.
+_BLANK = '" \t\r\n\v\f\u00a0'
 
-    UTF-8 and UTF-16 (by its byte order mark) are detected reliably; another encoding, semicolons and tabs are guessed,
-    with a warning.
+
+def _records(lines: Iterator[str], delimiter: str, columns: int | None) -> Iterator[tuple[int, str]]:
+    """Join the lines of each record (RFC 4180), and yield it with the number of its first line.
+
+    A line with an odd number of quotes continues to the next such line if both together make a well-formed record with
+    as many cells as the header has `columns`. Otherwise a quote is open by mistake and ends with its line.
+    """
+    number = 0
+    waiting: deque[str] = deque()
+    while True:
+        line = waiting.popleft() if waiting else next(lines, None)
+        if line is None:
+            return
+        number += 1
+        if line.count('"') % 2 == 0:
+            yield number, line
+            continue
+        following: list[str] = []
+        size, closed = len(line), False
+        while not closed and size <= MAX_RECORD and (more := waiting.popleft() if waiting else next(lines, None)):
+            following.append(more)
+            size += len(more)
+            closed = more.count('"') % 2 == 1
+        record = "".join([line, *following])
+        if closed and _is_record(record, delimiter, columns):
+            yield number, record
+            number += len(following)
+        else:
+            yield number, line
+            waiting.extendleft(reversed(following))
+
+
+def _is_record(text: str, delimiter: str, columns: int | None) -> bool:
+    try:
+        cells = next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return False
+    return columns is None or len(cells) == columns
+
+
+def read_table(path: Path) -> CsvTable:
+    """Detect the encoding and delimiter of a CSV file.
+
+    UTF-8 and UTF-16 (by its byte order mark) are detected reliably; another encoding, UTF-16 without a mark, semicolons
+    and tabs are guessed, with a warning.
 
     Raises:
-        InputError: the file can't be read or is empty.
+        InputError: the file can't be read, is empty, or has the content of another kind of file.
     """
     if not path.is_file():
         raise InputError("isn't a regular file")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        encoding, start = _encoding(path)
-        first = next((text for text in _text(path, encoding, start) if text.strip()), "")
+        encoding, start, warnings = _encoding(path)
+        filled = (text for text in _text(path, encoding, start) if text.strip())
+        first = next(filled, "")
+        delimiter = max(",;\t", key=first.count)
+        # A column's name may extend over several lines.
+        first = next(_records(chain([first], filled), delimiter, None), (0, ""))[1]
     except OSError as error:
         raise InputError(f"can't be read ({error.strerror})") from None
-    delimiter = max(",;\t", key=first.count)
-    warnings = [] if encoding.startswith("utf") else [f"isn't UTF-8 and was read as {encoding}; save it as UTF-8"]
     if delimiter != ",":
         warnings.append(f"was read with the delimiter {delimiter!r}; separate its cells with commas")
     header = [name.strip() for name in _split(first, delimiter)]
@@ -101,14 +161,28 @@ def read_table(path: Path) -> CsvTable:
     return CsvTable(path, header, warnings, encoding, delimiter, start, digest)
 
 
-def _encoding(path: Path) -> tuple[str, int]:
-    """Return the encoding that decodes the whole file, and the offset of its text."""
+def _encoding(path: Path) -> tuple[str, int, list[str]]:
+    """Return the encoding that decodes the whole file, the offset of its text, and a warning if it was guessed.
+
+    Raises:
+        InputError: the file is of another kind.
+    """
     with path.open("rb") as file:
-        head = file.read(3)
+        head = file.read(_HEAD)
+    foreign = next((cure for magic, cure in _FOREIGN.items() if head.startswith(magic)), None)
+    if foreign:
+        raise InputError(foreign)
     start, marked = next(((len(mark), name) for mark, name in _MARKS if head.startswith(mark)), (0, "utf-8"))
+    # A header is mostly ASCII, every other byte of which is 0 in UTF-16.
+    unmarked = [
+        f"utf-16-{end}" for end, zeros in (("le", head[1::2]), ("be", head[::2])) if 3 * zeros.count(0) > len(head)
+    ]
+    if start == 0 and unmarked and _decodes(path, unmarked[0], 0):
+        return unmarked[0], 0, [f"is UTF-16 without a byte order mark and was read as {unmarked[0]}; save it as UTF-8"]
     likely = [marked] if marked.startswith("utf-16") else [marked, "cp1252"]
     # latin-1 comes last because it decodes anything.
-    return next((name for name in likely if _decodes(path, name, start)), "latin-1"), start
+    name = next((name for name in likely if _decodes(path, name, start)), "latin-1")
+    return name, start, [] if name == marked else [f"isn't UTF-8 and was read as {name}; save it as UTF-8"]
 
 
 def _decodes(path: Path, encoding: str, start: int) -> bool:
@@ -131,7 +205,7 @@ def _text(path: Path, encoding: str, start: int) -> Iterator[str]:
 
 
 def _split(text: str, delimiter: str) -> list[str]:
-    """Split one line into cells; each line is parsed alone, so that an unclosed quote ends with it."""
+    """Split one record into cells; each is parsed alone, so that an unclosed quote ends with it."""
     return next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])
 
 

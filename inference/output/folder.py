@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -112,11 +113,36 @@ def _rejection(root: Path, flag: str, error: OSError) -> str:
     user = f"{_user()} (uid {os.geteuid()})"
     existing = next(path for path in [root.absolute(), *root.absolute().parents] if os.path.exists(path))
     status = existing.stat()
+    remedies = [*_remedies(error, status), f"name another folder with {flag}"]
     return (
         f"can't write to the output folder {root}: {error.strerror}; running as {user}, {existing} belongs to uid "
-        f"{status.st_uid} with mode {stat.filemode(status.st_mode)}; mount it writable, run as its owner "
-        f"(docker run --user {status.st_uid}:{status.st_gid}) or name another folder with {flag}"
+        f"{status.st_uid} with mode {stat.filemode(status.st_mode)}; {' or '.join(remedies)}"
     )
+
+
+def _remedies(error: OSError, status: os.stat_result) -> Iterator[str]:
+    """Yield what would let the process write into a folder with this `status`."""
+    if error.errno == errno.EROFS:
+        yield "mount it writable (docker run -v without :ro)"
+    elif error.errno == errno.EPERM:
+        yield "make it changeable (lsattr shows an immutable folder, chattr -i changes it)"
+    elif error.errno == errno.EACCES:
+        allowed = _mode_allows(status)
+        if allowed:
+            yield "as the mode allows it, let SELinux or what else forbids it allow it too (docker run -v ...:z)"
+        if not allowed or (os.geteuid() == 0 and status.st_uid):  # a network folder may map root to another user
+            yield f"run as its owner (docker run --user {status.st_uid}:{status.st_gid})"
+
+
+def _mode_allows(status: os.stat_result) -> bool:
+    """Return whether the owner and mode of a folder let this process create files in it."""
+    user = os.geteuid()
+    if user == 0:
+        return True
+    own = user == status.st_uid
+    shared = status.st_gid in {os.getegid(), *os.getgroups()}
+    mode = status.st_mode >> (6 if own else 3 if shared else 0)
+    return mode & 0o3 == 0o3
 
 
 def _user() -> str:

@@ -3,22 +3,16 @@
 import logging
 import sys
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from aurora.rows import Row, Rows
-from aurora.rows.row import plain
+from aurora.runtime.notes import Notes
 from aurora.runtime.text import text_table
 from aurora.tasks import TaskType
 from inference.output.journal import RowOutcome
-
-EXAMPLES = 5
-#: The most different texts that are counted separately under each label; nobody would read more.
-TEXTS = 200
-OTHERS = f"other texts than the {TEXTS} listed"
 
 logger = logging.getLogger("aurora.inference")
 
@@ -35,21 +29,20 @@ class TaskCount:
 class Summary:
     """Counts of a run, updated row by row.
 
-    `complete` is false if a row of the input was skipped. `fallbacks`, `unwritten` and `warnings` count every text;
-    `examples` holds the first few rows of each.
+    `complete` is false if a row of the input was skipped. `fallbacks`, `unwritten` and `warnings` count every text,
+    with the first few rows of each.
     """
 
     complete: bool = True
     tasks: dict[tuple[str, TaskType], TaskCount] = field(default_factory=dict)
-    fallbacks: Counter[str] = field(default_factory=Counter)
-    unwritten: Counter[str] = field(default_factory=Counter)
-    warnings: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    fallbacks: Notes = field(default_factory=Notes)
+    unwritten: Notes = field(default_factory=Notes)
+    warnings: Notes = field(default_factory=Notes)
 
     def take(self, row: Row, outcome: RowOutcome) -> None:
         """Count a row with its outcome."""
         for warning in outcome.warnings:
-            self.warn(warning, _location(row))
+            self.warn(warning, row.place)
         if outcome.unwritten:
             self.not_written(row, outcome.unwritten)
         else:
@@ -61,16 +54,16 @@ class Summary:
         count.rows += 1
         if fallback:
             count.fallbacks += 1
-            self._note(self.fallbacks, fallback, _location(row))
+            self.fallbacks.add(fallback, row.place)
 
     def not_written(self, row: Row, reason: str) -> None:
         """Count a row whose prediction can't be written."""
         self._count(row)
-        self._note(self.unwritten, reason, _location(row))
+        self.unwritten.add(reason, row.place)
 
     def warn(self, text: str, source: str) -> None:
         """Count a warning."""
-        self._note(self.warnings, text, source)
+        self.warnings.add(text, source)
 
     @property
     def flawless(self) -> bool:
@@ -90,18 +83,6 @@ class Summary:
 
     def _count(self, row: Row) -> TaskCount:
         return self.tasks.setdefault((row.task_id, row.type), TaskCount())
-
-    def _note(self, counter: Counter[str], text: str, source: str) -> None:
-        if text not in counter and len(counter) >= TEXTS:
-            text = OTHERS
-        counter[text] += 1
-        if len(self.examples[text]) < EXAMPLES:
-            self.examples[text].append(source)
-
-
-def _location(row: Row) -> str:
-    """Return the file and line of a row, and its image."""
-    return f"{row.source} {plain(row.image_path)}"
 
 
 T = TypeVar("T")
@@ -139,7 +120,7 @@ def as_text(summary: Summary, output: Path, files: Mapping[str, Path], *, total:
         table.append((task_id, task_type, str(count.rows), str(count.fallbacks)))
     lines = text_table(table)
     for label in ("fallbacks", "unwritten", "warnings"):
-        lines += _texts(label, getattr(summary, label), summary)
+        lines += getattr(summary, label).lines(label)
     lines += [f"{name}: {path}" for name, path in files.items()]
     fallbacks = summary.fallbacks.total()
     lines.append(
@@ -147,12 +128,12 @@ def as_text(summary: Summary, output: Path, files: Mapping[str, Path], *, total:
         + (f", {fallbacks} of them by a fallback" if fallbacks else "")
         + ("" if summary.complete else ", without the rows that the warnings say were skipped")
         + f" in {seconds:.1f} s ({summary.rows / max(seconds, 1e-9):.0f} rows/s); predictions: {output}"
+        + _common_reason(summary)
     )
     return "\n".join(lines)
 
 
-def _texts(label: str, counts: Counter[str], summary: Summary) -> Iterator[str]:
-    for text, count in counts.most_common():
-        rows = ", ".join(summary.examples[text])
-        more = ", ..." if count > EXAMPLES else ""
-        yield f"{label} ({count}): {text} [{rows}{more}]"
+def _common_reason(summary: Summary) -> str:
+    """Return the end of the last line if all rows have a fallback for one reason."""
+    reasons = summary.fallbacks.counts
+    return f"; the model predicted no row: {next(iter(reasons))}" if [*reasons.values()] == [summary.rows] else ""

@@ -1,7 +1,6 @@
 """The file that `--report` names: an HTML page, or the record of the run as JSON."""
 
 import platform
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from aurora.errors import UsageError
 from aurora.predict.pipeline import Stages
 from aurora.rows import Row
 from aurora.runtime.hardware import library_versions, processors
+from aurora.runtime.notes import Notes
 from aurora.runtime.text import dump_json
 from inference.output.folder import OutputFolder
 from inference.output.journal import RowOutcome
@@ -101,16 +101,16 @@ class Report:
             predicted=summary.rows,
             complete=summary.complete,
             stopped=summary.rows + summary.unwritten.total() < total,
-            fallbacks=list(_notes(summary.fallbacks, summary)),
-            unwritten=list(_notes(summary.unwritten, summary)),
-            warnings=list(_notes(summary.warnings, summary)),
+            fallbacks=list(_notes(summary.fallbacks)),
+            unwritten=list(_notes(summary.unwritten)),
+            warnings=list(_notes(summary.warnings)),
             tasks=self.tally.records(),
         )
 
 
-def _notes(counts: Counter[str], summary: Summary) -> Iterator[Note]:
-    for text, rows in counts.most_common():
-        yield Note(text=text, rows=rows, examples=summary.examples[text])
+def _notes(notes: Notes) -> Iterator[Note]:
+    for text, rows in notes.counts.most_common():
+        yield Note(text=text, rows=rows, examples=notes.examples[text])
 
 
 def _validation_scores(record: RunRecord) -> dict[str, float]:

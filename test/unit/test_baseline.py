@@ -136,3 +136,18 @@ def test_they_score_on_real_data(realus: Path, tmp_path: Path) -> None:
     scores = score(realus / "val", tmp_path / "out")
     assert all(task.predicted == task.rows for task in scores.tasks)
     assert 0.3 < scores.composite < 0.4
+
+
+def test_what_is_unusual_about_labels_and_images_is_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "mask\n" + "".join(f"c,classification,3,../i/{i}.jpg,{i}\n" for i in range(2))
+    root = write_root(tmp_path / "train", {"cls": rows}, [])
+    for number in range(2):
+        write_png(root / "i" / f"{number}.jpg", np.zeros((40, 40), np.uint8))
+    path = root / "i" / "1.jpg"
+    path.write_bytes(path.read_bytes()[:-10])
+    write_baseline(root, root, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "task c: class 2 occurs in no row" in said
+    assert (
+        "warnings (2): truncated: the end of the file is missing [cls.csv:3 ../i/1.jpg, cls.csv:3 ../i/1.jpg]" in said
+    )

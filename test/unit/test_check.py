@@ -87,3 +87,40 @@ def test_the_real_images_are_all_readable(realus: Path) -> None:
     assert report.rows > 0
     assert report.unreadable == []
     assert report.problems == []
+
+
+def test_labels_are_judged_and_the_verdict_says_what_fit_refuses(tmp_path: Path) -> None:
+    root = folder(tmp_path, "mine,segmentation,2,../small.png,../1.png", "mine,segmentation,2,../large.jpg,../2.png")
+    for number in (1, 2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((4, 4), np.uint8))
+    report = check(root)
+    assert "task mine: expected masks of class ids above 0, found all masks black" in as_text(report)
+    assert as_text(report).endswith("usable, with 1 problem named above; fit refuses the labels named above")
+    assert (report.usable, as_json(report)["trainable"]) == (True, False)
+    cv2.imwrite(str(tmp_path / "2.png"), np.ones((4, 4), np.uint8))
+    report = check(root)
+    assert [problem.message for problem in report.labels] == [
+        "1 of 2 masks are all black; make sure that their images show nothing"
+    ]
+    assert report.trainable
+
+
+def test_of_many_masks_some_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder(tmp_path, *[f"mine,segmentation,3,../small.png,../{i}.png" for i in range(5)])
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.eye(4, dtype=np.uint8))
+    monkeypatch.setattr("inference.check.MASKS_READ", 2)
+    assert "class 2 occurs in no mask of the 2 that were read, of 5" in as_text(check(root))
+
+
+def test_rows_without_labels_are_not_judged(tmp_path: Path) -> None:
+    root = folder(tmp_path, "lung,classification,2,../small.png,", "lung,segmentation,2,../small.png,../no.png")
+    assert check(root).labels == []
+
+
+def test_what_is_unusual_about_images_is_counted(tmp_path: Path) -> None:
+    root = folder(tmp_path, "lung,segmentation,2,../large.jpg,../1.png", "heart,segmentation,2,../large.jpg,../2.png")
+    path = tmp_path / "large.jpg"
+    path.write_bytes(path.read_bytes()[:-20])
+    text = as_text(check(root))
+    assert "images (1): truncated: the end of the file is missing [a.csv:2 ../large.jpg]" in text

@@ -1,10 +1,12 @@
 """Evaluation without files gives what `inference run` and `inference score` give, also on faulty data."""
 
+import csv
 import json
 import math
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -124,7 +126,7 @@ def test_faulty_data_is_counted_as_score_does(faulty: Path, random_weights: Path
         "breast_3cls.csv:2: the label can't be used: expected a class below num_classes = 3, found 3",
         "IUGC: 3 of 3 rows got a fallback: the weights have no task 'IUGC'",
         "thyroid_nodule_det: 3 of 3 rows got a fallback: the weights know 'thyroid_nodule_det' as classif",
-        "organ_cls: num_classes is 6, and 4 in the weights",
+        "warnings (3): num_classes is 6, and 'organ_cls' has 4 in the weights [organ_cls.csv:2 ",
         "breast_2cls: 1 of 4 rows got a fallback: ",
     ],
 )
@@ -297,3 +299,20 @@ def test_without_a_number_of_classes_an_official_task_has_the_challenges(random_
         table.write_text(table.read_text().replace("breast_lesion,", "mine,").replace("breast_2cls,", "my_class,"))
     with pytest.raises(InputError, match="none with a usable label"):
         report(random_weights, tmp_path, resamples=1)
+
+
+def test_unusual_images_and_wrong_labels_are_named(random_weights: Path, tmp_path: Path) -> None:
+    generate(tmp_path, cases=2, seed=0, tasks=["uterine_fibroid_det"], size_scale=0.3)
+    path = image_of(tmp_path, "uterine_fibroid_det", 0)
+    deep = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype(np.uint16) * 200
+    path.write_bytes(cv2.imencode(".png", deep)[1].tobytes())
+    table = tmp_path / "csv_files" / "uterine_fibroid_det.csv"
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    rows = [row | {"x_min": "0.25", "y_min": "0.25", "x_max": "0.5", "y_max": "0.5"} for row in rows]
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    problems = report(random_weights, tmp_path, resamples=1).problems
+    assert sum("found 2 of 2 rows" in problem and "multiply fractions" in problem for problem in problems) == 1
+    assert sum(problem.startswith("warnings (1): uint16 pixels were scaled") for problem in problems) == 1

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,10 @@ def test_the_image_names_the_version_of_the_code() -> None:
 def test_the_image_names_the_weights_in_it() -> None:
     checksum = hashlib.sha256((ROOT / "weights" / "aurora-tiny.safetensors").read_bytes()).hexdigest()
     assert f'aurora.weights.sha256="{checksum}"' in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_an_installed_package_has_the_weights() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert "weights" in settings["packages"]["find"]["include"]
+    shipped = {path for pattern in settings["package-data"]["weights"] for path in (ROOT / "weights").glob(pattern)}
+    assert shipped >= {path for path in (ROOT / "weights").rglob("*") if path.is_file()}

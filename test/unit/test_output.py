@@ -1,5 +1,6 @@
 """The output folder: complete files or none, only inside it, with its owner."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -193,3 +194,34 @@ def test_those_who_write_to_one_folder_do_not_swap_their_files(tmp_path: Path, m
     monkeypatch.setattr(first, "finish", interrupted)
     first.write("a.json", b"first")
     assert content(tmp_path) == {"a.json": b"first", "b.json": b"second"}
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (errno.EROFS, "mount it writable (docker run -v without :ro) or name another"),
+        (errno.EPERM, "make it changeable (lsattr shows an immutable folder, chattr -i changes it) or name another"),
+        (errno.EACCES, "as the mode allows it, let SELinux or what else forbids it allow it too"),
+        (errno.ENOENT, "; name another folder with --output"),
+    ],
+)
+def test_each_refusal_has_its_own_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, advice: str
+) -> None:
+    def refused(path: Path, content: bytes) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    with pytest.raises(OutputError) as caught:
+        OutputFolder(tmp_path)
+    assert advice in str(caught.value)
+    assert "run as its owner" not in str(caught.value)
+
+
+@ROOT_ONLY
+def test_a_mode_that_forbids_is_told_from_one_that_allows(visible: Path) -> None:
+    with (
+        effective_user(NOBODY),
+        pytest.raises(OutputError, match=r"; run as its owner \(docker run --user 0:0\)"),
+    ):
+        OutputFolder(visible)

@@ -1,10 +1,12 @@
 """Pre-training: what is hidden can't be seen, only that counts, and it is learnt; the file is one to start from."""
 
 import logging
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -205,3 +207,16 @@ def test_a_loss_that_is_not_finite_and_several_processes_are_refused(unlabelled:
         pretrain(config, [unlabelled], tmp_path / "out.safetensors", ALONE)
     with pytest.raises(UsageError, match="expected one process for pre-training, found 2"):
         pretrain(CONFIG, [unlabelled], tmp_path / "out.safetensors", ProcessGroup(torch.device("cpu"), 0, 2))
+
+
+def test_what_is_unusual_about_images_is_counted(
+    unlabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(unlabelled, root)
+    first = image_file(root, read_rows(root).rows[0])
+    first.write_bytes(cv2.imencode(".png", cv2.imread(str(first)).astype(np.uint16) * 200)[1].tobytes())
+    pretrain(CONFIG.model_copy(update={"steps": 2}), [root], tmp_path / "w.safetensors", ALONE)
+    assert f"warnings (1): uint16 pixels were scaled from their 1st..99th percentile to 8 bits [{first.name}]" in (
+        capsys.readouterr().out
+    )

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from aurora.rows import Problem, Row, RowIndex, Rows
+from aurora.runtime.notes import EXAMPLES, OTHERS, TEXTS
 from aurora.tasks import TaskType
 from inference.output.journal import RowOutcome
-from inference.report.console import EXAMPLES, OTHERS, TEXTS, Summary, as_text
+from inference.report.console import Summary, as_text
 
 
 def row(number: int, task_id: str = "a_rather_long_task", kind: TaskType = TaskType.SEGMENTATION) -> Row:
@@ -56,8 +57,8 @@ def test_an_outcome_is_counted_with_all_that_was_noted() -> None:
     summary = Summary()
     summary.take(row(2), RowOutcome(mask="1.png", fallback="no image", warnings=("odd", "odd")))
     summary.take(row(3), RowOutcome(unwritten="blank", fallback="no image"))
-    counts = summary.rows, summary.fallbacks, summary.unwritten, summary.warnings
-    assert counts == (1, {"no image": 1}, {"blank": 1}, {"odd": 2})
+    counts = [notes.counts for notes in (summary.fallbacks, summary.unwritten, summary.warnings)]
+    assert (summary.rows, *counts) == (1, {"no image": 1}, {"blank": 1}, {"odd": 2})
 
 
 @pytest.mark.parametrize(("count", "more"), [(EXAMPLES, ""), (EXAMPLES + 1, ", ...")])

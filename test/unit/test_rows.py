@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aurora.errors import ImageError, InputError
-from aurora.rows import Row, box_label, class_label, image_file, mask_file, points_label, predicted_mask_path, read_rows
+from aurora.rows import (
+    Row,
+    box_label,
+    class_label,
+    image_file,
+    mask_files,
+    points_label,
+    predicted_mask_path,
+    read_rows,
+)
 from aurora.tasks import TaskType
 
 
@@ -97,9 +106,9 @@ def test_a_gap_between_points_is_refused() -> None:
 
 def test_paths_are_relative_to_csv_files(tmp_path: Path) -> None:
     assert image_file(tmp_path, row()) == tmp_path / "Segmentation/Two/i.png"
-    assert mask_file(tmp_path, row()) == tmp_path / "Segmentation/Two/m.png"
+    assert mask_files(tmp_path, row()) == [tmp_path / "Segmentation/Two/m.png"]
     with pytest.raises(ImageError, match="mask_path is blank"):
-        mask_file(tmp_path, row(mask_path=None))
+        mask_files(tmp_path, row(mask_path=None))
 
 
 def test_a_predicted_mask_loses_one_leading_step_up_and_keeps_its_suffix() -> None:

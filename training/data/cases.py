@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from aurora.errors import InputError, UsageError
-from aurora.images import image_size, read_image
+from aurora.images import read_image
+from aurora.images.headers import ImageInfo, read_info
 from aurora.images.transform import resize_to
 from aurora.rows import Problem, Row, image_file, read_rows
+from aurora.rows.labels import LabelledRow, LabelProblem, judge_labels, merge_masks
 from aurora.tasks import OFFICIAL, TYPES, Registry, Task, TaskType, registry
 from training.augment.field_of_view import crop_field_of_view
 from training.augment.geometry import random_affine, warp_image
@@ -44,30 +46,75 @@ class Sample:
 
 
 def load_cases(
-    roots: Iterable[Path], fixed_laterality: Collection[str] = (), problems: list[Problem] | None = None
+    roots: Iterable[Path],
+    fixed_laterality: Collection[str] = (),
+    problems: list[Problem] | None = None,
+    *,
+    only: Collection[str] | None = None,
+    merge: bool | None = False,
 ) -> list[Case]:
     """Return the labelled rows of all roots; rows without a label are an error.
 
-    The number of classes of a task is the official one, or else the largest that its rows state. The tasks in
-    `fixed_laterality` distinguish left from right, in addition to those that always do. Problems of
-    single rows are appended to `problems`.
+    The number of classes of a task is the official one, or else the one that its rows state.
+
+    Args:
+        roots: input roots.
+        fixed_laterality: tasks that distinguish left from right, in addition to those that always do.
+        problems: takes the problems of single rows, and what may be wrong with the labels of a task.
+        only: the tasks to load; None for all.
+        merge: whether several masks of one image and task become one label (True), are labels of their own (False), or
+            are refused (None).
+
+    Raises:
+        InputError: there are no rows, or the labels of a task, as a whole, can only be wrong.
     """
-    rows: list[tuple[Path, Row]] = []
+    labelled: list[LabelledRow] = []
+    contradictory: list[LabelledRow] = []
+    found: list[Problem] = []
     for root in roots:
         read = read_rows(root, labelled=True)
-        rows += ((root, row) for row in read.rows)
-        if problems is not None:
-            problems += read.problems
+        labelled += (LabelledRow(root, row) for row in read.rows)
+        contradictory += (LabelledRow(root, row) for row in read.contradictory)
+        found += read.problems
+    if only is not None:
+        require_tasks("tasks", only, {_name(item.row) for item in labelled})
+        labelled = [item for item in labelled if _name(item.row) in only]
+        contradictory = [item for item in contradictory if _name(item.row) in only]
+    if merge:
+        labelled = merge_masks(labelled)
+    judged = judge_labels(labelled, contradictory, several_masks=merge is not None)
+    found += named_problems(judged)
+    if problems is not None:
+        problems += found
     classes: dict[str, int] = {}
     types: dict[str, TaskType] = {}
-    for _, row in rows:
-        name = row.task_id.strip()  # as `request_of` looks it up
-        if types.setdefault(name, row.type) != row.type:
-            raise InputError(f"{row.source}: task {name} is {row.type} here and {types[name]} elsewhere")
-        classes[name] = max(classes.get(name, 0), row.num_classes or 0)
+    for item in labelled:
+        name = _name(item.row)
+        types[name] = item.row.type
+        classes[name] = max(classes.get(name, 0), item.row.num_classes or 0)
     tasks = {name: OFFICIAL.get(name) or _new_task(name, types[name], count) for name, count in classes.items()}
     tasks |= {name: replace(tasks[name], left_right=True) for name in fixed_laterality if name in tasks}
-    return [Case(root, row, tasks[row.task_id.strip()]) for root, row in rows]
+    return [Case(item.root, item.row, tasks[_name(item.row)]) for item in labelled]
+
+
+def _name(row: Row) -> str:
+    return row.task_id.strip()  # as `request_of` looks it up
+
+
+def require_tasks(key: str, names: Iterable[str], present: Collection[str]) -> None:
+    """Raise `InputError` if a task that the configuration names under `key` has no row."""
+    for name in names:
+        if name not in present:
+            known = ", ".join(sorted(present))
+            raise InputError(f"expected rows of the task {name}, named in {key}, found none; there are {known}")
+
+
+def named_problems(judged: Sequence[LabelProblem]) -> list[Problem]:
+    """Return what may be wrong with labels as problems; raise `InputError` with what can only be wrong."""
+    refused = [str(problem) for problem in judged if problem.refused]
+    if refused:
+        raise InputError("; ".join(refused))
+    return [Problem(f"task {problem.task_id}", problem.message) for problem in judged]
 
 
 def task_registry(cases: Iterable[Case]) -> dict[str, Task]:
@@ -163,15 +210,16 @@ def _augment_pixels(
     return draw_overlays(image, rng) if "overlays" in augment else image
 
 
-def check_label(case: Case) -> None:
-    """Check a case by its row and the headers of its files, without decoding pixels.
+def check_label(case: Case) -> ImageInfo:
+    """Check a case by its row and the headers of its files, without decoding pixels; return the image's header.
 
     Raises:
         ImageError: there is no image, or its header can't be read.
         InputError: the label is missing or invalid, or there is no mask.
     """
-    size = image_size(image_file(case.root, case.row), case.root)
-    LABELS[case.task.type].check(case.root, case.row, case.task, size)
+    info = read_info(image_file(case.root, case.row), case.root)
+    LABELS[case.task.type].check(case.root, case.row, case.task, info.size)
+    return info
 
 
 def _new_task(name: str, task_type: TaskType, count: int) -> Task:

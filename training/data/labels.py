@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 
 from aurora.errors import ImageError, InputError
-from aurora.images import read_mask
+from aurora.images.labels import merged_mask
 from aurora.images.transform import to_fractions
-from aurora.rows import Row, box_label, class_label, mask_file, points_label
+from aurora.rows import Row, box_label, class_label, mask_files, points_label
+from aurora.rows.labels import are_fractions
+from aurora.rows.near_miss import near_miss
 from aurora.tasks import Task, TaskType
 from training.augment.geometry import CENTRE, warp_box, warp_masks, warp_points
 
@@ -57,24 +59,26 @@ class LabelReader:
     average: Callable[[np.ndarray, Task], np.ndarray]
 
 
-def find_mask(root: Path, row: Row) -> Path:
-    """Return the path of the row's mask; raise `InputError` if there is none or it is empty."""
+def find_masks(root: Path, row: Row) -> list[Path]:
+    """Return the paths of the row's masks; raise `InputError` if one is missing or empty."""
     try:
-        path = mask_file(root, row)
+        paths = mask_files(root, row)
     except ImageError as error:
         raise InputError(f"{error}; expected the path of a mask, correct the row") from None
-    if not path.is_file() or not path.stat().st_size:
-        present = "an empty file" if path.is_file() else "none"
-        raise InputError(f"{row.source}: expected a mask at {row.mask_path}, found {present}; add it or remove the row")
-    return path
+    for path, cell in zip(paths, (row.mask_path, *row.more_masks), strict=True):
+        if not path.is_file() or not path.stat().st_size:
+            near = near_miss(path, root)
+            present = "an empty file" if path.is_file() else f"{near.expected}: {near.advice}" if near else "none"
+            raise InputError(f"{row.source}: expected a mask at {cell}, found {present}; add it or remove the row")
+    return paths
 
 
 def read_mask_label(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
     """Read class ids, (H, W) uint8."""
     count = task.num_classes
-    path = find_mask(root, row)
+    paths = find_masks(root, row)
     try:
-        mask = read_mask(path)
+        mask = merged_mask(paths)
     except ImageError as error:
         raise InputError(f"{row.source}: expected a mask of class ids, found one that can't be used: {error}") from None
     if mask.shape != size:
@@ -111,6 +115,8 @@ def read_box(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
     shown = f"x {x1:g}..{x2:g} and y {y1:g}..{y2:g}"
     if x2 <= x1 or y2 <= y1:
         raise InputError(f"{source}: expected x_min below x_max and y_min below y_max, found {shown}; correct the box")
+    if are_fractions(box):
+        raise InputError(f"{source}: expected a box in pixels, found fractions, {shown}; multiply them by the sides")
     corners = to_fractions(np.reshape(box, (2, 2)), size)
     inside = np.clip(corners, 0.0, 1.0)
     if np.diff(inside, axis=0).prod() < MIN_BOX_INSIDE * np.diff(corners, axis=0).prod():
@@ -125,6 +131,13 @@ def read_points(root: Path, row: Row, task: Task, size: Size) -> np.ndarray:
     source, points = row.source, points_label(row)
     if points is None or len(points) != count:
         raise InputError(f"{source}: expected {count} points, found {len(points or [])}; correct the row")
+    marks = [k for k, (x, y) in enumerate(points, start=1) if x == y <= -1]
+    if marks:
+        x = points[marks[0] - 1][0]
+        raise InputError(
+            f"{source}: expected point_{marks[0]}_xy in the image, found [{x:g}, {x:g}], as missing landmarks are "
+            "marked; remove the row, or leave such rows out with on_bad_case=skip"
+        )
     fractions = to_fractions(np.array(points), size)
     sides = size[1], size[0]
     outside = np.hypot(*((fractions - np.clip(fractions, 0.0, 1.0)) * sides).T)
@@ -162,7 +175,7 @@ def _class_shares(label: np.ndarray, task: Task) -> np.ndarray:
 LABELS: dict[TaskType, LabelReader] = {
     TaskType.SEGMENTATION: LabelReader(
         read=read_mask_label,
-        check=lambda root, row, task, size: find_mask(root, row),
+        check=lambda root, row, task, size: find_masks(root, row),
         target=lambda label, task, matrix, frame: warp_masks(label, task.num_classes, matrix, frame, CELL),
         keep_inside=lambda label: CENTRE,
         keep_visible=_visible_foreground,

@@ -3,79 +3,108 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from aurora.errors import AuroraError, InputError
+from aurora.images.labels import LabelledFiles, classes_in, judge_files
 from aurora.rows import Problem
+from aurora.runtime.hardware import processors
+from aurora.runtime.notes import Notes
+from aurora.runtime.prefetch import prefetch
+from aurora.tasks import TaskType
 from training.config import FitConfig
-from training.data.cases import Case, check_label, load_cases
-from training.data.split import group_cases, split_cases
+from training.data.cases import Case, check_label, load_cases, named_problems, require_tasks
+from training.data.labels import read_label
+from training.data.split import Grouping, absent_classes, group_cases, split_cases
 
 logger = logging.getLogger("aurora.training")
 
 #: Number of lines that are logged of a list that may be as long as the data.
 SHOWN = 20
+#: Cases that are checked ahead of the first one that is unusable.
+AHEAD = 64
 
 
 def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tuple[list[Case], list[Case]]:
-    """Return the training and the validation cases; log the skipped rows and the groups of the split.
+    """Return the training and the validation cases; log skipped rows, what may be wrong, and the groups of the split.
 
-    Without validation folders the data is split so that no image and no patient is on both sides.
+    Without validation folders the data is split so that no image and no patient is on both sides. Every mask is decoded
+    once and, unless there is no validation, every image.
 
     Raises:
-        InputError: there is no usable case, a configured task has no case, or a label is missing or invalid and the
-            configuration doesn't skip it.
+        InputError: there is no usable case, a configured task has no case, the labels of a task can only be wrong, or a
+            label is missing or invalid and the configuration doesn't skip it.
     """
-    cases = _usable(config, data)
-    _check_named("fixed_laterality", config.fixed_laterality, cases)
+    cases, notes = _usable(config, data)
+    require_tasks("fixed_laterality", config.fixed_laterality, {case.task.id for case in cases})
     if val:
-        validation = _usable(config, val)
-        _report_leaks(cases, validation)
-        return cases, validation
-    if not config.val_share:
-        return cases, []
-    train, validation, grouping = split_cases(cases, config.val_share, config.seed)
-    logger.info("%s", grouping.summary())
-    logger.info("%d rows to train on, %d to choose the weights by", len(train), len(validation))
+        validation, _ = _usable(config, val)
+        grouping = group_cases([*cases, *validation])
+        _report_leaks(cases, validation, grouping)
+        log_lines(absent_classes(cases, validation))
+        notes = grouping.warnings
+        train = cases
+    elif config.val_share:
+        train, validation, grouping = split_cases(cases, config.val_share, config.seed)
+        logger.info("%s", grouping.summary())
+        logger.info("%d rows to train on, %d to choose the weights by", len(train), len(validation))
+        notes = grouping.warnings
+    else:
+        train, validation = cases, []
+    log_lines(notes.lines("warnings"))
     return train, validation
 
 
-def _usable(config: FitConfig, roots: Sequence[Path]) -> list[Case]:
+def _usable(config: FitConfig, roots: Sequence[Path]) -> tuple[list[Case], Notes]:
+    """Return the cases that can be used, and what the headers of their images reveal."""
     row_problems: list[Problem] = []
-    cases = load_cases(roots, config.fixed_laterality, row_problems)
+    only, merge = config.tasks, config.merge_masks
+    cases = load_cases(roots, config.fixed_laterality, row_problems, only=only, merge=merge)
     log_lines(f"{problem.source}: {problem.message}" for problem in row_problems)
-    if config.tasks is not None:
-        _check_named("tasks", config.tasks, cases)
-        cases = [case for case in cases if case.task.id in config.tasks]
-    usable, problems = [], []
-    for case in cases:
-        try:
-            check_label(case)
-            usable.append(case)
-        except AuroraError as error:
-            if config.on_bad_case == "error":
-                raise
-            problems.append(f"left out: {error}")
+    usable, files, problems = [], [], []
+    notes = Notes()
+    check = partial(_checked, skip=config.on_bad_case == "skip")
+    checked = prefetch(check, cases, limit=AHEAD, threads=processors())
+    for case, found in zip(cases, checked, strict=True):
+        if isinstance(found, AuroraError):
+            problems.append(f"left out: {found}")
+            continue
+        usable.append(case)
+        files.append(found.files)
+        for warning in found.warnings:
+            notes.add(warning, case.row.place)
     log_lines(problems)
     if problems:
         logger.info("%d of %d rows left out", len(problems), len(cases))
     if not usable:
         raise InputError(f"expected rows to train on, found none that can be used among {len(cases)}")
-    return usable
+    log_lines(f"{problem.source}: {problem.message}" for problem in named_problems(judge_files(files)))
+    return usable, notes
 
 
-def _check_named(key: str, names: Sequence[str], cases: Sequence[Case]) -> None:
-    """Raise `InputError` if a task named in the configuration has no case."""
-    present = {case.task.id for case in cases}
-    for name in names:
-        if name not in present:
-            known = ", ".join(sorted(present))
-            raise InputError(f"expected rows of the task {name}, named in {key}, found none; there are {known}")
+class _Checked(NamedTuple):
+    files: LabelledFiles
+    warnings: tuple[str, ...]
 
 
-def _report_leaks(cases: list[Case], validation: list[Case]) -> None:
+def _checked(case: Case, skip: bool) -> _Checked | AuroraError:
+    """Check a case, and decode its mask, if it has one; with `skip`, return the error if the case can't be used."""
+    try:
+        info = check_label(case)
+        classes = None
+        if case.task.type == TaskType.SEGMENTATION:
+            classes = classes_in(read_label(case.root, case.row, case.task, info.size))
+        return _Checked(LabelledFiles(case.row, info.turned, classes), info.warnings)
+    except AuroraError as error:
+        if not skip:
+            raise
+        return error
+
+
+def _report_leaks(cases: list[Case], validation: list[Case], grouping: Grouping) -> None:
     """Log how many validation cases share an image or a patient with the training data."""
-    grouping = group_cases([*cases, *validation])
     seen = set(grouping.groups[: len(cases)])
     shared = Counter(group in seen for group in grouping.groups[len(cases) :])[True]
     logger.info("%s", grouping.summary())

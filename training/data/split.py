@@ -4,21 +4,26 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from aurora.errors import ImageError, UsageError
+from aurora.errors import ImageError, InputError, UsageError
 from aurora.images import read_image
-from aurora.rows import image_file
+from aurora.rows import class_label, image_file
 from aurora.runtime.hardware import processors
+from aurora.runtime.notes import Notes
+from aurora.tasks import TaskType
 from training.data.cases import Case
 from training.data.near_duplicates import Thumbprint, find_links, join, thumbprint
 
 # `patient0066_2CH_ED`, `camus_patient0213_4CH_ES`, `subject-12_x`, `case_0012_slice3`, `PatientID 7`; and `010_HC`,
 # `010_2HC` of HC18, images of one examination (https://hc18.grand-challenge.org). Other numbers identify no patient.
 _PATIENT = re.compile(r".*?(?<![a-z])(?:patient|subject|case)[-_ ]?(?:id)?[-_ ]?\d+|.*?\d+(?=_\d?hc$)")
+
+# Between the name of a task and its class, in the name of a class.
+_CLASS = " class "
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Grouping:
         patients: the number of known patients.
         of_patients: the number of images of known patients.
         unreadable: images that could be compared only by path and patient.
-        unvalidated: the tasks that have no group for validation.
+        unvalidated: the tasks, and the classes of tasks with validation rows, that have no group for validation.
+        warnings: what is unusual about the images.
     """
 
     groups: list[int]
@@ -44,6 +50,7 @@ class Grouping:
     of_patients: int
     unreadable: int
     unvalidated: tuple[str, ...] = ()
+    warnings: Notes = field(default_factory=Notes, compare=False)
 
     @property
     def largest(self) -> int:
@@ -51,7 +58,7 @@ class Grouping:
         return max(Counter(self.groups).values(), default=0)
 
     def summary(self) -> str:
-        """Describe the groups in two lines, and in a third the tasks without validation rows, if any."""
+        """Describe the groups in two lines, and in a third the tasks and classes without validation rows, if any."""
         lines = [
             f"{len(self.groups):,} rows of {self.images:,} images are {len(set(self.groups)):,} groups by picture and "
             f"patient, the largest of {self.largest:,} rows",
@@ -73,8 +80,12 @@ def group_cases(cases: Sequence[Case]) -> Grouping:
     paths = [_path(case) for case in cases]
     files = dict(zip(paths, cases, strict=True))
     with ThreadPoolExecutor(processors()) as pool:
-        prints = dict(zip(files, pool.map(_thumbprint, files.values()), strict=True))
-    readable = {path: image for path, image in prints.items() if image}
+        read = dict(zip(files, pool.map(_thumbprint, files.values()), strict=True))
+    readable = {path: image for path, (image, _) in read.items() if image}
+    notes = Notes()
+    for path, (_, warnings) in read.items():
+        for warning in warnings:
+            notes.add(warning, files[path].row.place)
     # Sorted, so that nothing depends on the order of the rows.
     distinct = sorted({image.digest: image for image in readable.values()}.values(), key=lambda image: image.digest)
     nodes: list[Hashable] = [*(image.digest for image in distinct), *files.keys() - readable.keys()]
@@ -93,14 +104,15 @@ def group_cases(cases: Sequence[Case]) -> Grouping:
         patients=len({patient for patient in patients if patient}),
         of_patients=len({path for path, patient in zip(paths, patients, strict=True) if patient}),
         unreadable=len(files) - len(readable),
+        warnings=notes,
     )
 
 
 def split_cases(cases: Sequence[Case], share: float, seed: int) -> tuple[list[Case], list[Case], Grouping]:
-    """Split cases into training and validation, with `share` of each task's rows, as nearly as groups allow.
+    """Split cases into training and validation, with `share` of each task's and each class's rows, as groups allow.
 
-    A task of two or more groups gets a group on each side if possible. A task of one group is for training only and is
-    named in the grouping. The split depends on the seed but not on the order of the rows.
+    A task or class of two or more groups gets a group on each side if possible. One of a single group is for training
+    only and is named in the grouping. The split depends on the seed but not on the order of the rows.
 
     Returns:
         The training cases, the validation cases, and how they were grouped.
@@ -112,20 +124,47 @@ def split_cases(cases: Sequence[Case], share: float, seed: int) -> tuple[list[Ca
         raise UsageError(f"expected a share of validation rows between 0 and 1, found {share:g}; use one like 0.15")
     grouping = group_cases(cases)
     groups = np.array(grouping.groups, np.intp)
-    tasks = sorted({case.task.id for case in cases})
-    counts = np.zeros((groups.max(initial=-1) + 1, len(tasks)))
+    strata = [(case.task.id, *_class_stratum(case)) for case in cases]
+    columns = {name: number for number, name in enumerate(sorted({name for names in strata for name in names}))}
+    counts = np.zeros((groups.max(initial=-1) + 1, len(columns)))
     names: dict[int, tuple[str, str]] = {}
-    for case, group in zip(cases, grouping.groups, strict=True):
-        counts[group, tasks.index(case.task.id)] += 1
-        name = (case.row.image_path, str(case.root))
-        names[group] = min(names.get(group, name), name)
+    for case, strata_of_case, group in zip(cases, strata, grouping.groups, strict=True):
+        for name in strata_of_case:
+            counts[group, columns[name]] += 1
+        place = (case.row.image_path, str(case.root))
+        names[group] = min(names.get(group, place), place)
     order = np.array(sorted(names, key=names.__getitem__), np.intp)
     held = np.zeros(len(order), bool)
     held[order] = _hold_out(counts[order], share, np.random.default_rng(seed))
     lacking = counts[held].sum(0) == 0
-    grouping = replace(grouping, unvalidated=tuple(task for task, lacks in zip(tasks, lacking, strict=True) if lacks))
+    unvalidated = _without_parts(name for name, lacks in zip(columns, lacking, strict=True) if lacks)
+    grouping = replace(grouping, unvalidated=unvalidated)
     train, val = ([case for case, out in zip(cases, held[groups], strict=True) if out == side] for side in (0, 1))
     return train, val, grouping
+
+
+def absent_classes(cases: Iterable[Case], validation: Iterable[Case]) -> list[str]:
+    """Return a sentence about the tasks and classes of the training cases that no validation case has, if any."""
+    sides = ({name for case in side for name in (case.task.id, *_class_stratum(case))} for side in (cases, validation))
+    trained, validated = sides
+    absent = _without_parts(sorted(trained - validated))
+    return [f"no validation rows: {', '.join(absent)}"] if absent else []
+
+
+def _class_stratum(case: Case) -> tuple[str, ...]:
+    """Return the name of the case's class; nothing if its task has none, or its label can't be read."""
+    if case.task.type != TaskType.CLASSIFICATION:
+        return ()
+    try:
+        return (f"{case.task.id}{_CLASS}{class_label(case.row)}",)
+    except InputError:
+        return ()
+
+
+def _without_parts(names: Iterable[str]) -> tuple[str, ...]:
+    """Leave out the classes of tasks that are named themselves."""
+    listed = list(names)
+    return tuple(name for name in listed if name.partition(_CLASS)[0] not in {*listed} - {name})
 
 
 def _hold_out(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -169,12 +208,13 @@ def _path(case: Case) -> str:
         return f"{case.root}: {case.row.image_path}"
 
 
-def _thumbprint(case: Case) -> Thumbprint | None:
-    """Return the thumbprint of the case's image, or None if it can't be read."""
+def _thumbprint(case: Case) -> tuple[Thumbprint | None, tuple[str, ...]]:
+    """Return the thumbprint of the case's image, None if it can't be read, and the warnings about the image."""
     try:
-        return thumbprint(read_image(image_file(case.root, case.row), case.root).pixels)
+        image = read_image(image_file(case.root, case.row), case.root)
     except ImageError:
-        return None
+        return None, ()
+    return thumbprint(image.pixels), image.warnings
 
 
 def _patient(case: Case) -> Hashable | None:

@@ -33,6 +33,7 @@ class Outcome:
 
     `metrics` is None if nothing could be compared; `labelled` is whether the case has a usable label. `problem`
     describes the fault of the label or the prediction; `fallback` is the reason if the prediction is a fallback.
+    `warnings` says what else is unusual about the image or the row.
     """
 
     case: Case
@@ -40,6 +41,7 @@ class Outcome:
     metrics: CaseMetrics | None = None
     problem: str | None = None
     fallback: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -113,16 +115,16 @@ def _jobs(cases: Iterable[Case], tasks: Registry) -> Iterable[Job]:
 
 
 def _compare(case: Case, predicted: PredictedRow, hausdorff: bool) -> Outcome:
-    kind, num_classes = KINDS[case.task.type], case.task.num_classes
+    kind, num_classes, warnings = KINDS[case.task.type], case.task.num_classes, predicted.warnings
     try:
         label = label_of(case.row, case.root, num_classes)
     except AuroraError as error:
-        return Outcome(case, labelled=False, problem=f"the label can't be used: {error}")
+        return Outcome(case, False, problem=f"the label can't be used: {error}", warnings=warnings)
     if label is None:
-        return Outcome(case, labelled=False, problem="the row has no label")
+        return Outcome(case, False, problem="the row has no label", warnings=warnings)
     try:
         value = kind.to_value(predicted.prediction, label, num_classes)
         metrics = kind.case_metrics(label, value, num_classes, hausdorff=hausdorff)
     except ValueError as error:
-        return Outcome(case, True, None, f"the prediction can't be used: {error}", predicted.fallback)
-    return Outcome(case, True, metrics, None, predicted.fallback)
+        return Outcome(case, True, None, f"the prediction can't be used: {error}", predicted.fallback, warnings)
+    return Outcome(case, True, metrics, None, predicted.fallback, warnings)

@@ -11,14 +11,16 @@ from aurora.kinds import KINDS
 from aurora.kinds.base import defined_mean
 from aurora.model import checkpoint
 from aurora.rows import Row, read_rows
+from aurora.rows.labels import LabelledRow, judge_labels
 from aurora.runtime import files
 from aurora.runtime.hardware import open_device
+from aurora.runtime.notes import Notes
 from aurora.runtime.text import strict_json, text_table
 from aurora.scoring.bootstrap import LEVEL, SEED, Interval, Statistics, interval, macro_average, task_statistics
 from aurora.scoring.cases import classes_of
 from aurora.scoring.metrics import by_type, display_names, means_by_type
 from aurora.scoring.score import number, problem_lines
-from aurora.tasks import Registry, Task, TaskType
+from aurora.tasks import Task, TaskType
 from training.data.cases import Case
 from training.evaluation.evaluate import Outcome, outcomes
 
@@ -77,9 +79,10 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
     """
     target = open_device(device)
     cases, problems = _read_cases(data)
-    model, spec = checkpoint.load(weights)
+    model, _ = checkpoint.load(weights)
     by_task = _by_task(cases, outcomes(model.to(target), cases, batch_size, hausdorff=True))
-    problems += [problem for task, group in by_task.items() for problem in _problems(task, group, spec.tasks)]
+    problems += [problem for task, group in by_task.items() for problem in _problems(task, group)]
+    problems += _warnings(outcome for group in by_task.values() for outcome in group)
     statistics = {
         task: _statistics(task, group, resamples)
         for task, group in by_task.items()
@@ -106,12 +109,15 @@ def report(weights: Path, data: Path, *, resamples: int, device: str = "auto", b
 
 def _read_cases(root: Path) -> tuple[list[Case], list[str]]:
     """Read all usable rows, with the number of classes from `classes_of`; describe the problems of the others."""
-    read = read_rows(root)
+    read = read_rows(root, labelled=True)
     rows: dict[tuple[str, TaskType], list[Row]] = {}
     for row in read.rows:
         rows.setdefault((row.task_id, row.type), []).append(row)
     tasks = {(name, task_type): Task(name, task_type, classes_of(group)) for (name, task_type), group in rows.items()}
     problems = [f"{problem.source}: {problem.message}" for problem in read.problems]
+    labelled = [LabelledRow(root, row) for row in read.rows if row.labels]
+    left_out = [LabelledRow(root, row) for row in read.contradictory]
+    problems += [str(problem) for problem in judge_labels(labelled, left_out) if problem.refused]
     return [Case(root, row, tasks[row.task_id, row.type]) for row in read.rows], problems
 
 
@@ -124,14 +130,19 @@ def _by_task(cases: Iterable[Case], compared: Iterable[Outcome]) -> dict[Task, l
     return by_task
 
 
-def _problems(task: Task, outcomes: Sequence[Outcome], tasks: Registry) -> Iterable[str]:
-    known = tasks.get(task.id.strip())
-    if known and known.type == task.type and known.num_classes != task.num_classes:
-        yield f"{task.id}: num_classes is {task.num_classes}, and {known.num_classes} in the weights"
+def _problems(task: Task, outcomes: Sequence[Outcome]) -> Iterable[str]:
     yield from (f"{outcome.case.row.source}: {outcome.problem}" for outcome in outcomes if outcome.problem)
     reasons = Counter(outcome.fallback for outcome in outcomes if outcome.fallback)
     for reason, count in reasons.items():
         yield f"{task.id}: {count} of {len(outcomes)} rows got a fallback: {reason}"
+
+
+def _warnings(outcomes: Iterable[Outcome]) -> Iterable[str]:
+    notes = Notes()
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            notes.add(warning, outcome.case.row.place)
+    return notes.lines("warnings")
 
 
 def _statistics(task: Task, outcomes: Sequence[Outcome], resamples: int) -> Statistics:

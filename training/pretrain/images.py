@@ -12,6 +12,7 @@ from aurora.errors import ImageError, InputError
 from aurora.images import read_image
 from aurora.images.transform import resize_to
 from aurora.rows import image_file, read_rows
+from aurora.runtime.notes import Notes
 from aurora.runtime.prefetch import prefetch
 from training.augment.geometry import random_affine, warp_image
 from training.config import FitConfig
@@ -62,12 +63,22 @@ class UnlabelledImages:
     """An endless stream of batches (B, H, W, 3) uint8 at the model's input size; each pass has every image once.
 
     The stream is deterministic for a given seed. An image that can't be read raises `ImageError` or, if the
-    configuration skips bad cases, is left out, with the reason in `skipped`.
+    configuration skips bad cases, is left out, with the reason in `skipped`. What is unusual about the images that were
+    drawn is in `warnings`, by path.
     """
 
     def __init__(self, images: Sequence[ImageRef], config: FitConfig) -> None:
         self.images, self.config = images, config
         self.skipped: dict[Path, str] = {}
+        self.warnings: dict[Path, tuple[str, ...]] = {}
+
+    def notes(self) -> Notes:
+        """Count what is unusual about the images drawn so far."""
+        notes = Notes()
+        for path, warnings in sorted(self.warnings.items()):
+            for warning in warnings:
+                notes.add(warning, path.name)
+        return notes
 
     def __iter__(self) -> Iterator[np.ndarray]:
         size = self.config.batch_size
@@ -89,12 +100,15 @@ class UnlabelledImages:
         index, seed = draw
         root, path = self.images[index]
         try:
-            pixels = read_image(path, root).pixels
+            image = read_image(path, root)
         except ImageError as error:
             if self.config.on_bad_case == "error":
                 raise
             self.skipped[path] = str(error)
             return None
+        if image.warnings:
+            self.warnings[path] = image.warnings
+        pixels = image.pixels
         if "geometry" not in self.config.augment:
             return resize_to(pixels, self.config.image_size)
         rng = np.random.default_rng(seed)

@@ -20,6 +20,7 @@ from aurora.model.config import STRIDES
 from aurora.model.pyramid import fuse
 from aurora.runtime.cli import graceful_shutdown
 from training.config import FitConfig
+from training.data.prepare import log_lines
 from training.fit.distributed import ProcessGroup
 from training.fit.initialize import build_model
 from training.fit.optimizer import make_optimizer, set_lr
@@ -112,6 +113,8 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessG
             # Also written after the first step, to detect early that the file can't be written.
             if ended or step == 1 or step % config.save_every == 0:
                 checkpoint.save(out, model, {**provenance, "step": step, "skipped": len(images.skipped)})
+            if ended:
+                log_lines(images.notes().lines("warnings"))
             if stopped:
                 raise Stopped(f"stopped at step {step} of {config.steps}; init_from={out} starts with its weights")
     return out

@@ -163,6 +163,33 @@ def missing(bench: Bench) -> Ended:
     return bench.run()
 
 
+def misspelt(name: str, path: str) -> Callable[[Bench], Ended]:
+    """Ask for an image by a path that isn't quite that of the file."""
+
+    def make(bench: Bench) -> Ended:
+        (bench.root / "images" / name).write_bytes(PNG)
+        bench.rows(f"lung,segmentation,2,{path},../masks/b.png")
+        return bench.run()
+
+    return make
+
+
+fault(SECTION, "backslashes in an image_path")(misspelt("a.png", "..\\images\\a.png"))
+fault(SECTION, "an image_path without ../")(misspelt("a.png", "images/a.png"))
+fault(SECTION, "an ending in another letter case")(misspelt("a.PNG", "../images/a.png"))
+fault(SECTION, "a folder in another letter case")(misspelt("a.png", "../Images/a.png"))
+fault(SECTION, "a name in another letter case")(misspelt("Ab.png", "../images/aB.png"))
+fault(SECTION, "accents in another Unicode form")(misspelt("f\u00fcr.png", "../images/fu\u0308r.png"))
+fault(SECTION, "the codes of a URL in an image_path")(misspelt("a b.png", "../images/a%20b.png"))
+
+
+@fault(SECTION, "image paths that are all wrong in the same way")
+def all_misspelt(bench: Bench) -> Ended:
+    (bench.root / "csv_files" / "a.csv").unlink()
+    bench.rows(*[f"lung,segmentation,2,..\\images\\{number}.png,../masks/{number}.png" for number in range(3)])
+    return bench.run()
+
+
 @fault(SECTION, "a folder with the image's name")
 def folder(bench: Bench) -> Ended:
     path = bench.image(PNG)

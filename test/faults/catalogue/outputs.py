@@ -33,6 +33,17 @@ def read_only(bench: Bench) -> Ended:
         return bench.run()
 
 
+@fault(SECTION, "an immutable output folder")
+def immutable(bench: Bench) -> Ended:
+    bench.out.mkdir()
+    works = os.geteuid() == 0 and subprocess.run(["chattr", "+i", str(bench.out)], capture_output=True).returncode == 0
+    needs(works, "no folder can be made immutable here")
+    try:
+        return bench.run()
+    finally:
+        subprocess.run(["chattr", "-i", str(bench.out)], check=True)
+
+
 @fault(SECTION, "an output folder below a file")
 def below_a_file(bench: Bench) -> Ended:
     (bench.folder / "file").touch()

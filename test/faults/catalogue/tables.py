@@ -1,5 +1,6 @@
 """Unusual and malformed CSV files and rows."""
 
+import gzip
 import os
 from collections.abc import Callable
 
@@ -40,12 +41,21 @@ TABLES = {
     "a byte order mark": table((HEAD + ROW).encode("utf-8-sig")),
     "UTF-16": table((HEAD + ROW).encode("utf-16")),
     "Windows' western encoding": table((HEAD + ROW).encode("cp1252")),
+    "UTF-16 without a byte order mark": table((HEAD + ROW).encode("utf-16-le")),
     "bytes of no common encoding": table(HEAD.encode() + b"lung,segmentation,2,../images/0.png,../masks/\x81.png\n"),
     "semicolons": table((HEAD + ROW).replace(",", ";")),
     "tabs": table((HEAD + ROW).replace(",", "\t")),
     "Windows' line ends": table((HEAD + ROW).replace("\n", "\r\n")),
     "old Macintosh line ends": table((HEAD + ROW).replace("\n", "\r")),
     "quoted names with commas and quotes": rows('"a, ""b""",classification,4,../images/0.png,'),
+    "a cell of several lines": table(
+        'task_id,report,task_name,num_classes,image_path\nd,"Findings: ""mass""\n\nImpression, benign",detection,1,'
+        "../images/0.png\n"
+    ),
+    "a column whose name has several lines": table(
+        '"report\n(English)",task_id,task_name,num_classes,image_path\nbenign,d,detection,1,../images/0.png\n'
+    ),
+    "rows of commas alone": rows(",,,,", "breast_2cls,classification,2,../images/0.png,", '"","",,,', " , ,,,"),
     "columns in another order": table(
         "image_path,task_name,extra,task_id,num_classes\n../images/0.png,detection,,d,1\n"
     ),
@@ -58,6 +68,10 @@ TABLES = {
     "a header and no rows": table(HEAD),
     "an empty CSV file": table(""),
     "a CSV file that isn't CSV": table(b"\x89PNG\r\n\x1a\n" + bytes(range(256))),
+    "an Excel workbook named .csv": table(b"PK\x03\x04" + bytes(100)),
+    "an old Excel workbook named .csv": table(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100)),
+    "a CSV file compressed by gzip": table(gzip.compress((HEAD + ROW).encode())),
+    "a pointer of Git LFS for a CSV file": table("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
     "a CSV file without a needed column": table("task_id,task_name\nlung,segmentation\n"),
     "a row that is given twice": rows("breast_3cls,classification,3,../images/1.png,"),
     "a task that the weights don't know": rows("new_cls,classification,4,../images/0.png,"),
@@ -90,6 +104,13 @@ TABLES = {
 }
 for name, make in TABLES.items():
     fault(SECTION, name)(make)
+
+
+@fault(SECTION, "files that other programs keep beside a CSV file, under `--strict`")
+def beside(bench: Bench) -> Ended:
+    for name in ("._a.csv", "~$a.csv", ".~lock.a.csv#"):
+        bench.csv(name, b"\x00\x05\x16\x07")
+    return bench.run("--strict")
 
 
 @fault(SECTION, "a CSV file whose ending is in capitals")
