@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from aurora.errors import InputError, OutputError
-from aurora.images import image_size
+from aurora.images import encode_mask, image_size
 from aurora.kinds import KINDS, Record, prediction_files
-from aurora.kinds.segmentation import encode
 from aurora.rows import Row, image_file, predicted_mask_path, read_rows
 from aurora.runtime.files import replacing, require_different_folders
 from aurora.runtime.text import dump_json
@@ -69,7 +68,7 @@ def _write(data: Path, rows: Iterable[Row], means: Mapping[_Task, np.ndarray], o
         if isinstance(prediction, Record):
             records[row.type].append(prediction)
         else:
-            _write_file(out / _mask_path(row), encode(prediction))
+            _write_file(out / _mask_path(row), encode_mask(prediction, _mask_path(row)))
     out.mkdir(parents=True, exist_ok=True)
     for task_type, entries in records.items():
         text = dump_json([entry.model_dump() for entry in entries])

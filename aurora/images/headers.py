@@ -13,7 +13,10 @@ from io import BytesIO, FileIO
 from pathlib import Path
 
 from aurora.errors import ImageError
-from aurora.images.medical import MAX_PIXELS, reader_of, volume_size
+from aurora.images.contents import other_content
+from aurora.images.dicom import frame_size, is_dicom
+from aurora.images.volume import MAX_PIXELS, format_of, read_layout
+from aurora.runtime.c_stderr import caught_stderr
 
 #: Larger files aren't read into memory; all images of the challenge are far smaller.
 MAX_BYTES = 1 << 30
@@ -21,6 +24,9 @@ MAX_BYTES = 1 << 30
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_NO_LENGTH = {0x00, 0x01, 0xFF, *range(0xD0, 0xD9)}
 _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101
+_BITS, _PHOTOMETRIC, _SAMPLES = 0x0102, 0x0106, 0x0115
+# Enough of a file to tell what it holds.
+_HEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,9 @@ class Header:
         deep: whether a channel may have more than 8 bits.
         truncated: whether the end of the file is missing.
         grey: whether the file is known to have a single channel.
+        bits: the bits of a channel, as far as it matters to a mask.
+        palette: whether the values are numbers of colours.
+        white_is_zero: whether high values are dark (TIFF only).
     """
 
     stored_height: int
@@ -44,6 +53,9 @@ class Header:
     deep: bool = False
     truncated: bool = False
     grey: bool = False
+    bits: int = 8
+    palette: bool = False
+    white_is_zero: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,10 +76,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file's content, or its first bytes and the name of the SimpleITK reader that opens it by path."""
+    """A file's content, or its first bytes and the name of the medical format, whose reader opens it by path."""
 
     data: bytes
-    volume_reader: str | None = None
+    medical: str | None = None
 
 
 def load(path: Path, root: Path) -> Source:
@@ -77,10 +89,15 @@ def load(path: Path, root: Path) -> Source:
         ImageError: it isn't a regular file of at most `MAX_BYTES` whose real path (after links) is inside `root`.
     """
     with _opened(path, root) as file:
-        head = file.read(132)
-        reader = reader_of(path.name, head)
+        head = file.read(_HEAD)
+        medical = medical_format(head)
         # Not memory-mapped, because the process would crash if the file were truncated while it is decoded.
-        return Source(head, reader) if reader else Source(head + file.read())
+        return Source(head, medical) if medical else Source(head + file.read())
+
+
+def medical_format(head: bytes) -> str | None:
+    """Return "DICOM", "NIfTI", "MetaImage" or "NRRD" by a file's first bytes, None if it is none of them."""
+    return "DICOM" if is_dicom(head) else format_of(head)
 
 
 @contextmanager
@@ -116,11 +133,15 @@ def image_size(path: Path, root: Path) -> tuple[int, int]:
         ImageError: the file can't be opened, or its header can't be read.
     """
     with _opened(path, root) as file:
-        reader = reader_of(path.name, file.read(132))
-        if reader is None:
+        medical = medical_format(file.read(_HEAD))
+        if medical is None:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return read_header(data, path).size
-    return volume_size(path, reader)
+        if medical != "DICOM":
+            file.seek(0)
+            return read_layout(file, path).slice_size
+    with caught_stderr():
+        return frame_size(path)
 
 
 def require_decodable(size: tuple[int, int], source: object) -> None:
@@ -141,7 +162,7 @@ def read_header(data: bytes | mmap.mmap, path: Path) -> Header:
     except (struct.error, IndexError):
         raise ImageError("is cut short in its header", path) from None
     if header is None:
-        raise ImageError("expected an image (png, jpg, bmp, tiff, ...), found another or damaged content", path)
+        raise ImageError(other_content(data[:_HEAD]), path)
     if min(header.size) < 1:
         raise ImageError(f"its header states the size {header.stored_width}x{header.stored_height}", path)
     return header
@@ -162,7 +183,17 @@ def _png(data: bytes | mmap.mmap) -> Header | None:
             (frames,) = struct.unpack_from(">I", data, offset + 8)
         offset = end + 4
     truncated = chunk != b"IEND" or length > len(data)
-    return Header(height, width, orientation, frames, deep=depth == 16, truncated=truncated, grey=colour == 0)
+    return Header(
+        height,
+        width,
+        orientation,
+        frames,
+        deep=depth == 16,
+        truncated=truncated,
+        grey=colour == 0,
+        bits=depth,
+        palette=colour == 3,
+    )
 
 
 def _jpeg(data: bytes | mmap.mmap) -> Header | None:
@@ -190,7 +221,8 @@ def _bmp(data: bytes | mmap.mmap) -> Header | None:
         return None
     (header_length,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if header_length == 12 else "<ii", data, 18)
-    return Header(abs(height), width)
+    (bits,) = struct.unpack_from("<H", data, 24 if header_length == 12 else 28)
+    return Header(abs(height), width, palette=bits <= 8)
 
 
 def _tiff(data: bytes | mmap.mmap) -> Header | None:
@@ -199,8 +231,17 @@ def _tiff(data: bytes | mmap.mmap) -> Header | None:
     tags, next_directory = _read_directory(data)
     if _WIDTH not in tags or _HEIGHT not in tags:
         return None
-    orientation = tags.get(_ORIENTATION, 1)
-    return Header(tags[_HEIGHT], tags[_WIDTH], orientation, frames=2 if next_directory else 1, deep=True)
+    photometric, single = tags.get(_PHOTOMETRIC), tags.get(_SAMPLES, 1) == 1
+    return Header(
+        tags[_HEIGHT],
+        tags[_WIDTH],
+        tags.get(_ORIENTATION, 1),
+        frames=2 if next_directory else 1,
+        deep=True,
+        bits=tags.get(_BITS, 1) if single else 8,
+        palette=photometric == 3,
+        white_is_zero=photometric == 0,
+    )
 
 
 def _exif_orientation(data: bytes) -> int:
@@ -244,6 +285,7 @@ def _other(data: bytes | mmap.mmap) -> Header | None:
         with Image.open(BytesIO(data), formats=("GIF", "WEBP", "PPM", "JPEG2000")) as image:
             orientation = _exif_orientation(image.info.get("exif", b""))
             frames = getattr(image, "n_frames", 1)
-            return Header(image.height, image.width, orientation, frames, deep=image.format in ("PPM", "JPEG2000"))
+            deep, palette = image.format in ("PPM", "JPEG2000"), image.mode == "P"
+            return Header(image.height, image.width, orientation, frames, deep, palette=palette)
     except Exception:  # Pillow raises all kinds of errors on damaged content
         return None

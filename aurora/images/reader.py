@@ -8,17 +8,19 @@ import cv2
 import numpy as np
 
 from aurora.errors import ImageError
-from aurora.images.headers import Header, image_size, load, read_header, require_decodable
-from aurora.images.medical import Slice, read_slice
+from aurora.images.dicom import read_frame
+from aurora.images.headers import Header, Source, image_size, load, read_header, require_decodable
+from aurora.images.intensity import Window, to_8_bits
 from aurora.images.transform import resize_to
+from aurora.images.volume import read_layout, read_middle
 from aurora.rows import Row, image_file
+from aurora.runtime.c_stderr import caught_stderr
 
 # Errors are raised as `ImageError`; OpenCV's lines on stderr would only repeat them.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 # Unlike IMREAD_UNCHANGED these keep the depth and still apply the EXIF orientation.
-_ANY_DEPTH = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
-_PERCENTILE_SAMPLES = 1_000_000
+ANY_DEPTH = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,42 +48,63 @@ def read_image(path: Path, root: Path) -> Image:
         ImageError: the file can't be opened or decoded, or is too large; `size` is set if the header can be read.
     """
     source = load(path, root)
-    if source.volume_reader:
-        return _from_slice(read_slice(path, source.volume_reader))
+    with caught_stderr() as printed:
+        stored = read_stored(source, path)
+    pixels, scaling = to_8_bits(stored.pixels, stored.window)
+    if stored.inverted:
+        pixels = 255 - pixels
+    return Image(_rgb(pixels), (*stored.warnings, *scaling, *_remarks(printed, stored.warnings)))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The values of an image as its file stores them.
+
+    Attributes:
+        pixels: (H, W), or (H, W, 3) RGB, of any number type.
+        warnings: what is unusual about the file, in plain words.
+        window: the values that the file asks to be shown.
+        inverted: whether high values are dark.
+    """
+
+    pixels: np.ndarray
+    warnings: tuple[str, ...] = ()
+    window: Window | None = None
+    inverted: bool = False
+
+
+def read_stored(source: Source, path: Path) -> Stored:
+    """Decode the first frame of an image, or the middle slice of a volume; raise `ImageError` if that fails."""
+    if source.medical == "DICOM":
+        frame = read_frame(path)
+        return Stored(frame.pixels, _middle(frame.frames), frame.window, frame.inverted)
+    if source.medical:
+        with path.open("rb", buffering=0) as file:
+            layout = read_layout(file, path)
+            return Stored(read_middle(file, layout, path), _middle(layout.slices))
     header = read_header(source.data, path)
     if not header.deep:
         flags = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR_RGB
-        return Image(_rgb(_decode(source.data, flags, header, path)), header.warnings)
-    pixels = _decode(source.data, _ANY_DEPTH, header, path)
+        return Stored(decode(source.data, flags, header, path), header.warnings)
+    pixels = decode(source.data, ANY_DEPTH, header, path)
     if pixels.dtype == np.uint8:
-        return Image(_decode(source.data, cv2.IMREAD_COLOR_RGB, header, path), header.warnings)
-    if pixels.ndim == 3:
-        pixels = pixels[..., ::-1]
-    return Image(_rgb(_scaled(pixels)), (*header.warnings, _scaling(pixels)))
+        return Stored(decode(source.data, cv2.IMREAD_COLOR_RGB, header, path), header.warnings)
+    return Stored(pixels[..., ::-1] if pixels.ndim == 3 else pixels, header.warnings, inverted=header.white_is_zero)
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Read a true mask as (H, W) uint8 class ids, in the orientation of `read_image`.
-
-    Raises:
-        ImageError: the file can't be read, or has colours or values other than whole numbers from 0 to 255.
-    """
-    source = load(path, Path(path.anchor or "/"))
-    if source.volume_reader:
-        pixels = read_slice(path, source.volume_reader).pixels
-    else:
-        pixels = _decode(source.data, _ANY_DEPTH, read_header(source.data, path), path)
-    if pixels.ndim == 3:
-        if (pixels != pixels[..., :1]).any():
-            raise ImageError("expected one channel of class ids, found a colour image", path)
-        pixels = pixels[..., 0]
-    ids = pixels.astype(np.uint8)
-    if pixels.dtype != np.uint8 and not np.array_equal(ids, pixels):
-        raise ImageError(f"expected class ids from 0 to 255, found other {pixels.dtype} values", path)
-    return np.ascontiguousarray(ids)
+def _middle(slices: int) -> tuple[str, ...]:
+    return (f"the middle one of {slices} slices was taken",) if slices > 1 else ()
 
 
-def _decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
+def _remarks(printed: list[str], warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a warning for what the decoder printed, unless the file is known to be truncated."""
+    if not printed or any(warning.startswith("truncated") for warning in warnings):
+        return ()
+    return (f"its decoder reported: {'; '.join(printed)}",)
+
+
+def decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
+    """Decode an image with OpenCV; raise `ImageError` if that fails or the image is too large."""
     require_decodable(header.size, path)
     if header.truncated and data.startswith(b"\x89PNG"):
         # OpenCV allocates as much as the incomplete chunk claims, up to 4 GB, before it finds the end missing.
@@ -98,42 +121,6 @@ def _decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
         damage = "truncated" if header.truncated else "damaged"
         raise ImageError(f"can't be decoded, the file is {damage}", path, header.size)
     return pixels
-
-
-def _from_slice(volume_slice: Slice) -> Image:
-    pixels, warnings = volume_slice.pixels, volume_slice.warnings
-    if volume_slice.window is not None:
-        pixels = _stretched(pixels, *volume_slice.window)
-    elif pixels.dtype != np.uint8:
-        warnings = (*warnings, _scaling(pixels))
-        pixels = _scaled(pixels)
-    return Image(_rgb(pixels), warnings)
-
-
-def _scaling(pixels: np.ndarray) -> str:
-    return f"{pixels.dtype} pixels were scaled from their 1st..99th percentile to 8 bits"
-
-
-def _scaled(pixels: np.ndarray) -> np.ndarray:
-    """Scale pixels of any type to uint8: the 1st percentile becomes 0, the 99th 255, and NaN 0."""
-    step = max(1, pixels.size // _PERCENTILE_SAMPLES)
-    sample = pixels.reshape(-1)[::step]
-    sample = sample[np.isfinite(sample)]
-    if not sample.size:
-        return np.zeros(pixels.shape, np.uint8)
-    low, high = np.percentile(sample, (1, 99))
-    if low == high:
-        # Nearly all pixels are equal, so the few others are the content.
-        low, high = sample.min(), sample.max()
-    return _stretched(pixels, float(low), float(high))
-
-
-def _stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Map `low`..`high` to 0..255 and clip; NaN becomes 0."""
-    scale = 255.0 / (high - low) if high > low else 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        stretched = (pixels.astype(np.result_type(pixels, np.float32)) - low) * scale
-    return np.clip(np.nan_to_num(stretched, nan=0.0) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _rgb(pixels: np.ndarray) -> np.ndarray:

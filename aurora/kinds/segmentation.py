@@ -226,12 +226,6 @@ def check(prediction: Prediction, row: Row) -> None:
         raise ValueError(f"expected classes below {row.num_classes} in the mask, found {highest}")
 
 
-def encode(mask: np.ndarray) -> bytes:
-    """Encode a mask as a PNG file; return no bytes if PNG can't hold the mask."""
-    encoded, content = cv2.imencode(".png", mask)
-    return content.tobytes() if encoded else b""
-
-
 def decode_mask(logits: np.ndarray, size: Size) -> np.ndarray:
     """Decode class logits (C, h, w) to class ids, (height, width) uint8, at the image's `size`.
 

@@ -1,4 +1,4 @@
-"""Write predictions: a PNG per mask, and three JSON lists streamed to disk."""
+"""Write predictions: a file per mask, and three JSON lists streamed to disk."""
 
 import errno
 import zlib
@@ -10,9 +10,8 @@ from typing import BinaryIO, NamedTuple, Self
 import numpy as np
 
 from aurora.errors import ImageError
-from aurora.images import read_mask
+from aurora.images import encode_mask, mask_name_problem, read_mask
 from aurora.kinds import KINDS, Facts, Prediction, Record, prediction_files
-from aurora.kinds.segmentation import encode
 from aurora.predict.predictions import PredictedRow
 from aurora.rows import Row, predicted_mask_path
 from aurora.runtime.files import sync
@@ -20,8 +19,6 @@ from aurora.runtime.seen_hashes import SeenHashes
 from aurora.tasks import TaskType
 from inference.output.folder import PART, OutputFolder
 from inference.output.journal import RowOutcome
-
-NOT_PNG = "the mask's name doesn't end in .png; its content is PNG all the same"
 
 
 def read_back(root: Path, row: Row, outcome: RowOutcome) -> Prediction | None:
@@ -45,7 +42,8 @@ class EncodedRow(NamedTuple):
 def encode_row(predicted: PredictedRow) -> EncodedRow:
     """Encode the mask of a predicted row, if it has one."""
     mask = predicted.prediction
-    return EncodedRow(predicted, encode(mask) if isinstance(mask, np.ndarray) else b"", predicted.facts())
+    content = encode_mask(mask, predicted.row.mask_path or "") if isinstance(mask, np.ndarray) else b""
+    return EncodedRow(predicted, content, predicted.facts())
 
 
 def parse_record(task_type: TaskType, record: str) -> Record:
@@ -126,12 +124,12 @@ class PredictionWriter:
             raise ValueError(f"mask_path names {name}, which is reserved for other predictions")
         if name in self.masks:
             return RowOutcome(warnings=("another row names the same mask; the first one's is kept",))
-        warnings = () if name.lower().endswith(".png") else (NOT_PNG,)
         if not content:
-            raise ValueError(f"no PNG can hold a mask of {mask.shape[1]}x{mask.shape[0]} pixels")
+            raise ValueError(f"no {Path(name).suffix} file can hold a mask of {mask.shape[1]}x{mask.shape[0]} pixels")
+        problem = mask_name_problem(name)
         self.folder.write(name, content)
         self.masks.add(name)
-        return RowOutcome(mask=name, checksum=zlib.crc32(content), warnings=warnings)
+        return RowOutcome(mask=name, checksum=zlib.crc32(content), warnings=(problem,) if problem else ())
 
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

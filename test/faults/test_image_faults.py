@@ -30,7 +30,7 @@ def write(path: Path, data: bytes) -> Path:
     ("data", "reason"),
     [
         (b"", "is empty"),
-        (b"<html><body>404 not found</body></html>", "expected an image"),
+        (b"<html><body>404 not found</body></html>", "is a web page"),
         (PNG[:20], "cut short in its header"),
         (PNG[: len(PNG) // 2], "truncated"),
         (patched(PNG, PNG.index(b"IEND") - 8), "damaged"),

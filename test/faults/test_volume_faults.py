@@ -93,7 +93,7 @@ def test_a_damaged_volume_is_refused(tmp_path: Path, name: str, part: float) -> 
 def test_a_metaimage_may_not_name_another_file(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(RAMP.astype(np.uint8)), str(tmp_path / "secret.mhd"))
     path = (tmp_path / "secret.mhd").rename(tmp_path / "v.mha")
-    with pytest.raises(ImageError, match="ElementDataFile = LOCAL"):
+    with pytest.raises(ImageError, match="pixels are in another file"):
         read_image(path, tmp_path)
 
 
@@ -114,11 +114,8 @@ def test_a_volume_that_is_too_large_is_refused_by_its_header_alone(tmp_path: Pat
     assert load_model_input(tmp_path, row("v.nii.gz"), (8, 8)) == ModelInput(None, (1024, 2048), reason=reason)
 
 
-def test_a_volume_that_cannot_be_read_is_unpacked_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packed_volume_that_is_cut_short_has_the_size_of_its_header(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 24, 40), np.uint8)), str(tmp_path / "v.nii"))
     (tmp_path / "v.nii.gz").write_bytes(gzip.compress((tmp_path / "v.nii").read_bytes()[:-1]))
-    opened, gzip_open = [], gzip.open
-    monkeypatch.setattr(gzip, "open", lambda path, mode: opened.append(path) or gzip_open(path, mode))
     model_input = load_model_input(tmp_path, row("v.nii.gz"), (8, 8))
-    assert (model_input.size, model_input.reason) == (None, "can't be decoded, the file is truncated")
-    assert len(opened) == 1
+    assert (model_input.size, model_input.reason) == ((24, 40), "can't be decoded, the file is truncated")

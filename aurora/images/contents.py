@@ -1,0 +1,57 @@
+"""Name what a file holds in place of an image, by its first bytes, and what to do about it."""
+
+import re
+
+from aurora.images.volume import GZIP
+
+_VIDEO = "save the frame you need as PNG and name that"
+_CONVERT = "convert it to PNG or JPEG"
+_UNPACK = "unpack it and name the image in it"
+_EXPORT = "save its images as PNG or NIfTI files"
+
+# What follows "is" in the sentence, by a pattern of the first bytes; the first that matches counts.
+_KINDS = (
+    (rb"version https://git-lfs", "a Git LFS pointer, not the image itself; fetch it with 'git lfs pull'"),
+    (rb"RIFF....AVI ", f"a video (AVI); {_VIDEO}"),
+    (rb"....ftyp(?:hei|hev|mif1|msf1)", f"a HEIC photo; {_CONVERT}"),
+    (rb"....ftypavi", f"an AVIF picture; {_CONVERT}"),
+    (rb"....ftypqt  |....(?:moov|mdat|wide)", f"a video (QuickTime); {_VIDEO}"),
+    (rb"....ftyp", f"a video (MP4); {_VIDEO}"),
+    (rb"\x1a\x45\xdf\xa3", f"a video (Matroska or WebM); {_VIDEO}"),
+    (rb"\x30\x26\xb2\x75", f"a video (Windows Media); {_VIDEO}"),
+    (rb"\x00\x00\x01[\xb3\xba]|G.{187}G", f"a video (MPEG); {_VIDEO}"),
+    (rb"FLV\x01", f"a video (Flash); {_VIDEO}"),
+    (rb"PK(?:\x03\x04|\x05\x06)", f"a ZIP archive; {_UNPACK}"),
+    (rb"7z\xbc\xaf|Rar!|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", f"a compressed archive; {_UNPACK}"),
+    (re.escape(GZIP), f"a gzip archive; {_UNPACK}"),
+    (rb".{257}ustar", f"a tar archive; {_UNPACK}"),
+    (rb"%PDF", "a PDF document; save the images in it as PNG"),
+    (rb"(?:MATLAB 5\.0|.{128,4096}MATLAB)", f"a MATLAB file; {_EXPORT}"),
+    (rb"\x89HDF", f"an HDF5 file; {_EXPORT}"),
+    (rb"\x93NUMPY", f"a NumPy array; {_EXPORT}"),
+    (rb"8BPS", f"a Photoshop document; {_CONVERT}"),
+    (rb"(?i)\s*(?:<\?xml.*?>\s*)?(?:<!--.*?-->\s*)*(?:<!doctype svg.*?>\s*)?<svg\b", f"an SVG drawing; {_CONVERT}"),
+    (rb"(?i)\s*(?:<\?xml.*?>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)\b",
+     "a web page, perhaps of a login or an error; download the image again"),
+)  # fmt: skip
+_PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _KINDS)
+_MARK = b"\xef\xbb\xbf"
+
+
+def other_content(head: bytes) -> str:
+    """Return what a file is that isn't an image, as a sentence without subject, by its first 4 KiB."""
+    for pattern, kind in _PATTERNS:
+        if pattern.match(head.removeprefix(_MARK)):
+            return f"is {kind}"
+    if _is_text(head):
+        return "is a text file, not an image; correct the path, or download the image again"
+    return "expected an image (png, jpg, bmp, tiff, ...), found another or damaged content"
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether all characters are those of a text in UTF-8 or UTF-16, a cut last character aside."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = head.decode("utf-16", errors="replace")
+    else:
+        text = head.removeprefix(_MARK).decode("utf-8", errors="replace")
+    return len(text) > 1 and all(character.isprintable() or character in "\t\r\n\f" for character in text[:-1].replace("\ufffd", "\0"))

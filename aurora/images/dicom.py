@@ -1,0 +1,201 @@
+"""Read one frame of a DICOM file with SimpleITK, and what is needed to show it as a viewer does."""
+
+import math
+import mmap
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from struct import unpack_from
+from typing import TYPE_CHECKING
+
+from aurora.errors import ImageError
+from aurora.images.intensity import Window
+from aurora.images.volume import require_moderate
+
+if TYPE_CHECKING:
+    import numpy as np
+    import SimpleITK as sitk
+
+# Replaces ITK's message, which names source files and memory addresses.
+_UNREADABLE = "can't be decoded, the file is damaged or of a kind that isn't read"
+_SYNTAX = re.compile(rb"\x02\0\x10\0UI..([0-9.]+)", re.DOTALL)
+# The tag of the pixels, in both byte orders.
+_PIXELS = re.compile(rb"\xe0\x7f[\x08-\x10]\0|\x7f\xe0\0[\x08-\x10]")
+# The elements of the photometric interpretation and of the spacings along all axes, in both byte orders.
+_PHOTOMETRIC = re.compile(rb"(?:\x28\0\x04\0|\0\x28\0\x04).{4}([A-Z][A-Z_0-9]+)", re.DOTALL)
+_SPACING = re.compile(
+    rb"(?:\x28\0\x30\0|\x18\0(?:\x50\0|\x88\0|\x64\x11)|\0\x28\0\x30|\0\x18(?:\0\x50|\0\x88|\x11\x64))"
+    rb".{4}[-+\d.eE\\ ]+",
+    re.DOTALL,
+)
+# The value representations whose length has 16 bits (PS3.5, table 7.1-2); GDCM reads 32 bits for all others.
+_SHORT_VRS = set(re.findall(b"..", b"AEASATCSDADSDTFLFDISLOLTPNSHSLSSSTTMUIULUS"))
+_ITEM, _SEQUENCE_END, _UNDEFINED = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0", 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame: `pixels` (H, W) or (H, W, 3) of any number type, and how to show them.
+
+    `window` is None if the file has none or holds colours; `inverted` says that high values are dark; `frames` is the
+    number of frames in the file.
+    """
+
+    pixels: "np.ndarray"
+    window: Window | None
+    inverted: bool
+    frames: int
+
+
+def is_dicom(head: bytes) -> bool:
+    """Return whether a file's first bytes (132 or more) are those of a DICOM file, with or without a preamble."""
+    return head[128:132] == b"DICM" or re.match(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|..\0\0)", head, re.DOTALL) is not None
+
+
+def frame_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) of a frame, from the header; raise `ImageError` if it can't be read."""
+    with _opened(path) as (source, _):
+        width, height = source.GetSize()[:2]
+        return height, width
+
+
+def read_frame(path: Path) -> Frame:
+    """Read the middle frame of a DICOM file.
+
+    Raises:
+        ImageError: the file can't be read or is too large.
+    """
+    import SimpleITK as sitk
+
+    with _opened(path) as (source, inverted):
+        size = source.GetSize()
+        require_moderate(size, path)
+        # The extracted region keeps all its axes: where one is dropped, ITK checks the orientation of the others.
+        source.SetExtractIndex([0, 0, *(extent // 2 for extent in size[2:])])
+        source.SetExtractSize([*size[:2], *(1 for _ in size[2:])])
+        try:
+            pixels = sitk.GetArrayFromImage(source.Execute())
+        except RuntimeError:
+            raise ImageError(_UNREADABLE, path, size[1::-1]) from None
+        channels = source.GetNumberOfComponents()
+        pixels = pixels.reshape(*size[1::-1], channels)
+        pixels = pixels[..., :3] if channels in (3, 4) else pixels[..., 0]
+        return Frame(pixels, _window(source) if pixels.ndim == 2 else None, inverted, math.prod(size[2:]))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool]]:
+    """Yield a reader that has read the header, and whether high values of its pixels are dark."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.GlobalWarningDisplayOff()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        header = require_safe(data, path)
+        shown, inverted = _without_geometry(header)
+        with _stored(shown + data[len(header) :]) if shown != header else nullcontext(str(path)) as name:
+            source = sitk.ImageFileReader()
+            source.SetImageIO("GDCMImageIO")
+            source.SetFileName(name)
+            try:
+                source.ReadImageInformation()
+            except RuntimeError:
+                raise ImageError(_UNREADABLE, path) from None
+            if len(source.GetSize()) < 2 or 0 in source.GetSize():
+                raise ImageError(f"expected an image, found the size {source.GetSize()}", path)
+            yield source, inverted
+
+
+def _without_geometry(header: bytes) -> tuple[bytes, bool]:
+    """Return a header that ITK accepts, as long as before, and whether it states MONOCHROME1.
+
+    ITK refuses a spacing of 0, so every 0 in a spacing becomes 1; and it inverts MONOCHROME1 for some depths only, so
+    that this becomes MONOCHROME2.
+    """
+    shown = _SPACING.sub(lambda element: element[0][:8] + element[0][8:].replace(b"0", b"1"), header)
+    photometric = _PHOTOMETRIC.search(shown)  # that of an icon comes later
+    if photometric is None or photometric[1] != b"MONOCHROME1":
+        return shown, False
+    return shown[: photometric.end() - 1] + b"2" + shown[photometric.end() :], True
+
+
+@contextmanager
+def _stored(content: bytes) -> Iterator[str]:
+    """Yield the name of a temporary file, in memory where the system can."""
+    if sys.platform == "linux":  # where no folder may be writable
+        with open(os.memfd_create("dicom"), "wb", buffering=0) as file:
+            file.write(content)
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile(buffering=0) as file:
+            file.write(content)
+            yield file.name
+
+
+def _window(source: "sitk.ImageFileReader") -> Window | None:
+    """Return the first window of an image without colours, if it states one."""
+    try:
+        if not source.GetMetaData("0028|0004").startswith("MONOCHROME"):
+            return None
+        centre, width = (float(source.GetMetaData(key).split("\\")[0]) for key in ("0028|1050", "0028|1051"))
+    except (RuntimeError, ValueError):
+        return None
+    named = source.HasMetaDataKey("0028|1056")
+    function = source.GetMetaData("0028|1056").strip() if named else "LINEAR"
+    if not (math.isfinite(centre) and math.isfinite(width) and width > (function not in ("SIGMOID", "LINEAR_EXACT"))):
+        return None
+    return Window(centre, width, function)
+
+
+def require_safe(data: mmap.mmap, path: Path) -> bytes:
+    """Return the header of a DICOM file, up to its pixels, unless the file is dangerous to GDCM or holds no image.
+
+    It is dangerous if an element is longer than the file, because GDCM allocates what an element states, up to 4 GB.
+    Elements are laid out as in PS3.5, 7.1. Where the walk from one to the next is in doubt, it ends without objection.
+
+    Raises:
+        ImageError: an element is longer than the file, or the file holds no pixels or a video.
+    """
+    syntax = _SYNTAX.search(data[:1024])
+    uid = syntax[1].decode() if syntax else ""
+    if re.fullmatch(r"1\.2\.840\.10008\.1\.2\.4\.10[0-9](\.1)?", uid):
+        raise ImageError("is a video (MPEG inside DICOM); save the frame you need as PNG and name that", path)
+    if uid == "1.2.840.10008.1.2.1.99":  # deflated
+        return b""
+    pixels = _PIXELS.search(data)
+    if pixels is None:
+        raise ImageError("is a DICOM file without pixels, such as a report or a plan; name an image", path)
+    if uid != "1.2.840.10008.1.2.2" and _claims_too_much(data, implicit=uid == "1.2.840.10008.1.2"):
+        raise ImageError("is cut short, or an element in it says that it is longer than the file", path)
+    return data[: pixels.start()]
+
+
+def _claims_too_much(data: mmap.mmap, *, implicit: bool) -> bool:
+    offset = 132 if data[128:132] == b"DICM" else 0
+    implicit |= not offset and not data[4:6].isalpha()
+    fragments, unknown = False, 0  # whether pixels are compressed; the depth below an element of representation UN
+    while offset + 12 <= len(data) and (tag := data[offset : offset + 4]) != b"\0\0\0\0":
+        vr, start, (length,) = data[offset + 4 : offset + 6], offset + 8, unpack_from("<I", data, offset + 4)
+        named, explicit = vr.isalpha() and vr.isupper(), tag[:2] == b"\2\0" or not (implicit or unknown)
+        if tag[:2] == _ITEM[:2]:
+            fragments &= tag != _SEQUENCE_END
+            unknown -= unknown > 0 and tag == _SEQUENCE_END
+            length *= fragments  # the elements of an item follow
+        elif explicit and named:
+            short = vr in _SHORT_VRS
+            start += 0 if short else 4
+            (length,) = unpack_from("<H", data, start - 2) if short else unpack_from("<I", data, start - 4)
+        elif explicit or (named and length > len(data)):
+            return False  # the elements are of the other kind
+        if length == _UNDEFINED:
+            fragments |= tag == b"\xe0\x7f\x10\0"
+            unknown += unknown > 0 or (explicit and vr == b"UN")
+        elif length > len(data):
+            return True
+        nested = length == _UNDEFINED or (vr == b"SQ" if explicit else data[start : start + 4] == _ITEM)
+        offset = start + (0 if nested else length)
+    return False
