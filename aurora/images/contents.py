@@ -54,4 +54,6 @@ def _is_text(head: bytes) -> bool:
         text = head.decode("utf-16", errors="replace")
     else:
         text = head.removeprefix(_MARK).decode("utf-8", errors="replace")
-    return len(text) > 1 and all(character.isprintable() or character in "\t\r\n\f" for character in text[:-1].replace("\ufffd", "\0"))
+    return len(text) > 1 and all(
+        character.isprintable() or character in "\t\r\n\f" for character in text[:-1].replace("\ufffd", "\0")
+    )

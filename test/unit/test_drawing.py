@@ -7,9 +7,9 @@ from aurora.kinds import KINDS, Drawing, Prediction
 from aurora.kinds.classification import record as classification
 from aurora.kinds.detection import record as detection
 from aurora.kinds.landmarks import record as landmarks
+from aurora.render.drawing import COLOURS, draw, draw_classes, fitted
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.render.drawing import COLOURS, draw, draw_classes, fitted
 
 SIZE = (100, 200)
 ROW = Row("lung", TaskType.SEGMENTATION, 2, "../1.png", None, "a.csv:2", {})
