@@ -58,7 +58,12 @@ def run(context: click.Context, shard: str | None, quiet: bool, **flags: Any) ->
 @click.option("--task", multiple=True, metavar="ID", help="Task to predict; may be repeated.")
 @click.option("--output", type=FOLDER, required=True, help="Folder for the results; created if absent.")
 @click.option("--save", default="masks,overlays,records", show_default=True, help="What to write for each image.")
-@click.option("--pixel-size", type=click.FloatRange(0, min_open=True), metavar="MM", help="Side of a pixel in mm.")
+@click.option(
+    "--pixel-size",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MM",
+    help="Side of a pixel in mm. Default: as the file says.",
+)
 @click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
 @click.option("--engine", type=ENGINE, help="Default: onnx on a CPU, torch on a GPU.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from aurora.api.images import ImageLike, name_of, read_any
 from aurora.api.measure import PixelSize
 from aurora.api.results import Result, result_of
+from aurora.api.scale import Scale, read_scale
 from aurora.engine.base import Engine, EngineName
 from aurora.engine.select import open_engine
 from aurora.errors import ImageError, UsageError
@@ -77,7 +78,8 @@ class Model:
             image: a path, the content of a file, an array (H, W) or (H, W, 3) of grey or RGB values, or a Pillow image.
                 Values of more than 8 bits are scaled from their 1st and 99th percentile.
             task: the id of a task that the weights know; see `tasks`.
-            pixel_size: the side of a pixel in mm, or its height and width, for measurements in mm.
+            pixel_size: the side of a pixel in mm, or its height and width; by default what the file says, see
+                `aurora.api.scale.read_scale`.
 
         Returns:
             A `MaskResult`, `ClassResult`, `BoxResult` or `PointsResult`, by the task's type.
@@ -137,8 +139,10 @@ class Model:
         read = partial(_read, size=self._engine.spec.config.image_size)
         found = predictions(self._engine, jobs(), read, batch_size, use=lambda predicted: predicted)
         while group := list(islice(found, len(tasks))):
-            image_again = partial(read_any, waiting.popleft())
-            yield [result_of(row, task, image_again, pixel_size) for row, task in zip(group, tasks, strict=True)]
+            image = waiting.popleft()
+            scale = Scale(whole=pixel_size) if pixel_size else read_scale(image)
+            again = partial(read_any, image)
+            yield [result_of(row, task, again, scale) for row, task in zip(group, tasks, strict=True)]
 
     def _task(self, name: str) -> Task:
         if name not in self.tasks:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 
 from aurora.api.measure import Measurement, PixelSize, measure_box, measure_mask, measure_points
+from aurora.api.scale import Scale
 from aurora.images.reader import Image
-from aurora.kinds import KINDS, Prediction
+from aurora.kinds import KINDS, Drawing, Prediction
 from aurora.kinds.classification import ClassificationPrediction
 from aurora.kinds.detection import DetectionPrediction
 from aurora.kinds.landmarks import LandmarksPrediction
@@ -34,7 +36,7 @@ class Result:
             of the diagonal).
         warnings: what is unusual about the image, in plain words.
         fallback: the reason why the prediction says nothing about the image; None if the model made it.
-        pixel_size: height and width of a pixel in mm, if known.
+        pixel_size: height and width of a pixel in mm, where the prediction lies; None if it isn't known.
     """
 
     task: Task
@@ -196,9 +198,11 @@ _RESULTS: dict[type, type[Result]] = {
 }
 
 
-def result_of(predicted: PredictedRow, task: Task, read: Callable[[], Image], pixel_size: PixelSize | None) -> Result:
-    """Return the result of a predicted row; `read` returns its image."""
-    return _RESULTS[type(predicted.prediction)](
+def result_of(predicted: PredictedRow, task: Task, read: Callable[[], Image], scale: Scale) -> Result:
+    """Return the result of a predicted row; `read` returns its image, whose pixels have the size that `scale` says."""
+    prediction = predicted.prediction
+    places = None if predicted.fallback is not None else _places(KINDS[task.type].draw_prediction(prediction))
+    return _RESULTS[type(prediction)](
         task,
         predicted.row.image_path,
         predicted.size,
@@ -206,7 +210,17 @@ def result_of(predicted: PredictedRow, task: Task, read: Callable[[], Image], pi
         predicted.confidence,
         predicted.warnings,
         predicted.fallback,
-        pixel_size,
-        _prediction=predicted.prediction,
+        None if places is None else scale.at(places),
+        _prediction=prediction,
         _read=read,
     )
+
+
+def _places(drawing: Drawing) -> np.ndarray | None:
+    """Return places, (N, 2) as x, y in pixels, between which a prediction lies; None if it has none."""
+    if drawing.mask is not None:
+        left, top, width, height = cv2.boundingRect((drawing.mask > 0).astype(np.uint8))
+        return np.array([[left, top], [left + width - 1, top + height - 1]]) if width else None
+    if drawing.box is not None:
+        return np.reshape(drawing.box, (2, 2))
+    return drawing.points
