@@ -15,7 +15,7 @@ from aurora.kinds.classification import ClassificationPrediction
 from aurora.kinds.detection import DetectionPrediction
 from aurora.kinds.landmarks import LandmarksPrediction
 from aurora.predict.predictions import PredictedRow
-from aurora.render.drawing import draw, fitted
+from aurora.render.drawing import draw, draw_scale_bar, fitted
 from aurora.tasks import Task
 
 #: The task whose landmarks have an angle of progression.
@@ -70,7 +70,7 @@ class Result:
         raise NotImplementedError
 
     def overlay(self, side: int | None = None) -> np.ndarray:
-        """Draw the prediction on the image.
+        """Draw the prediction on the image, with a scale bar where the size of a pixel is known.
 
         Args:
             side: the longer side of the picture in pixels; by default that of the image.
@@ -83,6 +83,8 @@ class Result:
         """
         picture, scale = fitted(self._read().pixels, side or max(self.size))
         draw(picture, KINDS[self.task.type].draw_prediction(self._prediction), scale)
+        if self.pixel_size:
+            draw_scale_bar(picture, self.pixel_size[1] / scale)
         return picture
 
     def to_record(self) -> dict[str, Any]:
