@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,48 @@ def run(context: click.Context, shard: str | None, quiet: bool, **flags: Any) ->
     _check_device(flags["device"])
     configure_logging(logging.WARNING if quiet else logging.INFO)
     context.exit(command.run(RunSettings(**flags, shard=Shard.parse(shard) if shard else None)))
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--task", multiple=True, metavar="ID", help="Task to predict; may be repeated.")
+@click.option("--output", type=FOLDER, required=True, help="Folder for the results; created if absent.")
+@click.option("--save", default="masks,overlays,records", show_default=True, help="What to write for each image.")
+@click.option(
+    "--pixel-size",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MM",
+    help="Side of a pixel in mm. Default: as the file says.",
+)
+@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option("--engine", type=ENGINE, help="Default: onnx on a CPU, torch on a GPU.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
+@click.option("--batch-size", type=click.IntRange(1), help="Images per batch. Default: 8 on a CPU, 32 on a GPU.")
+@click.option("--overwrite", is_flag=True, help="Predict images again that have results in --output.")
+@click.option("--strict", is_flag=True, help="Exit with 10 if any image could not be predicted.")
+@click.option("--quiet", is_flag=True, help="Print only the last line.")
+@click.pass_context
+def predict(
+    context: click.Context, sources: tuple[str, ...], task: tuple[str, ...], save: str, quiet: bool, **flags: Any
+) -> None:
+    """Predict images without a CSV file: files, folders, patterns, or - for a list of paths on stdin.
+
+    Exit codes: 0 every image was seen, 2 usage, 3 no image, 4 weights, 5 output, 6 device or internal, 10 fallbacks
+    under --strict, 143 stopped by a signal.
+    """
+    from inference.predict import predict as command
+    from inference.predict.sources import find_images
+
+    _check_device(flags["device"])
+    configure_logging(logging.WARNING if quiet else logging.INFO)
+    parts = tuple(filter(None, save.split(",")))
+    if not set(parts) <= set(command.PARTS):
+        raise click.UsageError(f"expected --save with some of {','.join(command.PARTS)}, found {save}")
+    if not task:
+        _print_tasks(flags["weights"])
+        raise click.UsageError("expected --task with one of the tasks above, found none")
+    found = find_images(sources, sys.stdin, flags["output"])
+    context.exit(command.predict(found, command.PredictSettings(tasks=task, save=parts, **flags)))
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -122,12 +165,18 @@ def score(
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 def tasks(weights: Path | None, as_json: bool) -> None:
     """List the tasks of a checkpoint, and what each was trained on."""
+    if as_json:
+        from aurora.engine.select import read_spec
+
+        click.echo(json.dumps(to_records(read_spec(weights).tasks)))
+    else:
+        _print_tasks(weights)
+
+
+def _print_tasks(weights: Path | None) -> None:
     from aurora.engine.select import read_spec
 
     registry = read_spec(weights).tasks
-    if as_json:
-        click.echo(json.dumps(to_records(registry)))
-        return
     rows = [(task.id, task.type, str(task.num_classes), _origin(task)) for task in registry.values()]
     for line in text_table(rows):
         click.echo(line)

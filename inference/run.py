@@ -12,7 +12,7 @@ import click
 
 from aurora.engine.base import Engine
 from aurora.engine.select import open_engine
-from aurora.predict.pipeline import Stages, predictions
+from aurora.predict.pipeline import Stages, predictions, read_from
 from aurora.rows import Row, Rows, read_rows
 from aurora.runtime.cli import ShutdownRequest, graceful_shutdown
 from aurora.runtime.files import require_different_folders
@@ -173,7 +173,7 @@ class Run:
         items = predictions(
             self.engine,
             jobs,
-            self.root,
+            read_from(self.root, self.engine),
             self.batch_size,
             encode_row,
             stages=self.stages,

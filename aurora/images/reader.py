@@ -1,8 +1,9 @@
 """Read image files as 8-bit RGB pixels, in the orientation of OpenCV's default `imread`."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ from aurora.images.headers import (
 )
 from aurora.images.intensity import Window, to_8_bits
 from aurora.images.transform import resize_to
-from aurora.images.volume import read_layout
+from aurora.images.volume import read_layout, read_middle
 from aurora.rows import Row, image_file
 from aurora.runtime.c_stderr import caught_stderr
 
@@ -157,16 +158,23 @@ class ModelInput:
 
 def load_model_input(root: Path, row: Row, input_size: tuple[int, int]) -> ModelInput:
     """Read a row's image and resize it to `input_size` (height, width); errors are returned, not raised."""
+    found = model_input(lambda: read_image(image_file(root, row), root), input_size)
+    if found.reason is None or found.size is not None:
+        return found
+    with suppress(Exception):
+        return replace(found, size=read_size(root, row).size)
+    return found
+
+
+def model_input(read: Callable[[], Image], input_size: tuple[int, int]) -> ModelInput:
+    """Resize the image that `read` returns to `input_size` (height, width); errors are returned, not raised."""
     try:
-        image = read_image(image_file(root, row), root)
+        image = read()
         return ModelInput(resize_to(image.pixels, input_size), image.pixels.shape[:2], image.warnings)
     except ImageError as error:
         return ModelInput(None, error.size, reason=error.reason)
     except Exception as error:  # one image may break a decoder; the other rows still need predictions
-        size = None
-        with suppress(Exception):
-            size = read_size(root, row).size
-        return ModelInput(None, size, reason=f"the image broke its decoder ({type(error).__name__}: {error})")
+        return ModelInput(None, None, reason=f"the image broke its decoder ({type(error).__name__}: {error})")
 
 
 def read_size(root: Path, row: Row) -> ModelInput:

@@ -72,7 +72,7 @@ class Stages:
 def predictions(
     engine: Engine,
     jobs: Iterable[Job],
-    root: Path,
+    read: Callable[[Job], LoadedJob],
     batch_size: int,
     use: Callable[[PredictedRow], Result],
     *,
@@ -83,7 +83,8 @@ def predictions(
 
     Args:
         engine: the model.
-        jobs: one per image, under the input root `root`.
+        jobs: one per image.
+        read: reads the image of a job, in the threads that read; see `read_from`.
         batch_size: the number of images per batch.
         use: called with each prediction, in the threads that decode; its results are yielded.
         stages: measures the time of each stage.
@@ -95,12 +96,13 @@ def predictions(
     Example:
         >>> rows = read_rows(root).rows
         >>> jobs = [Job([request_of(row, engine.spec.tasks)]) for row in rows]
-        >>> for predicted in predictions(engine, jobs, root, 8, use=lambda predicted: predicted):
+        >>> read = read_from(root, engine)
+        >>> for predicted in predictions(engine, jobs, read, 8, use=lambda predicted: predicted):
         ...     print(predicted.row.image_path, predicted.confidence)
     """
     check_refinements(engine.spec.tasks)
     stages = stages or Stages()
-    read = stages.timed("reading", partial(load, root=root, size=engine.spec.config.image_size))
+    read = stages.timed("reading", read)
     model = stages.timed("model", partial(_run, BatchSplitter(engine)))
     decode = stages.timed("predictions", lambda item: use(predict_row(item)))
     # Readers run at low priority so that they do not stall the model's threads, which wait for each other.
@@ -108,6 +110,11 @@ def predictions(
     outputs = prefetch(model, _batches(loaded, batch_size), engine.num_workers, engine.num_workers)
     # Only a few predictions may wait, because the mask of a large image is large.
     return prefetch(decode, _raw_rows(engine, outputs, stop), 2 * stages.threads, stages.threads, low_priority=True)
+
+
+def read_from(root: Path, engine: Engine) -> Callable[[Job], LoadedJob]:
+    """Return the function that reads the images of jobs whose rows are those of an input root."""
+    return partial(load, root=root, size=engine.spec.config.image_size)
 
 
 def _batches(items: Iterable[LoadedJob], size: int) -> Iterator[list[LoadedJob]]:

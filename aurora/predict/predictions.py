@@ -39,8 +39,8 @@ class PredictedRow:
     """The prediction of a row.
 
     `fallback` is the reason for a fallback, None for the model's prediction; `warnings` say what else is unusual.
-    `confidence`, in [0, 1], is calibrated if the weights say how, and None for a fallback. `last` marks the last row of
-    a batch.
+    `confidence`, in [0, 1], is calibrated if the weights say how, `raw_confidence` is not; both are None for a
+    fallback. `size` is that of the image, (height, width), or of a fallback. `last` marks the last row of a batch.
     """
 
     row: Row
@@ -48,6 +48,8 @@ class PredictedRow:
     fallback: str | None
     warnings: tuple[str, ...]
     confidence: float | None
+    raw_confidence: float | None
+    size: Size
     last: bool
 
     def facts(self) -> Facts:
@@ -68,15 +70,18 @@ def predict_row(item: RawRow) -> PredictedRow:
             prediction = _derived(item, image.size)
             if prediction is None:
                 prediction = kind.predict(request.row, request.count, item.raw, image.size)
-            confidence = kind.confidence(item.raw[: request.count])
+            confidence = raw_confidence = kind.confidence(item.raw[: request.count])
             if request.task:
                 prediction = _refined(prediction, request.task)
                 confidence = _calibrated(confidence, request.task)
-            return PredictedRow(request.row, prediction, None, warnings, confidence, item.last)
+            return PredictedRow(
+                request.row, prediction, None, warnings, confidence, raw_confidence, image.size, item.last
+            )
         except ValueError as error:
             reason = str(error)
-    prediction = kind.fallback(request.row, request.count, fallback_size(image.size))
-    return PredictedRow(request.row, prediction, reason, warnings, None, item.last)
+    size = fallback_size(image.size)
+    prediction = kind.fallback(request.row, request.count, size)
+    return PredictedRow(request.row, prediction, reason, warnings, None, None, size, item.last)
 
 
 def _derived(item: RawRow, size: Size) -> Prediction | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from aurora.render.drawing import write
 from inference.output.folder import OutputFolder
-from inference.render.drawing import write
 from inference.report.gallery import Gallery, GalleryItem
 
 TILE = 220

@@ -11,11 +11,11 @@ import numpy as np
 
 from aurora.images import read_image
 from aurora.kinds import KINDS
+from aurora.render.drawing import draw, fitted
 from aurora.rows import Row, image_file
 from aurora.tasks import TaskType
 from inference.output.journal import RowOutcome
 from inference.output.writer import read_back
-from inference.render.drawing import draw, fitted
 
 SAMPLE = 18
 DOUBTFUL = 4

@@ -9,10 +9,10 @@ import numpy as np
 from aurora.errors import AuroraError
 from aurora.images import read_image
 from aurora.kinds import KINDS
+from aurora.render.drawing import COLOURS, draw, fitted
 from aurora.rows import Row, image_file
 from aurora.scoring.cases import Cases, label_of
 from aurora.scoring.score import TaskCases
-from inference.render.drawing import COLOURS, draw, fitted
 
 TRUTH = COLOURS[1]
 #: The colours of the scored predictions, and of those that they are compared with.

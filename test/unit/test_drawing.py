@@ -7,9 +7,9 @@ from aurora.kinds import KINDS, Drawing, Prediction
 from aurora.kinds.classification import record as classification
 from aurora.kinds.detection import record as detection
 from aurora.kinds.landmarks import record as landmarks
+from aurora.render.drawing import COLOURS, draw, draw_classes, draw_scale_bar, fitted
 from aurora.rows import Row
 from aurora.tasks import TaskType
-from inference.render.drawing import COLOURS, draw, draw_classes, fitted
 
 SIZE = (100, 200)
 ROW = Row("lung", TaskType.SEGMENTATION, 2, "../1.png", None, "a.csv:2", {})
@@ -73,3 +73,12 @@ def test_images_of_any_shape_can_be_drawn_on(size: tuple[int, int], probabilitie
     draw(shown, Drawing(mask=np.ones(size, np.uint8)), scale)
     draw(shown, Drawing(probabilities=probabilities), scale)
     draw(shown, Drawing(), scale)
+
+
+@pytest.mark.parametrize(("pixel_width", "length"), [(0.2, 20), (0.01, 1), (1.0, 100), (0.31, 20), (0.38, 50)])
+def test_the_scale_bar_is_as_long_as_it_says(pixel_width: float, length: float) -> None:
+    picture = np.full((200, 400, 3), 90, np.uint8)
+    assert draw_scale_bar(picture, pixel_width) == pytest.approx(length)
+    row = picture[200 - 9]  # above the lower edge of the bar
+    assert (row == 255).all(axis=1).sum() == pytest.approx(length / pixel_width, abs=1.5)
+    assert (picture[:150] == 90).all()

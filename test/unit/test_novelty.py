@@ -16,7 +16,7 @@ from aurora.model.checkpoint import Spec
 from aurora.model.config import PRESETS
 from aurora.model.novelty import Novelty
 from aurora.predict.batch import UNLIKE_TRAINING
-from aurora.predict.pipeline import predictions
+from aurora.predict.pipeline import predictions, read_from
 from aurora.predict.request import Job, request_of
 from aurora.rows import Row
 from aurora.tasks import NOVELTY, OFFICIAL, registry
@@ -83,11 +83,13 @@ def test_photographs_and_noise_get_a_warning(data: Path, model: Aurora, tmp_path
             for name in ("noise.png", "blank.png")]  # fmt: skip
     engine = ModuleEngine(model, Spec(model.config, TASKS, {}))
     jobs = [Job([request_of(row, TASKS)]) for row in rows]
-    found = list(predictions(engine, jobs, tmp_path, 4, use=lambda predicted: predicted))
+    found = list(predictions(engine, jobs, read_from(tmp_path, engine), 4, use=lambda predicted: predicted))
     assert [predicted.warnings for predicted in found] == [(UNLIKE_TRAINING,)] * 2
     assert all(predicted.fallback is None for predicted in found)
     like = [Job([request_of(case.row, TASKS)]) for case in distinct_images(load_cases([data]))]
-    warned = [bool(p.warnings) for p in predictions(engine, like, data, 4, use=lambda predicted: predicted)]
+    warned = [
+        bool(p.warnings) for p in predictions(engine, like, read_from(data, engine), 4, use=lambda predicted: predicted)
+    ]
     assert sum(warned) <= 1
 
 

@@ -13,7 +13,7 @@ from aurora.images import Image, read_image
 from aurora.images.transform import resize_to
 from aurora.model.checkpoint import Spec
 from aurora.model.config import EncoderConfig, ModelConfig
-from aurora.predict.pipeline import predictions
+from aurora.predict.pipeline import predictions, read_from
 from aurora.predict.predictions import PredictedRow
 from aurora.rows import Row
 from aurora.tasks import TYPES, Task, TaskType, of_type, registry
@@ -82,7 +82,7 @@ def root(tmp_path: Path) -> Path:
 def predicted(rows: list[Row], root: Path, engine: FakeEngine | None = None, batch_size: int = 4) -> list[PredictedRow]:
     engine = engine or FakeEngine()
     jobs = Plan(Listed(rows), engine.spec.tasks).jobs()
-    return list(predictions(engine, jobs, root, batch_size, use=lambda item: item))
+    return list(predictions(engine, jobs, read_from(root, engine), batch_size, use=lambda item: item))
 
 
 def mask(item: PredictedRow) -> np.ndarray:
@@ -194,7 +194,7 @@ def test_what_is_odd_about_an_image_or_a_row_is_passed_on(root: Path) -> None:
 def test_after_a_stop_the_batch_in_hand_is_finished_and_soon_no_other_is_begun(root: Path) -> None:
     engine, found = FakeEngine(), list[PredictedRow]()
     jobs = Plan(Listed(mixed(9)), TASKS).jobs()
-    for item in predictions(engine, jobs, root, 1, use=lambda item: item, stop=lambda: bool(found)):
+    for item in predictions(engine, jobs, read_from(root, engine), 1, use=lambda item: item, stop=lambda: bool(found)):
         found.append(item)
     assert found[-1].last
     assert 0 < len(found) < 9 * len(TASKS)

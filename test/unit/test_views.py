@@ -16,7 +16,7 @@ from aurora.kinds.landmarks import LandmarksPrediction
 from aurora.model.aurora import Aurora
 from aurora.model.checkpoint import Spec
 from aurora.model.config import PRESETS
-from aurora.predict.pipeline import predictions
+from aurora.predict.pipeline import predictions, read_from
 from aurora.predict.request import Job, request_of
 from aurora.rows import Row
 from aurora.tasks import OFFICIAL, Registry, Task, TaskType, registry, with_mirrored_views, without_refinements
@@ -55,7 +55,7 @@ def predicted(model: Aurora, root: Path, tasks: Registry, name: str) -> dict[str
     rows = [Row(task.id, task.type, task.num_classes, f"../{name}.png", None, task.id, {}) for task in tasks.values()]
     engine = ModuleEngine(model, Spec(model.config, tasks, {}))
     jobs = [Job([request_of(row, tasks) for row in rows])]
-    found = predictions(engine, jobs, root, 2, use=lambda predicted: predicted)
+    found = predictions(engine, jobs, read_from(root, engine), 2, use=lambda predicted: predicted)
     return {predicted.row.task_id: predicted.prediction for predicted in found}
 
 
@@ -106,7 +106,9 @@ def test_only_the_tasks_that_say_so_see_a_mirrored_view(model: Aurora, root: Pat
     rows = [Row(task.id, task.type, task.num_classes, "../image.png", None, task.id, {}) for task in tasks.values()]
     engine = Watched(model, Spec(model.config, tasks, {}))
     jobs = [Job([request_of(row, tasks)]) for row in rows]
-    assert len(list(predictions(engine, jobs, root, 8, use=lambda predicted: predicted))) == len(rows)
+    assert len(list(predictions(engine, jobs, read_from(root, engine), 8, use=lambda predicted: predicted))) == len(
+        rows
+    )
     assert seen == [
         {
             TaskType.SEGMENTATION: [0, 1],

@@ -15,7 +15,7 @@ from aurora.kinds import KINDS, CaseMetrics
 from aurora.kinds.base import defined_mean
 from aurora.model.aurora import Aurora
 from aurora.model.checkpoint import Spec
-from aurora.predict.pipeline import predictions
+from aurora.predict.pipeline import predictions, read_from
 from aurora.predict.predictions import PredictedRow
 from aurora.predict.request import Job, request_of
 from aurora.scoring.cases import label_of
@@ -99,7 +99,7 @@ def predicted_cases(
     for root, group in roots.items():
         by_source = {case.row.source: case for case in group}
         use_row = partial(_use_row, by_source, use)
-        yield from predictions(engine, _jobs(group, model.tasks), root, batch_size, use_row)
+        yield from predictions(engine, _jobs(group, model.tasks), read_from(root, engine), batch_size, use_row)
 
 
 def _use_row(cases: Mapping[str, Case], use: Callable[[Case, PredictedRow], Result], predicted: PredictedRow) -> Result:

@@ -1,5 +1,6 @@
 """Draw predictions and labels on images."""
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -70,6 +71,27 @@ def draw_classes(picture: np.ndarray, probabilities: Sequence[float]) -> None:
         cv2.rectangle(picture, (30, top + 3), end, COLOURS[int(label) % len(COLOURS)], cv2.FILLED)
         write(picture, str(label), (4, top + _BAR - 3))
         write(picture, f"{share:.0%}", (end[0] + 3, top + _BAR - 3))
+
+
+def draw_scale_bar(picture: np.ndarray, pixel_width: float) -> float:
+    """Draw a horizontal bar with its length into the lower left corner of a picture (h, w, 3) RGB.
+
+    Args:
+        picture: the picture.
+        pixel_width: the width of a pixel of the picture in mm.
+
+    Returns:
+        The length in mm: the longest of 1, 2, 5, 10, ... that takes at most a third of the width.
+    """
+    longest = picture.shape[1] * pixel_width / 3
+    power = 10 ** math.floor(math.log10(longest))
+    length = max(step * power for step in (1, 2, 5) if step * power <= longest)
+    left, bottom = 8, picture.shape[0] - 8
+    right = left + round(length / pixel_width)
+    cv2.rectangle(picture, (left - 1, bottom - 4), (right + 1, bottom + 1), (0, 0, 0), cv2.FILLED)
+    cv2.rectangle(picture, (left, bottom - 3), (right, bottom), (255, 255, 255), cv2.FILLED)
+    write(picture, f"{length:g} mm", (left, bottom - 8))
+    return length
 
 
 def write(picture: np.ndarray, text: str, origin: tuple[int, int]) -> None:

@@ -1,0 +1,18 @@
+"""The Python interface: load a model, and predict images with it."""
+
+from aurora.api.images import ImageLike
+from aurora.api.measure import Measurement
+from aurora.api.model import Model, load
+from aurora.api.results import BoxResult, ClassResult, MaskResult, PointsResult, Result
+
+__all__ = [
+    "BoxResult",
+    "ClassResult",
+    "ImageLike",
+    "MaskResult",
+    "Measurement",
+    "Model",
+    "PointsResult",
+    "Result",
+    "load",
+]

@@ -1,0 +1,171 @@
+"""A loaded model that predicts images, with the code of `inference run`."""
+
+import difflib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from aurora.api.images import ImageLike, name_of, read_any
+from aurora.api.measure import PixelSize
+from aurora.api.results import Result, result_of
+from aurora.api.scale import Scale, read_scale
+from aurora.engine.base import Engine, EngineName
+from aurora.engine.select import open_engine
+from aurora.errors import ImageError, UsageError
+from aurora.images.reader import model_input
+from aurora.predict.batch import LoadedJob
+from aurora.predict.pipeline import predictions
+from aurora.predict.request import Job, request_of
+from aurora.rows import Row
+from aurora.tasks import Registry, Task
+
+
+def load(weights: Path | str | None = None, *, engine: EngineName | None = None, device: str = "auto") -> "Model":
+    """Load a model.
+
+    Args:
+        weights: a `.safetensors` or `.onnx` file; by default the shipped weights, or those in the folder that
+            AURORA_MODEL_FOLDER names.
+        engine: `onnx` or `torch`; by default ONNX Runtime on a CPU, and PyTorch on an NVIDIA GPU.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Example:
+        >>> model = load()
+        >>> result = model.predict("head.png", "fetal_head")
+        >>> result.mask.shape, result.measurements[0].name
+        ((562, 799), 'area')
+
+    Raises:
+        UsageError: the engine isn't installed.
+        WeightsError: the weights can't be used.
+        DeviceError: the device is absent.
+    """
+    return Model(open_engine(Path(weights) if weights is not None else None, engine, device))
+
+
+@dataclass(frozen=True, slots=True)
+class _ImageJob(Job):
+    """A job with its image."""
+
+    image: ImageLike
+
+
+class Model:
+    """A loaded model. Several threads may use one model, and one process may hold several models.
+
+    Args:
+        engine: the engine that computes; see `load`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def tasks(self) -> Registry:
+        """The tasks that the weights know, by id; `trained_on` says what they learnt from."""
+        return self._engine.spec.tasks
+
+    def __repr__(self) -> str:
+        return f"Model({len(self.tasks)} tasks, {self._engine.name})"
+
+    def predict(self, image: ImageLike, task: str, *, pixel_size: float | PixelSize | None = None) -> Result:
+        """Predict one image for one task.
+
+        Args:
+            image: a path, the content of a file, an array (H, W) or (H, W, 3) of grey or RGB values, or a Pillow image.
+                Values of more than 8 bits are scaled from their 1st and 99th percentile.
+            task: the id of a task that the weights know; see `tasks`.
+            pixel_size: the side of a pixel in mm, or its height and width; by default what the file says, see
+                `aurora.api.scale.read_scale`.
+
+        Returns:
+            A `MaskResult`, `ClassResult`, `BoxResult` or `PointsResult`, by the task's type.
+
+        Raises:
+            UsageError: the weights don't know the task, or the image is no image.
+            ImageError: the image can't be read.
+        """
+        ((result,),) = self.predict_many([image], [task], pixel_size=pixel_size)
+        if result.fallback is not None:
+            raise ImageError(result.fallback, result.source)
+        return result
+
+    def predict_many(
+        self,
+        images: Iterable[ImageLike],
+        tasks: str | Sequence[str],
+        *,
+        pixel_size: float | PixelSize | None = None,
+        batch_size: int | None = None,
+    ) -> Iterator[list[Result]]:
+        """Predict any number of images, each for the same tasks; images are read and predicted ahead.
+
+        An image that can't be read gets fallbacks: results whose `fallback` says why.
+
+        Args:
+            images: see `predict`; read one after another, so it may be a generator.
+            tasks: the ids of the tasks.
+            pixel_size: see `predict`.
+            batch_size: images per batch; by default what is fast on the device.
+
+        Yields:
+            For each image, in order, its results in the order of `tasks`.
+
+        Raises:
+            UsageError: the weights don't know a task.
+
+        Example:
+            >>> for head, view in model.predict_many(paths, ["fetal_head", "cls_heart_camus_view"]):
+            ...     print(head.source, head.expected, view.label)
+        """
+        chosen = [self._task(name) for name in ([tasks] if isinstance(tasks, str) else tasks)]
+        if not chosen:
+            raise UsageError("expected at least one task, found none; see Model.tasks")
+        return self._results(images, chosen, _pair(pixel_size), batch_size or self._engine.batch_size)
+
+    def _results(
+        self, images: Iterable[ImageLike], tasks: Sequence[Task], pixel_size: PixelSize | None, batch_size: int
+    ) -> Iterator[list[Result]]:
+        waiting: deque[ImageLike] = deque()
+
+        def jobs() -> Iterator[Job]:
+            for number, image in enumerate(images, start=1):
+                waiting.append(image)
+                yield _ImageJob([request_of(_row(task, image, number), self.tasks) for task in tasks], image)
+
+        read = partial(_read, size=self._engine.spec.config.image_size)
+        found = predictions(self._engine, jobs(), read, batch_size, use=lambda predicted: predicted)
+        while group := list(islice(found, len(tasks))):
+            image = waiting.popleft()
+            scale = Scale(whole=pixel_size) if pixel_size else read_scale(image)
+            again = partial(read_any, image)
+            yield [result_of(row, task, again, scale) for row, task in zip(group, tasks, strict=True)]
+
+    def _task(self, name: str) -> Task:
+        if name not in self.tasks:
+            near = difflib.get_close_matches(name, self.tasks, cutoff=0.5)
+            advice = f"did you mean {' or '.join(near)}?" if near else "see Model.tasks, or 'python -m inference tasks'"
+            raise UsageError(f"expected a task that the weights know, found {name!r}; {advice}")
+        return self.tasks[name]
+
+
+def _pair(pixel_size: float | PixelSize | None) -> PixelSize | None:
+    if pixel_size is None:
+        return None
+    height, width = pixel_size if isinstance(pixel_size, tuple) else (pixel_size, pixel_size)
+    if not (0 < height < float("inf") and 0 < width < float("inf")):
+        raise UsageError(f"expected a pixel size above 0 mm, found {pixel_size}")
+    return height, width
+
+
+def _row(task: Task, image: ImageLike, number: int) -> Row:
+    name = name_of(image, number)
+    return Row(task.id, task.type, task.num_classes, name, None, name, {})
+
+
+def _read(job: Job, size: tuple[int, int]) -> LoadedJob:
+    assert isinstance(job, _ImageJob)
+    return LoadedJob(job, model_input(partial(read_any, job.image), size))

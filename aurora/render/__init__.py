@@ -1,0 +1,1 @@
+"""Draw labels and predictions on images."""

@@ -1,0 +1,1 @@
+"""`inference predict`: predict images that no CSV file describes."""
