@@ -35,6 +35,7 @@ _SPACING = re.compile(
 )
 # The value representations whose length has 16 bits (PS3.5, table 7.1-2); GDCM reads 32 bits for all others.
 _SHORT_VRS = set(re.findall(b"..", b"AEASATCSDADSDTFLFDISLOLTPNSHSLSSSTTMUIULUS"))
+_ITEM, _SEQUENCE_END, _PIXEL_DATA = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0", b"\xe0\x7f\x10\0"
 _UNDEFINED = 0xFFFFFFFF
 # What an element may claim beyond the end of the file, in bytes: so much memory does no harm.
 _SLACK = 1 << 20
@@ -163,6 +164,7 @@ def require_safe(data: mmap.mmap, path: Path) -> bytes:
 
     It is dangerous if an element is longer than the file, because GDCM allocates what an element states, up to 4 GB.
     Elements are laid out as in PS3.5, 7.1. Where the walk from one to the next is in doubt, it ends without objection.
+    Not checked: deflated and big-endian files.
 
     Raises:
         ImageError: an element is longer than the file, or the file holds no pixels or a video.
@@ -176,40 +178,34 @@ def require_safe(data: mmap.mmap, path: Path) -> bytes:
     pixels = _PIXELS.search(data)
     if pixels is None:
         raise ImageError("is a DICOM file without pixels, such as a report or a plan; name an image", path)
-    if _claims_too_much(data, uid):
+    if uid != _BIG_ENDIAN and _claims_too_much(data, implicit=uid == _IMPLICIT):
         raise ImageError("is cut short, or an element in it says that it is longer than the file", path)
     return data[: pixels.start()]
 
 
-def _claims_too_much(data: mmap.mmap, syntax: str) -> bool:
-    """Return whether an element claims to be longer than the file, for which GDCM would allocate that much."""
-    limit = len(data) + _SLACK
-    offset = 132 if data[128:132] == b"DICM" else 0
-    implicit = syntax == _IMPLICIT or (not offset and not data[4:6].isalpha())
-    # Whether the pixels have been passed, whether they are compressed, and the depth below an element of unknown kind.
-    passed, fragments, unknown = False, False, 0
-    while offset + 12 <= len(data) and any(data[offset : offset + 4]):
-        meta = data[offset : offset + 2] == b"\2\0"
-        order = ">" if syntax == _BIG_ENDIAN and not meta else "<"
-        group, element, length = unpack_from(order + "HHI", data, offset)
-        vr, start = data[offset + 4 : offset + 6], offset + 8
-        named, explicit = vr.isalpha() and vr.isupper(), meta or not (implicit or unknown)
-        if group == 0xFFFE:  # the elements of an item follow, but the bytes of a fragment
-            end = element == 0xE0DD
-            unknown, fragments = unknown - (end and unknown > 0), fragments and not end
-            length *= fragments
+def _claims_too_much(data: mmap.mmap, *, implicit: bool) -> bool:
+    """Return whether an element up to the pixels claims to be longer than the file, so that GDCM would allocate it."""
+    limit, offset = len(data) + _SLACK, 132 if data[128:132] == b"DICM" else 0
+    implicit |= not offset and not data[4:6].isalpha()
+    fragments, unknown = False, 0  # whether pixels are compressed; the depth inside an element of unknown kind
+    while offset + 12 <= len(data) and any(tag := data[offset : offset + 4]):
+        vr, start, (length,) = data[offset + 4 : offset + 6], offset + 8, unpack_from("<I", data, offset + 4)
+        named, explicit = vr.isalpha() and vr.isupper(), tag[:2] == b"\2\0" or not (implicit or unknown)
+        if tag[:2] == _ITEM[:2]:
+            unknown -= unknown > 0 and tag == _SEQUENCE_END
+        elif explicit and vr in _SHORT_VRS:
+            (length,) = unpack_from("<H", data, offset + 6)
         elif explicit and named:
-            short = vr in _SHORT_VRS
-            start += 0 if short else 4
-            (length,) = unpack_from(order + ("H" if short else "I"), data, start - (2 if short else 4))
+            start, (length,) = offset + 12, unpack_from("<I", data, start)
         elif named and length > limit:
             return False  # it is explicit, against what the file states
         if length == _UNDEFINED:
-            fragments |= group == 0x7FE0
+            fragments |= tag == _PIXEL_DATA
             unknown += unknown > 0 or (explicit and vr == b"UN")
         elif length > limit:
-            return not passed
-        passed |= group == 0x7FE0
-        nested = length == _UNDEFINED or (vr == b"SQ" if explicit else data[start : start + 4] == b"\xfe\xff\0\xe0")
-        offset = start + (0 if nested else length)
+            return True
+        elif tag == _PIXEL_DATA or (fragments and tag == _SEQUENCE_END):
+            return False
+        nested = (tag == _ITEM and not fragments) or (vr == b"SQ" if explicit else data[start : start + 4] == _ITEM)
+        offset = start + (0 if nested or length == _UNDEFINED else length)
     return False

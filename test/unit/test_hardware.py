@@ -3,12 +3,13 @@
 import os
 import resource
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from aurora.errors import UsageError
+from aurora.errors import DeviceError, UsageError
 from aurora.predict.pipeline import Stages
-from aurora.runtime.hardware import fitting_batch, parse_device, peak_resident, processors
+from aurora.runtime.hardware import fitting_batch, parse_device, peak_resident, processors, require_threads
 
 V1, V2 = "4:memory:/slurm/job_7\n3:cpu,cpuacct:/slurm/job_7\n0::/\n", "0::/system.slice/run.scope\n"
 
@@ -133,3 +134,19 @@ def test_stages_add_up_what_their_work_takes_also_where_it_fails() -> None:
         work(0)
     assert stages.seconds["work"] > before
     assert str(stages).startswith("at work for 0.00 s: work 0.00 s; ")
+
+
+def test_too_few_threads_are_an_error_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, started = Thread.start, []
+
+    def start(thread: Thread) -> None:
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        real(thread)
+
+    monkeypatch.setattr(Thread, "start", start)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    with pytest.raises(DeviceError, match=r"expected to start \d+ threads, but can't start new thread; let this"):
+        require_threads()
+    assert not any(thread.is_alive() for thread in started)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.hub import Hub
 
-from aurora.errors import UsageError
+from aurora.errors import UsageError, WeightsError
 from training.qwen.source import open_source
 
 NAME = "Qwen/Small"
@@ -231,3 +231,9 @@ def test_offline_what_hf_put_into_the_cache_is_enough(
     found = opened(NAME, "model.safetensors", "model.safetensors.index.json", HF_HUB_OFFLINE="1")
     assert Path(found["paths"]["model.safetensors"]).read_bytes() == WEIGHTS
     assert found["paths"]["model.safetensors.index.json"] is None
+
+
+def test_a_folder_of_git_lfs_pointers_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(WeightsError, match=r"is a Git LFS pointer.*'git lfs pull'"):
+        open_source(str(tmp_path))

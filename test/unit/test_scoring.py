@@ -179,6 +179,13 @@ def test_a_mask_of_other_values_is_scored_and_named(truth: Path, out: Path) -> N
     assert "has the class 255, expected < 2" in scores.problems[0]
 
 
+def test_true_masks_of_grey_values_are_refused(truth: Path, out: Path) -> None:
+    write_mask(truth / "Segmentation" / "0.png", 20, value=255)
+    scores = score(truth, out)
+    assert scores.tasks[0].rows == 1
+    assert "the label can't be used: expected a mask of class ids below 2, found one with 255" in scores.problems[0]
+
+
 def test_an_unreadable_mask_is_a_problem(truth: Path, out: Path) -> None:
     (out / "Segmentation" / "0.png").write_text("<html>")
     scores = score(truth, out)
