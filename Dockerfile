@@ -51,7 +51,7 @@ LABEL org.opencontainers.image.title="aurora-ultrasound" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
-      aurora.weights.sha256="f0730dd38fb4bdc145432e5fd47220e94073136d5c25e94b1e7f5dec976288d6"
+      aurora.weights.sha256="674bdc4d0c97a620d4a14fea23d9e85def2796a00d2008b120fc81c698450824"
 # The default folders of every command.
 ENV AURORA_INPUT=/input \
     AURORA_OUTPUT=/output

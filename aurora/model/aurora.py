@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from aurora.model.config import STRIDES, ModelConfig
 from aurora.model.encoder import Encoder
 from aurora.model.heads import HEADS
-from aurora.model.novelty import Novelty
+from aurora.model.novelty import Novelty, channel_statistics
 from aurora.model.pyramid import Pyramid
 from aurora.model.stem import build_stem
 from aurora.tasks import NOVELTY, TYPES, Registry, TaskType, of_type
@@ -40,7 +40,13 @@ class Aurora(nn.Module):
             channels = sum(task.channels for task in of_type(tasks, task_type))
             if channels:
                 self.heads[task_type] = HEADS[task_type](config.pyramid_width, channels)
-        self.novelty = Novelty(len(STRIDES) * config.pyramid_width) if config.novelty else None
+        self.novelty = Novelty(self.num_features) if config.novelty else None
+
+    @property
+    def num_features(self) -> int:
+        """The number of `features` of an image."""
+        maps = self.stem.LATERALS if self.stem else len(STRIDES)
+        return 2 * maps * self.config.pyramid_width
 
     def forward(self, images: Tensor, rows: Mapping[TaskType, Tensor]) -> dict[TaskType, Tensor]:
         """Compute the raw outputs of a batch in which each image may have any number of rows.
@@ -53,17 +59,30 @@ class Aurora(nn.Module):
             For each type in `rows`, (R, channels, ...) with the channels of all tasks of that type; and, if the model
             has it, `NOVELTY`, (B,).
         """
-        levels = self.levels(normalise(images))
+        levels, local = self._maps(normalise(images))
         outputs = {
             task_type: self.heads[task_type]([level.index_select(0, index) for level in levels])
             for task_type, index in rows.items()
         }
-        return outputs | ({NOVELTY: self.novelty(levels)} if self.novelty else {})
+        return outputs | ({NOVELTY: self.novelty(channel_statistics(local))} if self.novelty else {})
 
     def levels(self, pixels: Tensor) -> list[Tensor]:
         """Return the pyramid's levels (B, width, H/stride, W/stride), fine to coarse, of pixels (B, 3, H, W)."""
+        return self._maps(pixels)[0]
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Return what `Novelty` compares of pixels (B, 3, H, W): (B, num_features).
+
+        They are the statistics of the stem's maps, which change less in training than the pyramid's; without a stem,
+        those of the pyramid's levels.
+        """
+        return channel_statistics(self._maps(pixels)[1])
+
+    def _maps(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the pyramid's levels, and the stem's maps that were added to them, or the levels without a stem."""
         lateral_features, token_bias = self.stem(pixels) if self.stem else ([], None)
-        return self.pyramid(self.encoder(pixels, token_bias), lateral_features)
+        levels = self.pyramid(self.encoder(pixels, token_bias), lateral_features)
+        return levels, lateral_features or levels
 
 
 class _NoInit(TorchFunctionMode):

@@ -1,5 +1,7 @@
 """Measure how unlike the training images an image is."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -7,9 +9,9 @@ from torch import Tensor, nn
 class Novelty(nn.Module):
     """Squared Mahalanobis distance of an image's features from those of the training images, as a share of a limit.
 
-    The features are the means of every channel of every pyramid level. Images above the limit, 1, are unlike the
-    training images. A single normal distribution is fitted, by `fit_`, as in Lee et al., *A simple unified framework
-    for detecting out-of-distribution samples and adversarial attacks*, NeurIPS 2018.
+    Images above the limit, 1, are unlike the training images. A single normal distribution is fitted, by `fit_`, as in
+    Lee et al., *A simple unified framework for detecting out-of-distribution samples and adversarial attacks*,
+    NeurIPS 2018.
 
     Args:
         features: the number of features.
@@ -23,10 +25,9 @@ class Novelty(nn.Module):
         self.register_buffer("centre", torch.zeros(features))
         self.register_buffer("whitening", torch.zeros(features, features))
 
-    def forward(self, levels: list[Tensor]) -> Tensor:
-        """Return the novelty (B,) of images by their pyramid levels, each (B, width, rows, columns)."""
-        deviation = mean_features(levels) - self.centre
-        return (deviation @ self.whitening).square().sum(1)
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the novelty (B,) of images by their features (B, features)."""
+        return ((features - self.centre) @ self.whitening).square().sum(1)
 
     @torch.no_grad()
     def fit_(self, training: Tensor, validation: Tensor, limit_share: float, shrinkage: float) -> None:
@@ -45,10 +46,14 @@ class Novelty(nn.Module):
         variances, directions = torch.linalg.eigh(shrunk.double())
         self.centre.copy_(training.mean(0))
         self.whitening.copy_(directions / variances.sqrt() / deviation[:, None])
-        distances = ((validation - self.centre) @ self.whitening).square().sum(1)
-        self.whitening /= distances.quantile(limit_share).sqrt()
+        self.whitening /= self(validation).quantile(limit_share).sqrt()
 
 
-def mean_features(levels: list[Tensor]) -> Tensor:
-    """Return the mean of every channel of every level, float32 (B, levels x width)."""
-    return torch.cat([level.float().mean((2, 3)) for level in levels], dim=1)
+def channel_statistics(maps: Sequence[Tensor]) -> Tensor:
+    """Return the mean and the deviation of every channel of every map (B, C, rows, columns): (B, 2 x sum of C)."""
+    statistics = []
+    for values in maps:
+        mean = values.float().mean((2, 3), keepdim=True)
+        deviation = (values.float() - mean).square().mean((2, 3)).sqrt()
+        statistics += [mean.flatten(1), deviation]
+    return torch.cat(statistics, dim=1)

@@ -17,6 +17,9 @@ class Stem(nn.Module):
     Better", NeurIPS 2021).
     """
 
+    #: The number of its lateral features.
+    LATERALS = 2
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths = [config.stem_width * 2**i for i in range(4)]
@@ -45,6 +48,9 @@ class PublishedStem(nn.Module):
 
     Its map of stride 16 is also added to the encoder's tokens, so that the transformer sees what the convolutions see.
     """
+
+    #: The number of its lateral features.
+    LATERALS = 4
 
     def __init__(self, name: str, config: ModelConfig) -> None:
         super().__init__()

@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut shard": (lambda f: cut(shard_of(f, QKV)), r"model-0000\d-of-\d+\.safetensors is not a whole safetensors file"),
     "a pointer instead of a shard": (
         lambda f: shard_of(f, QKV).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
-        r"is not a whole safetensors file .* fetch it again",
+        r"is a Git LFS pointer, not the weights themselves; fetch them with 'git lfs pull'",
     ),
     "missing shard": (
         lambda f: shard_of(f, QKV).unlink(),

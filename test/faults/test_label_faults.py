@@ -81,7 +81,7 @@ MASKS: dict[str, tuple[np.ndarray | bytes, str]] = {
         np.random.default_rng(0).integers(0, 2, (HEIGHT, WIDTH, 3), dtype=np.uint8),
         "expected one channel of class ids, found a colour image",
     ),
-    "mask no image": (b"<html>not found</html>", "expected an image"),
+    "mask no image": (b"<html>not found</html>", "is a web page"),
 }
 
 #: Odd, but labels that can be used.

@@ -30,6 +30,7 @@ SYSTEM = (
         "/etc/locale.alias",
         "/etc/os-release",
     ),  # the C library's settings; `platform`, which ONNX Runtime asks
+    "/proc/mounts",  # where libffi looks whether SELinux forbids its callbacks
     *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys", "/proc/self/maps", "/sys"),  # the processors
     *("/proc/self/cgroup", "/proc/self/status", "/proc/self/mountinfo"),  # how much of them a container may use
     *("/dev/null", "/dev/urandom"),

@@ -37,7 +37,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("engine") / "w.safetensors"
     model = Aurora(CONFIG, OFFICIAL)
     assert model.novelty is not None
-    model.novelty.fit_(*torch.randn(2, 100, 64), 0.9, 0.1)
+    model.novelty.fit_(*torch.randn(2, 100, model.num_features), 0.9, 0.1)
     checkpoint.save(path, model, {})
     export.export(path, path.with_suffix(".onnx"))
     return path

@@ -1,6 +1,7 @@
 """Images unlike the training images are named, by a distance that the checkpoint holds."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,10 @@ from click.testing import CliRunner
 
 from aurora.engine.pytorch import ModuleEngine
 from aurora.model import checkpoint
-from aurora.model.aurora import Aurora
+from aurora.model.aurora import Aurora, normalise
 from aurora.model.checkpoint import Spec
 from aurora.model.config import PRESETS
-from aurora.model.novelty import Novelty
+from aurora.model.novelty import Novelty, channel_statistics
 from aurora.predict.batch import UNLIKE_TRAINING
 from aurora.predict.pipeline import predictions, read_from
 from aurora.predict.request import Job, request_of
@@ -30,11 +31,6 @@ from training.tune.novelty import distinct_images, fit_novelty
 TASKS = registry([OFFICIAL["fetal_head"], OFFICIAL["breast_2cls"]])
 
 
-def as_levels(features: torch.Tensor) -> list[torch.Tensor]:
-    """Four levels whose means are these features, (N, 4 x width)."""
-    return [part[:, :, None, None] for part in features.chunk(4, dim=1)]
-
-
 def fitted(training: torch.Tensor, validation: torch.Tensor) -> Novelty:
     novelty = Novelty(training.shape[1])
     novelty.fit_(training, validation, limit_share=0.9, shrinkage=1e-4)
@@ -44,7 +40,7 @@ def fitted(training: torch.Tensor, validation: torch.Tensor) -> Novelty:
 def test_the_limit_includes_its_share_of_the_validation_images() -> None:
     generator = torch.Generator().manual_seed(0)
     training, validation = (torch.randn(2000, 8, generator=generator) for _ in range(2))
-    found = fitted(training, validation)(as_levels(validation))
+    found = fitted(training, validation)(validation)
     assert (found <= 1).float().mean().item() == pytest.approx(0.9, abs=0.002)
 
 
@@ -52,11 +48,28 @@ def test_a_direction_counts_by_how_much_the_training_images_vary_in_it() -> None
     generator = torch.Generator().manual_seed(0)
     mixed = torch.randn(8, 8, generator=generator)
     training, validation, others = (torch.randn(2000, 8, generator=generator) for _ in range(3))
-    plain = fitted(training, validation)(as_levels(3 * others))
+    plain = fitted(training, validation)(3 * others)
     # A distance in units of the deviation stays the same if all features are mixed, scaled and moved.
-    moved = fitted(training @ mixed + 5, validation @ mixed + 5)(as_levels(3 * others @ mixed + 5))
+    moved = fitted(training @ mixed + 5, validation @ mixed + 5)(3 * others @ mixed + 5)
     torch.testing.assert_close(moved, plain, rtol=0.05, atol=0.01)
     assert (plain > 1).float().mean() > 0.9
+
+
+def test_statistics_are_those_of_each_channel() -> None:
+    maps = [torch.randn(2, 3, 5, 7), 4 + 2 * torch.randn(2, 4, 3, 3)]
+    found = channel_statistics(maps)
+    expected = [part for values in maps for part in (values.mean((2, 3)), values.std((2, 3), correction=0))]
+    torch.testing.assert_close(found, torch.cat(expected, dim=1))
+
+
+@pytest.mark.parametrize("preset", ["micro", "tiny-lite0"])
+@pytest.mark.parametrize("stem", [True, False])
+def test_every_network_has_features(preset: str, stem: bool) -> None:
+    config = replace(PRESETS[preset], novelty=True, image_size=(64, 64))
+    model = Aurora(config if stem else replace(config, stem=None, stem_width=0), TASKS)
+    images = torch.zeros(2, 64, 64, 3, dtype=torch.uint8)
+    assert model.features(normalise(images)).shape == (2, model.num_features)
+    assert model(images, {})[NOVELTY].shape == (2,)
 
 
 @pytest.fixture(scope="module")

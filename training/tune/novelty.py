@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aurora.images.reader import ModelInput, load_model_input
 from aurora.model.aurora import Aurora, normalise
-from aurora.model.novelty import Novelty, mean_features
+from aurora.model.novelty import Novelty
 from aurora.runtime.hardware import processors
 from aurora.runtime.prefetch import prefetch
 from training.data.cases import Case
@@ -53,17 +53,14 @@ def distinct_images(cases: Iterable[Case]) -> list[Case]:
 
 @torch.inference_mode()
 def image_features(model: Aurora, cases: Iterable[Case], batch_size: int) -> Tensor:
-    """Return the features (N, levels x width) of the images that can be read; see `Novelty`."""
+    """Return the features (N, features) of the images that can be read; see `Aurora.features`."""
 
     def read(case: Case) -> ModelInput:
         return load_model_input(case.root, case.row, model.config.image_size)
 
     loaded = prefetch(read, cases, 2 * batch_size, processors(), low_priority=True)
     pixels = (image.pixels for image in loaded if image.pixels is not None)
-    features = [
-        mean_features(model.levels(normalise(torch.from_numpy(np.stack(batch)))))
-        for batch in _batches(pixels, batch_size)
-    ]
+    features = [model.features(normalise(torch.from_numpy(np.stack(batch)))) for batch in _batches(pixels, batch_size)]
     return torch.cat(features) if features else torch.empty(0, 0)
 
 

@@ -65,12 +65,12 @@ fault(RUN, "a model whose output is infinite")(with_outputs(lambda output: outpu
 # The first batch is computed image by image. When the second one comes, all threads are there, and the address space is
 # bounded to what is in use and a little more.
 LIMITED = """
-import resource, runpy, sys
+import collections, resource, runpy, sys
 import numpy as np
 import aurora.engine.onnx_runtime as engine
 real, room, calls = engine.OnnxEngine.run, int(sys.argv.pop(1)) << 20, []
 def one_by_one(self, images, rows):
-    parts = {kind: [] for kind in rows}
+    parts = collections.defaultdict(list)
     for number in range(len(images)):
         wanted = {kind: index[index == number] * 0 for kind, index in rows.items() if (index == number).any()}
         for kind, output in real(self, images[number:number + 1], wanted).items():
