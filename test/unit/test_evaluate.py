@@ -17,6 +17,7 @@ from aurora.kinds import detection
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS, ModelConfig
+from aurora.predict.batch import UNLIKE_TRAINING
 from aurora.runtime import files
 from aurora.scoring.bootstrap import task_statistics
 from aurora.scoring.score import Scores, compare, score
@@ -285,7 +286,9 @@ def test_real_images_give_the_numbers_of_run_and_score(realus: Path, weights: Pa
             shutil.copyfile(realus / "val" / name.removeprefix("../"), target)
     found = report(weights, tmp_path / "data", resamples=20, device="cpu")
     assert_equal(found, scored(weights, tmp_path / "data", tmp_path / "out"))
-    assert (len(found.tasks), found.problems) == (len(cases), [])
+    assert len(found.tasks) == len(cases)
+    # A few validation images lie beyond the limit of the images that are like the training images.
+    assert [problem for problem in found.problems if UNLIKE_TRAINING not in problem] == []
 
 
 def test_without_a_number_of_classes_an_official_task_has_the_challenges(random_weights: Path, tmp_path: Path) -> None:
