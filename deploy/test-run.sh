@@ -8,7 +8,7 @@ work=$(mktemp -d)
 clean() {
   rm -rf "$work" 2> /dev/null && return
   # Files that another user wrote in the container can only be removed there.
-  docker run --rm --user 0 --entrypoint rm -v "$work":/work "$image" -rf /work/output || true
+  docker run --rm --user 0 --entrypoint rm -v "$work":/scratch "$image" -rf /scratch/output || true
   rm -rf "$work" || true
 }
 trap clean EXIT

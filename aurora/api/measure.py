@@ -11,6 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from aurora.kinds.mask_geometry import position_moments
+
 #: Height and width of a pixel in mm.
 PixelSize = tuple[float, float]
 
@@ -45,11 +47,11 @@ def measure_mask(mask: np.ndarray, pixel_size: PixelSize | None = None) -> list[
     """
     length, spacing = _unit(pixel_size)
     found = []
-    for number in np.unique(mask[mask > 0]).tolist():
+    for number, area in areas(mask, spacing).items():
         region = (mask == number).astype(np.uint8)
         major, minor = equivalent_ellipse(region, spacing)
         values = {
-            "area": (float(region.sum()) * spacing[0] * spacing[1], f"{length}2"),
+            "area": (area, f"{length}2"),
             "perimeter": (perimeter(region, spacing), length),
             "longest diameter": (longest_diameter(region, spacing), length),
             "ellipse's major axis": (major, length),
@@ -58,6 +60,12 @@ def measure_mask(mask: np.ndarray, pixel_size: PixelSize | None = None) -> list[
         }
         found += [Measurement(name, value, unit, number) for name, (value, unit) in values.items()]
     return found
+
+
+def areas(mask: np.ndarray, spacing: PixelSize = (1.0, 1.0)) -> dict[int, float]:
+    """Return the area of every foreground class that occurs in a mask, (H, W) uint8."""
+    counts = np.bincount(mask.ravel())
+    return {int(number): float(counts[number]) * spacing[0] * spacing[1] for number in np.flatnonzero(counts) if number}
 
 
 def measure_box(box: Sequence[float], pixel_size: PixelSize | None = None) -> list[Measurement]:
@@ -117,15 +125,9 @@ def equivalent_ellipse(region: np.ndarray, spacing: PixelSize = (1.0, 1.0)) -> t
         region: (H, W) uint8 of 0 and 1, with at least one 1.
         spacing: height and width of a pixel.
     """
-    height, width = spacing
-    moments = cv2.moments(region, binaryImage=True)
-    area = moments["m00"]
-    covariance = np.array(
-        [
-            [(moments["mu20"] / area + 1 / 12) * width**2, moments["mu11"] / area * width * height],
-            [moments["mu11"] / area * width * height, (moments["mu02"] / area + 1 / 12) * height**2],
-        ]
-    )
+    _, covariance = position_moments(region)
+    scale = np.array(spacing[::-1])
+    covariance = (covariance + np.eye(2) / 12) * np.outer(scale, scale)
     minor, major = 4 * np.sqrt(np.maximum(np.linalg.eigvalsh(covariance), 0.0))
     return float(major), float(minor)
 

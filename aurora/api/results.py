@@ -1,19 +1,20 @@
 """The predictions of single images as typed objects, in pixels of the original image."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
-from aurora.api.measure import Measurement, PixelSize, measure_box, measure_mask, measure_points
+from aurora.api.measure import Measurement, PixelSize, areas, measure_box, measure_mask, measure_points
 from aurora.api.scale import Scale
 from aurora.images.reader import Image
 from aurora.kinds import KINDS, Drawing, Prediction
 from aurora.kinds.classification import ClassificationPrediction
 from aurora.kinds.detection import DetectionPrediction
 from aurora.kinds.landmarks import LandmarksPrediction
+from aurora.kinds.mask_geometry import bounding_box
 from aurora.predict.predictions import PredictedRow
 from aurora.render.drawing import draw, draw_scale_bar, fitted
 from aurora.tasks import Task
@@ -23,7 +24,7 @@ PROGRESSION = "IUGC"
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(ABC):
     """What all predictions have in common.
 
     Attributes:
@@ -66,8 +67,8 @@ class Result:
             return f"none: {self.fallback}"
         return self._words()
 
-    def _words(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _words(self) -> str: ...
 
     def overlay(self, side: int | None = None) -> np.ndarray:
         """Draw the prediction on the image, with a scale bar where the size of a pixel is known.
@@ -123,8 +124,9 @@ class MaskResult(Result):
         return measure_mask(self.mask, self.pixel_size)
 
     def _words(self) -> str:
-        areas = [item for item in self.measurements if item.name == "area"]
-        return ", ".join(f"class {item.structure}: {item.value:.0f} {item.unit}" for item in areas) or "nothing"
+        unit = "mm2" if self.pixel_size else "px2"
+        found = areas(self.mask, self.pixel_size or (1.0, 1.0))
+        return ", ".join(f"class {number}: {area:.0f} {unit}" for number, area in found.items()) or "nothing"
 
 
 class ClassResult(Result):
@@ -221,8 +223,8 @@ def result_of(predicted: PredictedRow, task: Task, read: Callable[[], Image], sc
 def _places(drawing: Drawing) -> np.ndarray | None:
     """Return places, (N, 2) as x, y in pixels, between which a prediction lies; None if it has none."""
     if drawing.mask is not None:
-        left, top, width, height = cv2.boundingRect((drawing.mask > 0).astype(np.uint8))
-        return np.array([[left, top], [left + width - 1, top + height - 1]]) if width else None
+        region = (drawing.mask > 0).astype(np.uint8)
+        return bounding_box(region).reshape(2, 2) if region.any() else None
     if drawing.box is not None:
         return np.reshape(drawing.box, (2, 2))
     return drawing.points

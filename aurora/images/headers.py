@@ -42,7 +42,7 @@ class Header:
         deep: whether a channel may have more than 8 bits.
         truncated: whether the end of the file is missing.
         grey: whether the file is known to have a single channel.
-        bits: the bits of a channel, as far as it matters to a mask.
+        bits: the number of bits per channel.
         palette: whether the values are numbers of colours.
         white_is_zero: whether high values are dark (TIFF only).
     """

@@ -26,6 +26,14 @@ def bounding_box(region: np.ndarray) -> np.ndarray:
     return np.array([x, y, x + width - 1, y + height - 1])
 
 
+def position_moments(region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean (2,) and the covariance (2, 2) of x and y of the pixels of a region that isn't empty."""
+    moments = cv2.moments(region, binaryImage=True)
+    centre = np.array([moments["m10"], moments["m01"]])
+    covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]])
+    return centre / moments["m00"], covariance / moments["m00"]
+
+
 def ellipse_axes(region: np.ndarray) -> np.ndarray:
     """Return the ends of the axes of the ellipse that has a region's second moments.
 
@@ -34,10 +42,7 @@ def ellipse_axes(region: np.ndarray) -> np.ndarray:
     Returns:
         (4, 2) as x, y: the left and the right end of the major axis, the upper and the lower end of the minor axis.
     """
-    moments = cv2.moments(region, binaryImage=True)
-    area = moments["m00"]
-    centre = np.array([moments["m10"], moments["m01"]]) / area
-    covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area
+    centre, covariance = position_moments(region)
     variances, directions = np.linalg.eigh(covariance)
     minor, major = (2 * np.sqrt(np.maximum(variances, 0.0)) * directions).T
     major = major if major[0] >= 0 else -major

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from aurora.runtime.text import dump_json, text_table
 from inference.output.folder import OutputFolder
 from inference.predict.sources import ImageSource
 from inference.report.console import progress
+from inference.run import EXIT_FALLBACKS, EXIT_STOPPED
 
 logger = logging.getLogger("aurora.inference")
 
 #: What can be written for each image.
 PARTS = ("masks", "overlays", "records")
 RECORDS, TABLE = "results.jsonl", "results.csv"
-EXIT_FALLBACKS, EXIT_STOPPED = 10, 143
 #: The lines of the table on the terminal; the files hold all.
 LINES = 20
 # The columns of the table before the measurements.
@@ -88,7 +88,7 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
 
 
 def _predicted(
-    model: Model, sources: Sequence[ImageSource], settings: PredictSettings, stopped: Any
+    model: Model, sources: Sequence[ImageSource], settings: PredictSettings, stopped: Callable[[], bool]
 ) -> Iterator[tuple[ImageSource, list[Result]]]:
     """Yield every source with its results; once `stopped()` is true, no further image is read."""
 

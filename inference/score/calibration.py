@@ -7,8 +7,7 @@ import numpy as np
 
 from aurora.kinds import CaseMetrics
 from aurora.kinds.base import stacked
-
-BINS = 10
+from aurora.scoring.reliability import calibration_error, reliability_bins
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,10 @@ def confusion(cases: Sequence[CaseMetrics]) -> list[list[int]]:
 
 
 def reliability(cases: Sequence[CaseMetrics]) -> Reliability | None:
-    """Return the reliability over `BINS` equal bins of the predicted class's probability, by scikit-learn.
+    """Return the reliability over `BINS` equal bins of the predicted class's probability.
 
     Cases without a usable probability of the predicted class are left out; the result is None if no case is left.
     """
-    from sklearn.calibration import calibration_curve
-
     columns = stacked(cases)
     usable = (columns["predicted"] >= 0) & (columns["predicted"] < columns["probs"].shape[1])
     usable &= ~np.isnan(columns["probs"]).any(axis=1)
@@ -50,10 +47,5 @@ def reliability(cases: Sequence[CaseMetrics]) -> Reliability | None:
     predicted, probs = columns["predicted"][usable], columns["probs"][usable]
     right = predicted == columns["label"][usable]
     stated = np.take_along_axis(probs, predicted[:, None], axis=1)[:, 0].clip(0, 1)
-    rights, means = calibration_curve(right, stated, n_bins=BINS, pos_label=True)
-    # The same bins as in calibration_curve, which are open on the left.
-    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], stated)
-    count = np.bincount(bins, minlength=BINS)
-    count = count[count > 0]
-    error = float((np.abs(rights - means) * count).sum() / count.sum())
-    return Reliability(means.tolist(), rights.tolist(), count.tolist(), error)
+    means, rights, count = reliability_bins(stated, right)
+    return Reliability(means.tolist(), rights.tolist(), count.tolist(), calibration_error(stated, right))

@@ -21,6 +21,7 @@ from aurora.model.config import PRESETS
 from aurora.predict.predictions import RawRow, predict_row
 from aurora.predict.request import request_of
 from aurora.rows import Row
+from aurora.scoring.reliability import calibration_error
 from aurora.tasks import (
     OFFICIAL,
     Task,
@@ -36,7 +37,7 @@ from training.cli import main as training
 from training.data.cases import load_cases
 from training.evaluation.evaluate import evaluate
 from training.phantom import generate
-from training.tune.calibration import best_temperature, calibration_curve, calibration_error, cross_validated
+from training.tune.calibration import best_temperature, calibration_curve, cross_validated
 from training.tune.refinements import chosen_refinements, proposed_refinements
 from training.tune.tune import tune
 

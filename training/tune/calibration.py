@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from aurora.runtime.files import replacing
+from aurora.scoring.reliability import calibration_error, reliability_bins
 
 # Temperatures are searched among these, which are equally spaced in their logarithm. A task without a mistake on the
 # validation cases would ask for 0.
 _TEMPERATURES = np.geomspace(0.25, 8.0, 101)
-#: Bins of a reliability diagram, and parts of a cross-validation.
-BINS, FOLDS = 10, 5
+#: Parts of a cross-validation.
+FOLDS = 5
 
 
 class Confidences(NamedTuple):
@@ -86,17 +87,6 @@ def cross_validated(
     return calibrated
 
 
-def calibration_error(confidences: np.ndarray, scores: np.ndarray) -> float:
-    """Return the expected calibration error in [0, 1] over `BINS` equal bins (Guo et al., 2017).
-
-    Example:
-        >>> round(calibration_error(np.array([0.9, 0.9, 0.9, 0.9]), np.array([1, 1, 1, 0])), 2)
-        0.15
-    """
-    means, rights, counts = _bins(confidences, scores)
-    return float((np.abs(rights - means) * counts).sum() / counts.sum())
-
-
 def draw_reliability(groups: Mapping[str, Confidences], out: Path) -> None:
     """Draw, per group of tasks, the mean score against the stated confidence, before and after calibration.
 
@@ -113,7 +103,7 @@ def draw_reliability(groups: Mapping[str, Confidences], out: Path) -> None:
     ):
         axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
         for label, confidences, style in (("before", group.before, "o:"), ("after", group.after, "s-")):
-            means, rights, _ = _bins(confidences, group.scores)
+            means, rights, _ = reliability_bins(confidences, group.scores)
             axes.plot(means, rights, style, label=f"{label}: ECE {calibration_error(confidences, group.scores):.3f}")
         axes.set(
             title=f"{name} ({len(group.scores)})", xlabel="confidence", ylabel="mean score", xlim=(0, 1), ylim=(0, 1)
@@ -126,12 +116,3 @@ def draw_reliability(groups: Mapping[str, Confidences], out: Path) -> None:
 def joined(groups: Sequence[Confidences]) -> Confidences:
     """Return the cases of several groups as one."""
     return Confidences(*(np.concatenate(parts) for parts in zip(*groups, strict=True)))
-
-
-def _bins(confidences: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean confidence, mean score and count of each bin that isn't empty."""
-    number = np.minimum((confidences * BINS).astype(int), BINS - 1)
-    counts = np.bincount(number, minlength=BINS)
-    used = np.flatnonzero(counts)
-    means, rights = (np.bincount(number, values, BINS)[used] / counts[used] for values in (confidences, scores))
-    return means, rights, counts[used]

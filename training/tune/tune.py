@@ -22,13 +22,13 @@ from aurora.kinds import Prediction
 from aurora.kinds.classification import ClassificationPrediction
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
+from aurora.scoring.reliability import calibration_error
 from aurora.tasks import Registry, Task, TaskType, channel_slices, with_mirrored_views, without_refinements
 from training.data.cases import Case, load_cases
 from training.tune.calibration import (
     Confidences,
     best_temperature,
     calibration_curve,
-    calibration_error,
     cross_validated,
     draw_reliability,
     joined,
