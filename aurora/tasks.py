@@ -84,7 +84,8 @@ class Task:
     its own channels are used where that mask is empty. `mirrored` says that the model also sees the mirrored image; the
     mean of both outputs, the second one mirrored back, gives the prediction. `calibration` holds points (raw
     confidence, expected score) of an increasing curve, linear between the points; empty for confidences that are used
-    as they are. `trained_on` tells a reader what the channels have seen.
+    as they are. `names` tells a reader what the classes (of a mask with the background), the detected object or the
+    landmarks are, in order, or is empty; `trained_on` tells what the channels have seen.
     """
 
     id: str
@@ -96,12 +97,17 @@ class Task:
     derivation: Derivation | None = None
     mirrored: bool = False
     calibration: tuple[tuple[float, float], ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
     trained_on: str = field(default="", compare=False)
 
     @property
     def channels(self) -> int:
         """The number of channels of the model's last layer that belong to this task."""
         return TYPES[self.type].channels or self.num_classes
+
+    def name_of(self, number: int) -> str:
+        """Return the name of a class, or "class N" if it has none."""
+        return self.names[number] if number < len(self.names) else f"class {number}"
 
 
 Registry = Mapping[str, Task]
@@ -111,14 +117,16 @@ def registry(tasks: Iterable[Task]) -> dict[str, Task]:
     """Return tasks by id, in the order given.
 
     Raises:
-        ValueError: an id occurs twice, an alias doesn't name a task of the same type and size with its own channels, or
-            a derivation doesn't name a segmentation task.
+        ValueError: an id occurs twice, an alias doesn't name a task of the same type and size with its own channels, a
+            derivation doesn't name a segmentation task, or the names aren't as many as the classes or points.
     """
     by_id: dict[str, Task] = {}
     for task in tasks:
         if by_id.setdefault(task.id, task) != task:
             raise ValueError(f"task {task.id!r} is defined twice, as {by_id[task.id]} and as {task}")
     for task in by_id.values():
+        if len(task.names) not in (0, task.num_classes):
+            raise ValueError(f"names of {task.id!r}: expected {task.num_classes}, found {len(task.names)}")
         if task.alias is not None:
             _check_alias(task, by_id.get(task.alias))
         if task.derivation is not None:
@@ -177,6 +185,7 @@ def from_records(records: Iterable[Mapping]) -> dict[str, Task]:
 def _from_record(record: Mapping) -> Task:
     lists = {
         "refinements": tuple(record.get("refinements", ())),
+        "names": tuple(record.get("names", ())),
         "derivation": Derivation(*record["derivation"]) if record.get("derivation") else None,
         "calibration": tuple((float(raw), float(score)) for raw, score in record.get("calibration", ())),
     }

@@ -188,6 +188,7 @@ def _origin(task: Task) -> str:
         task.alias and f"predicted as {task.alias}",
         task.derivation and f"{task.derivation.rule} of {task.derivation.source}",
         "two views" if task.mirrored else "",
+        ", ".join(task.names),
         task.trained_on,
     )
     return "; ".join(filter(None, parts))

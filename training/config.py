@@ -76,6 +76,8 @@ class FitConfig(BaseModel):
     fixed_laterality: list[str] = []
     #: Further task ids, each predicted by the channels of a trained task of the same type and size.
     aliases: dict[str, str] = {}
+    #: What the classes (of a mask with the background), the object or the landmarks of each task are, by task id.
+    names: dict[str, list[str]] = {}
     #: What each task's data are, by task id, for `inference tasks`.
     trained_on: dict[str, str] = {}
     #: Whether several masks of one image and task are merged to their union (true), or are labels of their own (false).

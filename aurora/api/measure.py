@@ -28,22 +28,26 @@ _ALL_PAIRS = 4
 
 
 class Measurement(NamedTuple):
-    """A measured quantity, with its unit: mm, mm2, px, px2 or deg; `structure` is the class that it belongs to."""
+    """A measured quantity, with its unit: mm, mm2, px, px2 or deg.
+
+    `structure` is the class that it belongs to, and `structure_name` its name, if the weights know one.
+    """
 
     name: str
     value: float
     unit: str
     structure: int | None = None
+    structure_name: str | None = None
 
 
-def measure_mask(mask: np.ndarray, pixel_size: PixelSize | None = None) -> list[Measurement]:
-    """Measure every foreground class of a mask, (H, W) uint8, as a whole.
+def measure_mask(mask: np.ndarray, pixel_size: PixelSize | None = None, names: Sequence[str] = ()) -> list[Measurement]:
+    """Measure every foreground class of a mask, (H, W) uint8, as a whole; `names` are those of all classes, or empty.
 
     Example:
         >>> mask = np.zeros((100, 100), np.uint8)
         >>> mask[20:60, 10:90] = 1
         >>> measure_mask(mask, (0.5, 0.5))[0]
-        Measurement(name='area', value=800.0, unit='mm2', structure=1)
+        Measurement(name='area', value=800.0, unit='mm2', structure=1, structure_name=None)
     """
     length, spacing = _unit(pixel_size)
     found = []
@@ -58,7 +62,8 @@ def measure_mask(mask: np.ndarray, pixel_size: PixelSize | None = None) -> list[
             "ellipse's minor axis": (minor, length),
             "ellipse's circumference": (ellipse_circumference(major, minor), length),
         }
-        found += [Measurement(name, value, unit, number) for name, (value, unit) in values.items()]
+        structure = names[number] if names else None
+        found += [Measurement(name, value, unit, number, structure) for name, (value, unit) in values.items()]
     return found
 
 

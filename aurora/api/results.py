@@ -83,7 +83,7 @@ class Result(ABC):
             ImageError: the image, which is read again, can't be read.
         """
         picture, scale = fitted(self._read().pixels, side or max(self.size))
-        draw(picture, KINDS[self.task.type].draw_prediction(self._prediction), scale)
+        draw(picture, KINDS[self.task.type].draw_prediction(self._prediction), scale, names=self.task.names)
         if self.pixel_size:
             draw_scale_bar(picture, self.pixel_size[1] / scale)
         return picture
@@ -95,6 +95,7 @@ class Result(ABC):
             "source": self.source,
             "task": self.task.id,
             "type": str(self.task.type),
+            "names": list(self.task.names),
             "height": self.size[0],
             "width": self.size[1],
             **{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()},
@@ -121,12 +122,12 @@ class MaskResult(Result):
     @property
     def measurements(self) -> list[Measurement]:
         """Area, perimeter, longest diameter and equivalent ellipse of every class."""
-        return measure_mask(self.mask, self.pixel_size)
+        return measure_mask(self.mask, self.pixel_size, self.task.names)
 
     def _words(self) -> str:
         unit = "mm2" if self.pixel_size else "px2"
         found = areas(self.mask, self.pixel_size or (1.0, 1.0))
-        return ", ".join(f"class {number}: {area:.0f} {unit}" for number, area in found.items()) or "nothing"
+        return ", ".join(f"{self.task.name_of(n)}: {area:.0f} {unit}" for n, area in found.items()) or "nothing"
 
 
 class ClassResult(Result):
@@ -148,7 +149,7 @@ class ClassResult(Result):
         return self._prediction.predicted_class
 
     def _words(self) -> str:
-        return f"class {self.label}: {self.probabilities[self.label]:.0%}"
+        return f"{self.task.name_of(self.label)}: {self.probabilities[self.label]:.0%}"
 
 
 class BoxResult(Result):

@@ -27,8 +27,17 @@ def fitted(pixels: np.ndarray, side: int) -> tuple[np.ndarray, float]:
     return cv2.resize(np.ascontiguousarray(pixels), size, interpolation=interpolation), scale
 
 
-def draw(picture: np.ndarray, drawing: Drawing, scale: float, colours: Sequence[Colour] = COLOURS) -> None:
-    """Draw a label or a prediction on a picture (h, w, 3) RGB, which is `scale` times the original image."""
+def draw(
+    picture: np.ndarray,
+    drawing: Drawing,
+    scale: float,
+    colours: Sequence[Colour] = COLOURS,
+    names: Sequence[str] = (),
+) -> None:
+    """Draw a label or a prediction on a picture (h, w, 3) RGB, which is `scale` times the original image.
+
+    `names` are those of the classes or landmarks, which are then named in the upper left corner, or are empty.
+    """
     if drawing.mask is not None:
         draw_mask(picture, drawing.mask, colours)
     if drawing.box is not None:
@@ -36,7 +45,9 @@ def draw(picture: np.ndarray, drawing: Drawing, scale: float, colours: Sequence[
     if drawing.points is not None:
         draw_points(picture, drawing.points, scale, colours)
     if drawing.probabilities is not None:
-        draw_classes(picture, drawing.probabilities)
+        draw_classes(picture, drawing.probabilities, names)
+    elif names:
+        draw_legend(picture, _shown(drawing, names), colours)
 
 
 def draw_mask(picture: np.ndarray, mask: np.ndarray, colours: Sequence[Colour] = COLOURS) -> None:
@@ -60,16 +71,45 @@ def draw_points(picture: np.ndarray, points: np.ndarray, scale: float, colours: 
         cv2.drawMarker(picture, centre, colours[index % len(colours)], cv2.MARKER_CROSS, 14, LINE)
 
 
-def draw_classes(picture: np.ndarray, probabilities: Sequence[float]) -> None:
-    """Draw a bar for each of the likeliest classes, from the top, on a picture (h, w, 3) RGB."""
+def _shown(drawing: Drawing, names: Sequence[str]) -> list[str]:
+    """Return the names of what is drawn, by the number of its colour; "" for a class that doesn't occur."""
+    if drawing.mask is None:
+        return list(names)
+    present = set(np.flatnonzero(np.bincount(drawing.mask.ravel())).tolist())
+    return [name if number in present else "" for number, name in enumerate(names[1:], start=1)]
+
+
+def draw_legend(picture: np.ndarray, names: Sequence[str], colours: Sequence[Colour] = COLOURS) -> None:
+    """Write names from the top, each beside a square of its colour, on a picture (h, w, 3) RGB; "" takes no line."""
+    lines = [(name, colours[index % len(colours)]) for index, name in enumerate(names) if name]
+    band = picture[: _BAR * len(lines), : 24 + _width([name for name, _ in lines])]
+    band[:] = band // 4
+    for position, (name, colour) in enumerate(lines):
+        bottom = (position + 1) * _BAR - 3
+        cv2.rectangle(picture, (4, bottom - 8), (12, bottom), colour, cv2.FILLED)
+        write(picture, name, (18, bottom))
+
+
+def _width(texts: Sequence[str]) -> int:
+    """Return the width in pixels of the longest of some lines as `write` draws them."""
+    return max((cv2.getTextSize(_plain(text), _FONT, _FONT_SCALE, 1)[0][0] for text in texts), default=0)
+
+
+def draw_classes(picture: np.ndarray, probabilities: Sequence[float], names: Sequence[str] = ()) -> None:
+    """Draw a bar for each of the likeliest classes, from the top, on a picture (h, w, 3) RGB.
+
+    The bars bear the names of their classes, or their numbers if `names` is empty.
+    """
     order = np.argsort(probabilities, kind="stable")[::-1][:_BARS]
-    band = picture[: _BAR * len(order), : _BAR_LENGTH + 65]
+    labels = [names[label] if names else str(label) for label in order]
+    left = 14 + _width(labels)
+    band = picture[: _BAR * len(order), : left + _BAR_LENGTH + 35]
     band[:] = band // 4
     for position, label in enumerate(order):
         top, share = position * _BAR, probabilities[label]
-        end = (30 + round(_BAR_LENGTH * share), top + _BAR - 4)
-        cv2.rectangle(picture, (30, top + 3), end, COLOURS[int(label) % len(COLOURS)], cv2.FILLED)
-        write(picture, str(label), (4, top + _BAR - 3))
+        end = (left + round(_BAR_LENGTH * share), top + _BAR - 4)
+        cv2.rectangle(picture, (left, top + 3), end, COLOURS[int(label) % len(COLOURS)], cv2.FILLED)
+        write(picture, labels[position], (4, top + _BAR - 3))
         write(picture, f"{share:.0%}", (end[0] + 3, top + _BAR - 3))
 
 
@@ -96,5 +136,8 @@ def draw_scale_bar(picture: np.ndarray, pixel_width: float) -> float:
 
 def write(picture: np.ndarray, text: str, origin: tuple[int, int]) -> None:
     """Write a line in white from its lower left corner (x, y); characters outside ASCII become '?'."""
-    plain = text.encode("ascii", "replace").decode()
-    cv2.putText(picture, plain, origin, _FONT, _FONT_SCALE, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(picture, _plain(text), origin, _FONT, _FONT_SCALE, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def _plain(text: str) -> str:
+    return text.encode("ascii", "replace").decode()

@@ -155,7 +155,7 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _column(measurement: dict[str, Any]) -> str:
-    structure = measurement["structure"]
+    structure = measurement["structure_name"] or measurement["structure"]
     return f"{measurement['name']}{'' if structure is None else f' {structure}'} [{measurement['unit']}]"
 
 

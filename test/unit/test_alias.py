@@ -58,9 +58,16 @@ def test_an_alias_needs_a_task_of_its_type_and_size(target: Task | None) -> None
 def test_a_configuration_describes_the_tasks_of_the_data(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "aurora.training")
     data = registry([replace(HEAD, trained_on="")])
-    tasks = described(data, {"fetal_head": "seg_head", "lung": "absent"}, {"seg_head": "photographs", "gone": "text"})
+    tasks = described(
+        data,
+        {"fetal_head": "seg_head", "lung": "absent"},
+        {"seg_head": ["background", "head"]},
+        {"seg_head": "photographs", "gone": "text"},
+    )
     assert tasks == registry([HEAD, ALIAS])
     assert tasks["fetal_head"].trained_on == "photographs"
+    assert tasks["fetal_head"].names == ("background", "head")
+    assert from_records(to_records(tasks))["fetal_head"].names == ("background", "head")
     assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == ["absent", "gone"]
 
 
@@ -68,8 +75,13 @@ def test_a_configuration_describes_the_tasks_of_the_data(caplog: pytest.LogCaptu
     "aliases", [{"breast_2cls": "seg_head"}, {"seg_head": "breast_lesion"}, {"cervix_multi": "seg_head"}]
 )
 def test_an_impossible_alias_is_a_usage_error(aliases: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="aliases: "):
-        described(registry([OTHER, HEAD]), aliases, {})
+    with pytest.raises(UsageError, match=r"alias of |is defined twice"):
+        described(registry([OTHER, HEAD]), aliases, {}, {})
+
+
+def test_names_are_as_many_as_the_classes() -> None:
+    with pytest.raises(UsageError, match=r"^names of 'seg_head': expected 2, found 3; correct it"):
+        described(registry([HEAD]), {}, {"seg_head": ["a", "b", "c"]}, {})
 
 
 def test_weights_of_an_alias_start_a_task_of_its_own() -> None:

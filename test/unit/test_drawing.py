@@ -72,7 +72,27 @@ def test_images_of_any_shape_can_be_drawn_on(size: tuple[int, int], probabilitie
     assert max(shown.shape) == 220
     draw(shown, Drawing(mask=np.ones(size, np.uint8)), scale)
     draw(shown, Drawing(probabilities=probabilities), scale)
+    draw(shown, Drawing(mask=np.ones(size, np.uint8)), scale, names=["background", "pubic symphysis"])
     draw(shown, Drawing(), scale)
+
+
+def test_only_the_structures_of_a_mask_are_named_beside_their_colours() -> None:
+    mask = np.zeros((200, 200), np.uint8)
+    mask[150:190, 150:190] = 2
+    shown = np.zeros((200, 200, 3), np.uint8)
+    draw(shown, Drawing(mask=mask), 1.0, names=["background", "symphysis", "head"])
+    corner = shown[:100, :100]
+    assert (corner == COLOURS[1]).all(axis=2).any()
+    assert not (corner == COLOURS[0]).all(axis=2).any()
+    assert (corner == 255).all(axis=2).any()  # the name
+
+
+def test_named_classes_have_bars_right_of_their_names() -> None:
+    plain, named = np.zeros((2, 100, 300, 3), np.uint8)
+    draw_classes(plain, [0.4, 0.6])
+    draw_classes(named, [0.4, 0.6], ["benign", "malignant"])
+    (left, *_), (shifted, *_) = coloured(plain, COLOURS[1]), coloured(named, COLOURS[1])
+    assert shifted > left + 20
 
 
 @pytest.mark.parametrize(("pixel_width", "length"), [(0.2, 20), (0.01, 1), (1.0, 100), (0.31, 20), (0.38, 50)])

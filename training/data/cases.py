@@ -124,8 +124,14 @@ def task_registry(cases: Iterable[Case]) -> dict[str, Task]:
     return registry([*official, *(present[name] for name in sorted(present.keys() - OFFICIAL.keys()))])
 
 
-def described(tasks: Registry, aliases: Mapping[str, str], trained_on: Mapping[str, str]) -> Registry:
-    """Return a registry with further tasks that are predicted by others' channels, and with what each was trained on.
+def described(
+    tasks: Registry,
+    aliases: Mapping[str, str],
+    names: Mapping[str, Sequence[str]],
+    trained_on: Mapping[str, str],
+) -> Registry:
+    """Return a registry with further tasks that are predicted by others' channels, and with descriptions of all.
+
 
     Entries for tasks that the data don't have are left out, with a log message, so that a configuration serves other
     data too.
@@ -133,23 +139,29 @@ def described(tasks: Registry, aliases: Mapping[str, str], trained_on: Mapping[s
     Args:
         tasks: the tasks of the data.
         aliases: the id of the task whose channels predict it, by further task id.
+        names: the names of the classes or points by task id; an alias has those of its task.
         trained_on: a text by task id; an alias has that of its task.
 
     Raises:
-        UsageError: an alias is also a task of the data, or isn't of the type and size of its task.
+        UsageError: an alias is also a task of the data, or isn't of the type and size of its task, or the names aren't
+            as many as the classes or points.
     """
-    for name in sorted({*aliases.values(), *trained_on} - tasks.keys()):
+    for name in sorted({*aliases.values(), *names, *trained_on} - tasks.keys()):
         logger.info("no task %s in the data, so its aliases and description are left out", name)
-    texts = [replace(task, trained_on=trained_on.get(name, "")) for name, task in tasks.items()]
+    own = {
+        name: replace(task, names=tuple(names.get(name, ())), trained_on=trained_on.get(name, ""))
+        for name, task in tasks.items()
+    }
+    further = [_alias(name, own[target]) for name, target in aliases.items() if target in own]
     try:
-        return registry([*texts, *(_alias(name, tasks[t], trained_on) for name, t in aliases.items() if t in tasks)])
+        return registry([*own.values(), *further])
     except ValueError as error:
-        raise UsageError(f"aliases: {error}") from error
+        raise UsageError(f"{error}; correct it in the configuration") from error
 
 
-def _alias(name: str, task: Task, trained_on: Mapping[str, str]) -> Task:
+def _alias(name: str, task: Task) -> Task:
     official = OFFICIAL.get(name) or replace(task, id=name)
-    return replace(official, alias=task.id, trained_on=trained_on.get(task.id, ""))
+    return replace(official, alias=task.id, names=task.names, trained_on=task.trained_on)
 
 
 def load_sample(

@@ -95,7 +95,7 @@ def fit(
     for case in validation:
         if tasks.get(case.task.id) != case.task:
             raise InputError(f"{case.row.source}: expected a task of the training data, found {case.task}")
-    described_tasks = described(tasks, config.aliases, config.trained_on)
+    described_tasks = described(tasks, config.aliases, config.names, config.trained_on)
     return _Run(config, cases, validation, out, sources, described_tasks, group, make_model).run(resume)
 
 
