@@ -1,5 +1,6 @@
 """Processors, memory and compute devices that are available to this process."""
 
+import ctypes
 import os
 import re
 import resource
@@ -155,6 +156,23 @@ def open_device(name: str) -> "torch.device":
     if device_type == "cuda" and index >= count:
         raise DeviceError(f"device {name!r} was asked for, but PyTorch finds {count} CUDA devices; use cpu or auto")
     return torch.device(name)
+
+
+# Options of glibc's `mallopt`.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_NEVER, _GROWTH = -1, 256 << 20
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next arrays; without effect where it isn't glibc.
+
+    By default glibc returns every freed array of 32 MiB or more to the system, and the system clears every page anew: a
+    tenth of the time of a training step on a CPU.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, _GROWTH)):
+            mallopt(option, value)
 
 
 def peak_memory(device: "torch.device") -> int:

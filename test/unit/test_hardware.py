@@ -1,7 +1,10 @@
 """Threads and batches follow the limits that the machine sets this process, whichever way it states them."""
 
 import os
+import platform
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from threading import Thread
 
@@ -150,3 +153,24 @@ def test_too_few_threads_are_an_error_of_the_device(monkeypatch: pytest.MonkeyPa
     with pytest.raises(DeviceError, match=r"expected to start \d+ threads, but can't start new thread; let this"):
         require_threads()
     assert not any(thread.is_alive() for thread in started)
+
+
+FREED = """
+import resource
+import numpy as np
+from aurora.runtime.hardware import keep_freed_memory
+if {keep}:
+    keep_freed_memory()
+np.ones(64 << 20, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    np.ones(64 << 20, np.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it only has an effect with glibc")
+def test_freed_memory_is_used_again() -> None:
+    commands = [[sys.executable, "-c", FREED.format(keep=keep)] for keep in (False, True)]
+    faults = [int(subprocess.run(command, capture_output=True, check=True).stdout) for command in commands]
+    assert faults[1] < 50 < faults[0]

@@ -21,7 +21,7 @@ from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.runtime import files
 from aurora.runtime.cli import graceful_shutdown
-from aurora.runtime.hardware import peak_memory
+from aurora.runtime.hardware import keep_freed_memory, peak_memory
 from aurora.tasks import Registry
 from training.config import FitConfig, rename_former_keys
 from training.data.cases import Case, described, task_registry
@@ -91,6 +91,7 @@ def fit(
         Stopped: SIGTERM or SIGINT arrived; the state is saved.
     """
     check_run(config, out, group, resume=resume)
+    keep_freed_memory()
     tasks = task_registry(cases)
     for case in validation:
         if tasks.get(case.task.id) != case.task:

@@ -19,6 +19,7 @@ from aurora.model.aurora import Aurora, normalise
 from aurora.model.config import STRIDES
 from aurora.model.pyramid import fuse
 from aurora.runtime.cli import graceful_shutdown
+from aurora.runtime.hardware import keep_freed_memory
 from training.config import FitConfig
 from training.data.prepare import log_lines
 from training.fit.distributed import ProcessGroup
@@ -96,6 +97,7 @@ def pretrain(config: FitConfig, data: Sequence[Path], out: Path, group: ProcessG
     """
     if group.world_size > 1:
         raise UsageError(f"expected one process for pre-training, found {group.world_size}; start it without torchrun")
+    keep_freed_memory()
     torch.manual_seed(config.seed)
     model, origin = build_model(config, {}, Aurora)
     images = UnlabelledImages(find_images(data, config.on_bad_case), config)
