@@ -15,6 +15,8 @@ from aurora.api.measure import (
     measure_points,
     perimeter,
 )
+from training.phantom.anatomy.canvas import Canvas
+from training.phantom.tasks import segmentation
 
 SPACINGS = pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.15, 0.15), (0.1, 0.25)])
 #: Lengths in pixels: half the major and half the minor axis.
@@ -50,6 +52,32 @@ def test_an_ellipse_has_its_axes_area_and_circumference(
     assert values["perimeter"].value == pytest.approx(circumference, rel=0.005 if spacing[0] == spacing[1] else 0.015)
     assert {item.unit for item in values.values()} == {"mm", "mm2"}
     assert {item.structure for item in values.values()} == {1}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("spacing", [(0.6, 0.6), (0.5, 0.7)])
+def test_the_head_of_a_phantom_has_the_axes_and_circumference_that_were_drawn(
+    monkeypatch: pytest.MonkeyPatch, seed: int, spacing: tuple[float, float]
+) -> None:
+    heads = []
+
+    def recorded(x: float, y: float, a: float, b: float, angle: float) -> np.ndarray:
+        heads.append((a, b, math.radians(angle)))
+        return ellipse_outline(x, y, a, b, angle)
+
+    ellipse_outline = segmentation.ellipse
+    monkeypatch.setattr(segmentation, "ellipse", recorded)
+    rng = np.random.default_rng(seed)
+    canvas = Canvas(256, 320, rng)
+    segmentation.fetal_head(canvas, rng)
+    ((a, b, angle),) = heads
+    # The shape of the drawn ellipse in mm: scaling by the spacing changes its axes and their direction.
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    minor, major = np.sort(np.linalg.svd(np.diag(spacing[::-1]) @ turn @ np.diag([a, b]))[1] * 2)
+    values = {item.name: item.value for item in measure_mask(canvas.mask, spacing)}
+    assert values["ellipse's major axis"] == pytest.approx(major, rel=0.01)
+    assert values["ellipse's minor axis"] == pytest.approx(minor, rel=0.01)
+    assert values["ellipse's circumference"] == pytest.approx(ellipse_circumference(major, minor), rel=0.01)
 
 
 @pytest.mark.parametrize(("major", "minor", "exact"), [(2, 2, 2 * math.pi), (2, 0, 4.0), (4, 2, 9.688448220547675)])
