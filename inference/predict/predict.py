@@ -20,6 +20,7 @@ from aurora.images import encode_mask
 from aurora.runtime.cli import graceful_shutdown
 from aurora.runtime.text import dump_json, text_table
 from inference.output.folder import OutputFolder
+from inference.predict.page import predict_page
 from inference.predict.sources import ImageSource
 from inference.report.console import progress
 from inference.run import EXIT_FALLBACKS, EXIT_STOPPED
@@ -28,7 +29,7 @@ logger = logging.getLogger("aurora.inference")
 
 #: What can be written for each image.
 PARTS = ("masks", "overlays", "records")
-RECORDS, TABLE = "results.jsonl", "results.csv"
+RECORDS, TABLE, PAGE = "results.jsonl", "results.csv", "results.html"
 #: The lines of the table on the terminal; the files hold all.
 LINES = 20
 # The columns of the table before the measurements.
@@ -74,6 +75,8 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
     rows = [record for source in sources for record in records.get(source.name, ())]
     folder.write(RECORDS, "".join(dump_json(row) + "\n" for row in rows).encode())
     folder.write(TABLE, _as_csv(rows).encode())
+    origins = {name: task.trained_on for name, task in model.tasks.items()}
+    folder.write(PAGE, predict_page(rows, settings.output, origins))
     fallbacks = sum(row["fallback"] is not None for row in rows)
     logger.info("%s", "\n".join(_terminal_lines(rows)))
     click.echo(

@@ -79,6 +79,23 @@ def test_a_folder_gives_records_masks_pictures_and_tables(weights: Path, scans: 
     assert float(table[2]["width [mm]"]) == pytest.approx(found[2]["measurements"][0]["value"])
 
 
+def test_the_page_shows_pictures_answers_and_what_went_wrong(weights: Path, scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (scans / "bad<b>.png").write_bytes(b"")
+    predict(weights, scans, "--output", out, *every_task())
+    page = (out / "results.html").read_text()
+    assert page.count('<img src="data:image/jpeg;base64,') == 3 * len(TASKS)
+    assert all(f"drawn on {record['source']}" in page for record in records(out) if record["fallback"] is None)
+    assert page.count("fallback: is empty") == len(TASKS)
+    assert "bad&lt;b&gt;.png" in page
+    assert "bad<b>.png" not in page
+    (out / "overlays" / "a.breast_2cls.png").unlink()
+    predict(weights, scans, "--output", out, *every_task())  # the results of before
+    page = (out / "results.html").read_text()
+    assert page.count("data:image/jpeg") == 3 * len(TASKS) - 1
+    assert "2 results are shown without a picture" in page
+
+
 def test_files_patterns_and_a_list_name_images_too(weights: Path, scans: Path, tmp_path: Path) -> None:
     named = scans / "b.jpg", scans / "**" / "*.png", "-"
     flags = "--output", tmp_path / "out", "--task", "breast_2cls", "--save", "records"
