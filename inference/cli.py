@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,29 @@ def predict(
         raise click.UsageError("expected --task with one of the tasks above, found none")
     found = find_images(sources, sys.stdin, flags["output"])
     context.exit(command.predict(found, command.PredictSettings(tasks=task, save=parts, **flags)))
+
+
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=4743, show_default=True, help="Port to listen at.")
+@click.option("--input", type=FOLDER, default="/input", show_default=True, help="Folder that POST /invoke predicts.")
+@click.option("--output", type=FOLDER, default="/output", show_default=True, help="Folder for its predictions.")
+@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option("--engine", type=ENGINE, help="Default: onnx on a CPU, torch on a GPU.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
+@click.option("--token", help="What clients must send as 'Authorization: Bearer TOKEN'; better set in AURORA_TOKEN.")
+def serve(**flags: Any) -> None:
+    """Answer over HTTP: single images, a page to try them on, and grand-challenge's invocations.
+
+    Exit codes: 0 ended by a signal, 2 usage, 4 weights, 6 device, port or internal.
+    """
+    if find_spec("fastapi") is None:
+        raise click.UsageError("serve needs FastAPI, which isn't installed: pip install 'aurora-ultrasound[serve]'")
+    _check_device(flags["device"])
+    from inference.serve.serve import serve as command
+    from inference.serve.service import ServeSettings
+
+    command(ServeSettings(**flags))
 
 
 @main.command(context_settings=ENVIRONMENT)

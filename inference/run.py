@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -68,8 +69,13 @@ class RunResult:
     flawless: bool
 
 
-def predict(settings: RunSettings) -> RunResult:
+def predict(settings: RunSettings, engine: Engine | None = None, shutdown: ShutdownRequest | None = None) -> RunResult:
     """Predict every row under `settings.input` and write the predictions, the report and the pictures.
+
+    Args:
+        settings: what to predict, and how.
+        engine: the model, if it is loaded already; by default the one that the settings name.
+        shutdown: stops the run once it is requested; by default, the first SIGTERM or SIGINT does.
 
     Raises:
         AuroraError: the input, the weights, the device or the output can't be used.
@@ -80,7 +86,7 @@ def predict(settings: RunSettings) -> RunResult:
     sheets = OutputFolder(settings.preview, "--preview") if settings.preview else None
     report = _report(settings)
     rows = read_rows(settings.input)
-    engine = open_engine(settings.weights, settings.engine, settings.device)
+    engine = engine or open_engine(settings.weights, settings.engine, settings.device)
     title = f"{len(rows.rows)} rows, {engine.name}"
     logger.info("%s", title)
     summary, gallery, stages = Summary(), Gallery(settings.input, folder.root), Stages()
@@ -88,7 +94,8 @@ def predict(settings: RunSettings) -> RunResult:
     batch_size = settings.batch_size or fitting_batch(engine.batch_size)
     plan, header = _plan(settings, rows, engine, batch_size)
     total = plan.row_count
-    with graceful_shutdown() as stop, Journal(folder, header, settings.resume) as journal:
+    stopping = nullcontext(shutdown) if shutdown else graceful_shutdown()
+    with stopping as stop, Journal(folder, header, settings.resume) as journal:
         with PredictionWriter(folder) as writer:
             current = Run(engine, plan, settings.input, batch_size, journal, writer, stages)
             for row, outcome in progress(current.outcomes(stop), total=total):

@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,12 +34,19 @@ def read_any(image: ImageLike) -> Image:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, bytes):
-        with tempfile.NamedTemporaryFile(buffering=0) as file:
-            file.write(image)
-            return _from_file(file.name)
+        with temporary_file(image) as name:
+            return _from_file(name)
     if isinstance(image, (str, os.PathLike)):
         return _from_file(os.fspath(image))
     return _from_array(_pillow_pixels(image))
+
+
+@contextmanager
+def temporary_file(content: bytes) -> Iterator[str]:
+    """Yield the name of a file with this content, which is removed afterwards."""
+    with tempfile.NamedTemporaryFile(buffering=0) as file:
+        file.write(content)
+        yield file.name
 
 
 def name_of(image: ImageLike, number: int) -> str:

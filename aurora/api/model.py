@@ -3,8 +3,9 @@
 import difflib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from aurora.errors import ImageError, UsageError
 from aurora.images.reader import model_input
 from aurora.predict.batch import LoadedJob
 from aurora.predict.pipeline import predictions
+from aurora.predict.predictions import PredictedRow
 from aurora.predict.request import Job, request_of
+from aurora.predict.shared_queue import SharedQueue
 from aurora.rows import Row
 from aurora.tasks import Registry, Task
 
@@ -58,18 +61,26 @@ class Model:
 
     Args:
         engine: the engine that computes; see `load`.
+
+    Attributes:
+        engine: the engine, for code that shares it, such as a run.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     @property
     def tasks(self) -> Registry:
         """The tasks that the weights know, by id; `trained_on` says what they learnt from."""
-        return self._engine.spec.tasks
+        return self.engine.spec.tasks
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """The seconds of work of each stage of `submit` so far, summed over its threads."""
+        return dict(self._queue.stages.seconds)
 
     def __repr__(self) -> str:
-        return f"Model({len(self.tasks)} tasks, {self._engine.name})"
+        return f"Model({len(self.tasks)} tasks, {self.engine.name})"
 
     def predict(self, image: ImageLike, task: str, *, pixel_size: float | PixelSize | None = None) -> Result:
         """Predict one image for one task.
@@ -121,10 +132,7 @@ class Model:
             >>> for head, view in model.predict_many(paths, ["fetal_head", "cls_heart_camus_view"]):
             ...     print(head.source, head.expected, view.label)
         """
-        chosen = [self._task(name) for name in ([tasks] if isinstance(tasks, str) else tasks)]
-        if not chosen:
-            raise UsageError("expected at least one task, found none; see Model.tasks")
-        return self._results(images, chosen, _pair(pixel_size), batch_size or self._engine.batch_size)
+        return self._results(images, self._chosen(tasks), _pair(pixel_size), batch_size or self.engine.batch_size)
 
     def _results(
         self, images: Iterable[ImageLike], tasks: Sequence[Task], pixel_size: PixelSize | None, batch_size: int
@@ -134,15 +142,52 @@ class Model:
         def jobs() -> Iterator[Job]:
             for number, image in enumerate(images, start=1):
                 waiting.append(image)
-                yield _ImageJob([request_of(_row(task, image, number), self.tasks) for task in tasks], image)
+                yield self._job(image, tasks, number)
 
-        read = partial(_read, size=self._engine.spec.config.image_size)
-        found = predictions(self._engine, jobs(), read, batch_size, use=lambda predicted: predicted)
+        found = predictions(self.engine, jobs(), self._read, batch_size, use=lambda predicted: predicted)
         while group := list(islice(found, len(tasks))):
-            image = waiting.popleft()
-            scale = Scale(whole=pixel_size) if pixel_size else read_scale(image)
-            again = partial(read_any, image)
-            yield [result_of(row, task, again, scale) for row, task in zip(group, tasks, strict=True)]
+            yield _finished(group, waiting.popleft(), tasks, pixel_size)
+
+    def submit(
+        self, image: ImageLike, tasks: str | Sequence[str], *, pixel_size: float | PixelSize | None = None
+    ) -> Future[list[Result]]:
+        """Predict one image in the background; images from many threads share batches.
+
+        Args:
+            image: see `predict`.
+            tasks: the ids of the tasks.
+            pixel_size: see `predict`.
+
+        Returns:
+            The future of what `predict_many` yields for the image.
+
+        Raises:
+            UsageError: the weights don't know a task.
+
+        Example:
+            >>> futures = [model.submit(path, "fetal_head") for path in paths]
+            >>> heads = [future.result()[0] for future in futures]
+        """
+        chosen, size = self._chosen(tasks), _pair(pixel_size)
+        use = partial(_finished, image=image, tasks=chosen, pixel_size=size)
+        return self._queue.submit(self._job(image, chosen, 1), self._read, use)
+
+    @cached_property
+    def _queue(self) -> SharedQueue:
+        return SharedQueue(self.engine, self.engine.batch_size)
+
+    def _job(self, image: ImageLike, tasks: Sequence[Task], number: int) -> _ImageJob:
+        return _ImageJob([request_of(_row(task, image, number), self.tasks) for task in tasks], image)
+
+    def _read(self, job: Job) -> LoadedJob:
+        assert isinstance(job, _ImageJob)
+        return LoadedJob(job, model_input(partial(read_any, job.image), self.engine.spec.config.image_size))
+
+    def _chosen(self, names: str | Sequence[str]) -> list[Task]:
+        chosen = [self._task(name) for name in ([names] if isinstance(names, str) else names)]
+        if not chosen:
+            raise UsageError("expected at least one task, found none; see Model.tasks")
+        return chosen
 
     def _task(self, name: str) -> Task:
         if name not in self.tasks:
@@ -166,6 +211,9 @@ def _row(task: Task, image: ImageLike, number: int) -> Row:
     return Row(task.id, task.type, task.num_classes, name, None, name, {})
 
 
-def _read(job: Job, size: tuple[int, int]) -> LoadedJob:
-    assert isinstance(job, _ImageJob)
-    return LoadedJob(job, model_input(partial(read_any, job.image), size))
+def _finished(
+    rows: Sequence[PredictedRow], image: ImageLike, tasks: Sequence[Task], pixel_size: PixelSize | None
+) -> list[Result]:
+    scale = Scale(whole=pixel_size) if pixel_size else read_scale(image)
+    again = partial(read_any, image)
+    return [result_of(row, task, again, scale) for row, task in zip(rows, tasks, strict=True)]

@@ -70,6 +70,10 @@ class Result(ABC):
     @abstractmethod
     def _words(self) -> str: ...
 
+    def image(self) -> Image:
+        """Read the image again: its `pixels`, (H, W, 3) uint8 RGB, and `warnings`; raise `ImageError` as `overlay`."""
+        return self._read()
+
     def overlay(self, side: int | None = None) -> np.ndarray:
         """Draw the prediction on the image, with a scale bar where the size of a pixel is known.
 
@@ -82,7 +86,7 @@ class Result(ABC):
         Raises:
             ImageError: the image, which is read again, can't be read.
         """
-        picture, scale = fitted(self._read().pixels, side or max(self.size))
+        picture, scale = fitted(self.image().pixels, side or max(self.size))
         draw(picture, KINDS[self.task.type].draw_prediction(self._prediction), scale, names=self.task.names)
         if self.pixel_size:
             draw_scale_bar(picture, self.pixel_size[1] / scale)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aurora.api.images import ImageLike
+from aurora.api.images import ImageLike, temporary_file
 from aurora.api.measure import PixelSize
 from aurora.images.headers import medical_format
 
@@ -55,6 +55,9 @@ def read_scale(image: ImageLike) -> Scale:
 
     In DICOM, the regions of an ultrasound image come first, then Pixel Spacing, then Imager Pixel Spacing.
     """
+    if isinstance(image, bytes) and medical_format(image[:_HEAD]):
+        with temporary_file(image) as name:
+            return read_scale(name)
     if not isinstance(image, (str, os.PathLike)):
         return Scale()
     path = Path(image)

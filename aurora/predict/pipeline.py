@@ -109,7 +109,7 @@ def predictions(
     loaded = prefetch(read, jobs, 2 * batch_size, stages.threads, low_priority=True)
     outputs = prefetch(model, _batches(loaded, batch_size), engine.num_workers, engine.num_workers)
     # Only a few predictions may wait, because the mask of a large image is large.
-    return prefetch(decode, _raw_rows(engine, outputs, stop), 2 * stages.threads, stages.threads, low_priority=True)
+    return prefetch(decode, raw_rows(engine, outputs, stop), 2 * stages.threads, stages.threads, low_priority=True)
 
 
 def read_from(root: Path, engine: Engine) -> Callable[[Job], LoadedJob]:
@@ -127,7 +127,10 @@ def _run(splitter: BatchSplitter, batch: list[LoadedJob]) -> list[BatchOutput]:
     return list(splitter.run(batch))
 
 
-def _raw_rows(engine: Engine, batches: Iterable[list[BatchOutput]], stop: Callable[[], bool]) -> Iterator[RawRow]:
+def raw_rows(
+    engine: Engine, batches: Iterable[list[BatchOutput]], stop: Callable[[], bool] = lambda: False
+) -> Iterator[RawRow]:
+    """Yield every request of the batches with its part of the outputs; after `stop()`, none of a further batch."""
     slices = {task_type: channel_slices(engine.spec.tasks, task_type) for task_type in TYPES}
     for batch in batches:
         last = batch[-1].requests[-1].request

@@ -83,8 +83,8 @@ def test_results_are_those_of_a_run(model: Model, files: list[Path]) -> None:
         for path in files
     ]
     jobs = [Job([request_of(row, TASKS) for row in group]) for group in rows]
-    read = read_from(files[0].parent, model._engine)
-    run = list(predictions(model._engine, jobs, read, 2, use=lambda predicted: predicted))
+    read = read_from(files[0].parent, model.engine)
+    run = list(predictions(model.engine, jobs, read, 2, use=lambda predicted: predicted))
     found = [result for group in model.predict_many(files, list(TASKS), batch_size=2) for result in group]
     for result, predicted in zip(found, run, strict=True):
         assert (result.task.id, result.expected) == (predicted.row.task_id, predicted.confidence)

@@ -1,0 +1,1 @@
+"""`inference serve`: the model as a service, with a page to try it."""

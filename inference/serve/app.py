@@ -1,0 +1,145 @@
+"""The HTTP interface of the service."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Form, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from aurora import __version__
+from aurora.errors import AuroraError, UsageError
+from aurora.tasks import to_records
+from inference.serve.guard import Guard
+from inference.serve.service import BusyError, Service
+
+logger = logging.getLogger("aurora.inference")
+
+PAGE = Path(__file__).parent / "page"
+#: The seconds after which a client that was refused may try again.
+RETRY_AFTER = "1"
+
+
+def make_app(service: Service, failed: Callable[[AuroraError], None]) -> FastAPI:
+    """Return the application.
+
+    Args:
+        service: what answers.
+        failed: called if the weights can't be loaded.
+
+    Example:
+        >>> app = make_app(Service(ServeSettings(Path("/input"), Path("/output"))), failed=print)
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async def load() -> None:
+            try:
+                await asyncio.to_thread(service.load)
+                logger.info("ready: %s", service.model)
+            except AuroraError as error:
+                failed(error)
+
+        loading = asyncio.create_task(load())
+        yield
+        await loading
+
+    app = FastAPI(
+        title="AURORA",
+        version=__version__,
+        description="Ultrasound images in, predictions out. Research use only.",
+        lifespan=lifespan,
+        docs_url=None,  # these pages load code from elsewhere
+        redoc_url=None,
+    )
+    app.add_middleware(Guard, token=service.settings.token, count=service.metrics.count)
+    _add_errors(app)
+    _add_routes(app, service)
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    return app
+
+
+def _add_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    @app.get("/health", summary="Whether the weights are loaded and verified: 200, before that 503")
+    async def health() -> Response:
+        ready = service.model is not None
+        return JSONResponse({"status": "ready" if ready else "loading"}, 200 if ready else 503)
+
+    @app.get("/tasks", summary="The tasks that the weights know")
+    async def tasks() -> list[dict[str, Any]]:
+        return to_records(_ready(service).tasks)
+
+    @app.post("/predict", summary="Predict one image for one or more tasks")
+    async def predict(
+        image: UploadFile,
+        task: Annotated[list[str], Form()],
+        pixel_size: Annotated[float | None, Form(gt=0, allow_inf_nan=False)] = None,
+        picture: Annotated[bool, Form()] = False,
+    ) -> dict[str, Any]:
+        _ready(service)
+        content = await image.read()
+        records = await service.predict(content, task, pixel_size, picture=picture)
+        if unreadable := next((record["fallback"] for record in records if record["fallback"]), None):
+            raise HTTPException(422, f"no prediction: the image {unreadable}")
+        return {"results": records}
+
+    @app.post("/invoke", status_code=201, summary="Predict the whole input folder, as `inference run` does")
+    async def invoke() -> dict[str, str]:
+        _ready(service)
+        return {"message": await asyncio.to_thread(service.invoke)}
+
+    @app.get("/metrics", summary="Counters in the text format of Prometheus", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        return PlainTextResponse(service.metrics.text())
+
+
+def _ready(service: Service) -> Any:
+    if service.model is None:
+        raise HTTPException(503, "the weights are still being loaded; try again in a second", {"Retry-After": "1"})
+    return service.model
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Answer every error with one sentence: {"error": TEXT}."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        kind = request.headers.get("content-type", "nothing").partition(";")[0]
+        if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+            text = f"expected multipart/form-data with the fields image and task, found {kind}; see /openapi.json"
+            return JSONResponse({"error": text}, 415)
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        return JSONResponse({"error": f"the field {field}: {first['msg'].lower()}; see /openapi.json"}, 422)
+
+    @app.exception_handler(BusyError)
+    async def busy(request: Request, error: BusyError) -> Response:
+        return JSONResponse({"error": str(error)}, 429, {"Retry-After": RETRY_AFTER})
+
+    @app.exception_handler(UsageError)
+    async def unusable(request: Request, error: UsageError) -> Response:
+        return JSONResponse({"error": str(error)}, 422)
+
+    @app.exception_handler(AuroraError)
+    async def failed(request: Request, error: AuroraError) -> Response:
+        logger.info("error: %s", error)
+        return JSONResponse({"error": str(error)}, 500)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        logger.info("internal error: %s: %s", type(error).__name__, error)
+        return JSONResponse({"error": f"internal error: {type(error).__name__}; see the log of the service"}, 500)

@@ -1,0 +1,95 @@
+"""What every request passes: the token, the limits of its body, and the headers of its response."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: The largest body in bytes, and the seconds in which it must arrive.
+MAX_BODY, BODY_SECONDS = 64 << 20, 60.0
+#: The paths that need no token: the platform asks for the health, and the page asks the user for the token.
+OPEN_PATHS = ("/health", "/", "/page/")
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """ASGI middleware: refuse requests without the token, and bodies that are too large or too slow.
+
+    Args:
+        app: the application.
+        token: what clients send as `Authorization: Bearer TOKEN`; None to let everyone in.
+        count: called with the path, the status and the seconds of each request.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None, count: Callable[[str, int, float], None]) -> None:
+        self.app, self.token, self.count = app, token, count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, path = time.perf_counter(), scope["path"]
+
+        async def respond(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+                self.count(path, message["status"], time.perf_counter() - begun)
+            await send(message)
+
+        refusal = self._refusal(Headers(scope=scope), path)
+        await (refusal or self.app)(scope, _limited(receive, asyncio.get_running_loop().time()), respond)
+
+    def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
+        if self.token and not path.startswith(OPEN_PATHS[2]) and path not in OPEN_PATHS:
+            given = headers.get("authorization", "")
+            if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+                text = "expected the token of this service in the header Authorization: Bearer TOKEN"
+                return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > MAX_BODY:
+            return JSONResponse({"error": too_large(int(length))}, 413)
+        return None
+
+
+def too_large(length: int) -> str:
+    """Return the sentence about a body of at least `length` bytes."""
+    return f"expected at most {MAX_BODY >> 20} MiB, found {length / (1 << 20):.0f} MiB or more; send a smaller file"
+
+
+def _limited(receive: Receive, begun: float) -> Callable[[], Awaitable[Message]]:
+    """Return a `receive` that ends a body that is too large or, once it has begun, too slow."""
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        left = begun + BODY_SECONDS - asyncio.get_running_loop().time()
+        try:
+            # After its body, a request only waits to learn that the client has gone.
+            message = await (receive() if received < 0 else asyncio.wait_for(receive(), left))
+        except TimeoutError:
+            raise HTTPException(408, f"expected the whole request within {BODY_SECONDS:.0f} s; send it again") from None
+        if message["type"] == "http.request" and received >= 0:
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                raise HTTPException(413, too_large(received))
+            if not message.get("more_body"):
+                received = -1
+        return message
+
+    return limited

@@ -1,0 +1,129 @@
+"""The model behind the HTTP interface: single images, and whole folders as the challenge's platform asks for them."""
+
+import asyncio
+from base64 import b64encode
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import cv2
+
+from aurora.api.model import Model, load
+from aurora.api.results import MaskResult, Result
+from aurora.engine.base import EngineName
+from aurora.errors import AuroraError
+from aurora.images import encode_mask
+from aurora.runtime.cli import ShutdownRequest
+from inference import run
+from inference.plan import RunSettings
+from inference.serve.metrics import Metrics
+
+#: The predictions that may wait or be computed at once; more are refused.
+WAITING = 64
+_JPEG_QUALITY = 90
+
+
+class BusyError(Exception):
+    """Too many predictions wait, or another invocation is running."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """The settings of `inference serve`, one per flag, whose help explains them."""
+
+    input: Path
+    output: Path
+    host: str = "127.0.0.1"
+    port: int = 4743
+    weights: Path | None = None
+    engine: EngineName | None = None
+    device: str = "auto"
+    token: str | None = None
+
+
+class Service:
+    """A model that is loaded in the background, and everything that it answers.
+
+    Attributes:
+        model: the model; None until it is loaded.
+        metrics: what has been counted.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
+        self.model: Model | None = None
+        self.metrics = Metrics(lambda: self.model.stage_seconds if self.model else {})
+        self._waiting = 0
+        self._invoking = Lock()
+
+    def load(self) -> None:
+        """Load and verify the weights; raise `AuroraError` if they can't be used."""
+        settings = self.settings
+        self.model = load(settings.weights, engine=settings.engine, device=settings.device)
+
+    async def predict(
+        self, image: bytes, tasks: list[str], pixel_size: float | None, *, picture: bool
+    ) -> list[dict[str, Any]]:
+        """Predict one image for some tasks; return their records, masks as PNG in base64.
+
+        Args:
+            image: the content of a file.
+            tasks: the ids of the tasks.
+            pixel_size: the side of a pixel in mm; None for what the file says.
+            picture: whether the first record also has the image as JPEG in base64, as it is shown.
+
+        Raises:
+            BusyError: too many predictions wait.
+            UsageError: the weights don't know a task.
+        """
+        if self._waiting >= WAITING:
+            self.metrics.refused.inc()
+            raise BusyError(f"{WAITING} images are waiting already; try again in a second")
+        self._count(1)
+        try:
+            # The submission itself checks tasks only; everything else runs in the threads of the queue.
+            future: Future[list[Result]] = self._loaded().submit(image, tasks, pixel_size=pixel_size)
+            results = await asyncio.wrap_future(future)
+            return await asyncio.to_thread(_records, results, picture)
+        finally:
+            self._count(-1)
+
+    def invoke(self) -> str:
+        """Predict the input folder into the output folder, as `inference run` does; return its last line.
+
+        Raises:
+            BusyError: another invocation is running.
+            AuroraError: the input or the output can't be used.
+        """
+        if not self._invoking.acquire(blocking=False):
+            raise BusyError("expected one invocation at a time, found another one running; wait for its response")
+        try:
+            settings = RunSettings(self.settings.input, self.settings.output)
+            result = run.predict(settings, self._loaded().engine, ShutdownRequest())
+            return result.summary.splitlines()[-1]
+        finally:
+            self._invoking.release()
+
+    def _loaded(self) -> Model:
+        if self.model is None:
+            raise AuroraError("the weights are still being loaded; try again in a second")
+        return self.model
+
+    def _count(self, change: int) -> None:
+        self._waiting += change
+        self.metrics.waiting.set(self._waiting)
+
+
+def _records(results: list[Result], picture: bool) -> list[dict[str, Any]]:
+    records = []
+    for result in results:
+        record = result.to_record() | {"answer": result.answer, "source": None}
+        if isinstance(result, MaskResult) and result.fallback is None:
+            record["mask_png"] = b64encode(encode_mask(result.mask, "mask.png")).decode()
+        records.append(record)
+    if picture and results[0].fallback is None:
+        shown = cv2.imencode(".jpg", results[0].image().pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1]
+        records[0]["picture_jpeg"] = b64encode(shown.tobytes()).decode()
+    return records

@@ -1,0 +1,148 @@
+"""The page in a real browser: choose an image, see the answer, and nothing from elsewhere."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+from serve.conftest import TASKS, running
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def address(small_weights: Path) -> Iterator[str]:
+    with running("--weights", small_weights, "--engine", "torch") as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page, at the width of a phone; it fails a test whose page logs a message or asks another host."""
+    heard: list[str] = []
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            heard.append(request.url)
+
+    context = browser.new_context(viewport={"width": 390, "height": 844}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("request", asked)
+    page.goto(address)
+    page.wait_for_selector("#tasks input")
+    yield page
+    context.close()
+    assert heard == []
+
+
+def upload(page: Page, content: bytes, name: str = "scan.png") -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": "application/octet-stream", "buffer": content})
+
+
+def colours(page: Page) -> int:
+    """The number of pixels on the canvas that aren't grey."""
+    return page.evaluate(
+        """() => {
+          const {width, height} = document.getElementById("canvas");
+          const {data} = document.getElementById("canvas").getContext("2d").getImageData(0, 0, width, height);
+          let coloured = 0;
+          for (let i = 0; i < data.length; i += 4) {
+            coloured += Math.abs(data[i] - data[i + 2]) > 40;
+          }
+          return coloured;
+        }"""
+    )
+
+
+def predict(page: Page, *tasks: str) -> None:
+    for task in tasks:
+        page.check(f'input[value="{task}"]')
+    page.click("#go")
+    page.wait_for_selector("#results:not([hidden])")
+
+
+def test_an_image_is_chosen_and_its_answers_are_drawn(page: Page, scan: bytes) -> None:
+    assert page.is_disabled("#go")
+    upload(page, scan)
+    assert page.is_disabled("#go")  # no task yet
+    predict(page, *TASKS)
+    assert page.inner_text("#status") == "Done."
+    assert page.evaluate("document.activeElement.id") == "results-title"
+    assert {text.partition(":")[0] for text in page.locator("#answers h3").all_inner_texts()} == set(TASKS)
+    assert page.locator("#answers meter").count() == 2
+    assert colours(page) > 0
+    page.fill("#opacity", "0")
+    outlines = colours(page)
+    page.fill("#opacity", "100")
+    assert colours(page) > outlines
+    for layer in page.locator("#layers input").all():
+        layer.uncheck()
+    assert colours(page) == 0
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_an_image_may_be_dropped(page: Page, scan: bytes) -> None:
+    page.evaluate(
+        """bytes => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "dropped.png"));
+          document.getElementById("drop").dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
+        }""",
+        list(scan),
+    )
+    assert page.inner_text("#chosen") == "dropped.png"
+    predict(page, "breast_2cls")
+
+
+def test_the_picture_and_the_record_can_be_saved(page: Page, scan: bytes, tmp_path: Path) -> None:
+    upload(page, scan)
+    predict(page, "cervix_multi")
+    for button, begin in (("#save-picture", b"\x89PNG"), ("#save-record", b"[\n  {")):
+        with page.expect_download() as download:
+            page.click(button)
+        download.value.save_as(tmp_path / "saved")
+        assert (tmp_path / "saved").read_bytes().startswith(begin)
+
+
+def test_the_page_works_by_keyboard_alone(page: Page, scan: bytes) -> None:
+    upload(page, scan)
+    page.focus("#file")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "task"
+    page.keyboard.press("Space")
+    page.focus("#go")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#results:not([hidden])")
+
+
+def test_every_control_has_a_label(page: Page) -> None:
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll("input, button, canvas")]
+          .filter(e => !(e.labels?.length || e.textContent.trim() || e.ariaLabel)).map(e => e.id)"""
+    )
+    assert unnamed == []
+
+
+def test_what_went_wrong_is_said_in_words(browser: Browser, address: str) -> None:
+    page = browser.new_context().new_page()  # whose console names the refused request
+    page.goto(address)
+    page.wait_for_selector("#tasks input")
+    upload(page, b"plain text", "scan.png")
+    page.check('input[value="breast_2cls"]')
+    page.click("#go")
+    page.wait_for_selector("#status.bad")
+    assert page.inner_text("#status").startswith("no prediction: the image ")
+    assert page.is_hidden("#results")

@@ -1,0 +1,98 @@
+"""The service as a process of its own: under load, beside clients that misbehave, and when it is asked to end."""
+
+import json
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from serve.conftest import running
+
+BOUNDARY = "frontier"
+
+
+def body(image: bytes, task: str) -> bytes:
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="task"\r\n\r\n{task}\r\n--{BOUNDARY}\r\n'
+    head += 'Content-Disposition: form-data; name="image"; filename="scan"\r\n\r\n'
+    return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def post(address: str, image: bytes, task: str = "breast_2cls") -> tuple[int, dict]:
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    request = urllib.request.Request(f"{address}/predict", body(image, task), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def handles(pid: int) -> tuple[int, int]:
+    """The open files and the threads of a process."""
+    return tuple(len(list(Path(f"/proc/{pid}/{name}").iterdir())) for name in ("fd", "task"))  # type: ignore[return-value]
+
+
+def test_others_are_answered_beside_clients_that_misbehave(small_weights: Path, scan: bytes) -> None:
+    with running("--weights", small_weights, "--engine", "torch") as (address, process):
+        expected = post(address, scan)
+        assert expected[0] == 200
+        with ThreadPoolExecutor(8) as threads:  # every thread of the service has started
+            list(threads.map(lambda image: post(address, image), [scan] * 100))
+        before = handles(process.pid)
+        port = int(address.rpartition(":")[2])
+        request = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+        whole = body(scan, "breast_2cls")
+        slow = []
+        for length in (len(whole), 10**9, 10**6):
+            for sent in (b"", whole[:100], whole[:-3]):
+                client = socket.create_connection(("127.0.0.1", port))
+                client.sendall(f"{request}Content-Length: {length}\r\n\r\n".encode() + sent)
+                slow.append(client)
+        slow[0].close()  # killed in the middle
+        malformed = [scan[: len(scan) // 2], b"\x89PNG\r\n\x1a\n" * 20, b"DICM" * 99, bytes(1000), b"GIF89a" + scan]
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda image: post(address, image), malformed * 10 + [scan] * 10))
+        assert answers[-10:] == [expected] * 10
+        assert {status for status, _ in answers[:-10]} <= {200, 422}
+        for client in slow:
+            client.close()
+        for _ in range(100):
+            if handles(process.pid) <= before:
+                break
+            time.sleep(0.05)
+        assert handles(process.pid)[0] <= before[0]
+        assert handles(process.pid)[1] <= before[1]
+        assert process.poll() is None
+
+
+def test_accepted_requests_are_answered_after_sigterm(small_weights: Path, scan: bytes) -> None:
+    with running("--weights", small_weights, "--engine", "torch") as (address, process):
+        with ThreadPoolExecutor(12) as threads:
+            waiting = [threads.submit(post, address, scan) for _ in range(48)]
+            while sum(future.done() for future in waiting) < 6:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+        failures = [error for future in waiting if (error := future.exception()) is not None]
+        assert {future.result()[0] for future in waiting if future.exception() is None} == {200}
+        # Only a connection that was never accepted may fail.
+        assert {type(getattr(error, "reason", error)) for error in failures} <= {ConnectionRefusedError}
+        assert len(failures) < len(waiting)
+        assert process.wait(30) == 0
+
+
+def test_weights_that_are_missing_end_the_command_with_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"error: no weights file .*none.safetensors"):  # noqa: SIM117
+        with running("--weights", tmp_path / "none.safetensors"):
+            pass
+
+
+def test_a_taken_port_is_named(small_weights: Path) -> None:
+    with running("--weights", small_weights, "--engine", "torch") as (address, _):
+        port = address.rpartition(":")[2]
+        with pytest.raises(AssertionError, match=f"error: expected a free port, found port {port}"):  # noqa: SIM117
+            with running("--weights", small_weights, "--engine", "torch", "--port", port):
+                pass

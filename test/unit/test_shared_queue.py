@@ -1,0 +1,82 @@
+"""Jobs from many threads share batches, and get the answers that they would get alone."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import aurora
+from aurora.api.model import Model
+from aurora.errors import UsageError
+from aurora.model import checkpoint
+from aurora.model.aurora import Aurora
+from aurora.model.config import PRESETS
+from aurora.tasks import OFFICIAL, registry
+
+TASKS = ["cervix_multi", "breast_2cls", "uterine_fibroid_det", "IUGC"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    torch.manual_seed(0)
+    path = tmp_path / "w.safetensors"
+    checkpoint.save(path, Aurora(PRESETS["micro"], registry([OFFICIAL[name] for name in TASKS])), {})
+    return aurora.load(path, engine="torch")
+
+
+def images(count: int) -> list[bytes]:
+    rng = np.random.default_rng(0)
+    drawn = (cv2.GaussianBlur(rng.integers(0, 256, (40, 60)).astype(np.uint8), (0, 0), 3) for _ in range(count))
+    return [cv2.imencode(".png", image)[1].tobytes() for image in drawn]
+
+
+def test_jobs_of_many_threads_get_their_own_answers(model: Model) -> None:
+    scans = images(24)
+    expected = list(model.predict_many(scans, TASKS))
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda scan: model.submit(scan, TASKS).result(), scans))
+    for alone, shared in zip(expected, found, strict=True):
+        assert [result.answer for result in shared] == [result.answer for result in alone]
+        assert [result.confidence for result in shared] == pytest.approx([result.confidence for result in alone])
+        assert {result.source for result in shared} == {"image 1"}
+
+
+def test_what_waits_while_a_batch_is_computed_is_the_next_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, release, original = [], Event(), model.engine.run
+
+    def run(pixels: np.ndarray, rows: dict) -> dict:
+        sizes.append(len(pixels))
+        release.wait(10)
+        return original(pixels, rows)
+
+    monkeypatch.setattr(model.engine, "run", run)
+    queue = model._queue
+    futures = [model.submit(scan, "breast_2cls") for scan in images(1 + queue.batch_size)]
+    while queue._loaded.qsize() < queue.batch_size and not sizes[1:]:
+        pass
+    release.set()
+    assert all(future.result(10)[0].fallback is None for future in futures)
+    assert sum(sizes) == 1 + queue.batch_size
+    assert len(sizes) <= 3
+
+
+def test_a_failed_batch_fails_its_jobs_and_no_others(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    (scan,) = images(1)
+    with monkeypatch.context() as broken:
+        broken.setattr(model.engine, "run", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.submit(scan, TASKS).result(10)
+    assert model.submit(scan, TASKS).result(10)[1].fallback is None
+
+
+def test_an_unreadable_image_is_a_fallback(model: Model) -> None:
+    assert {result.fallback for result in model.submit(b"no image", TASKS).result(10)} != {None}
+
+
+def test_an_unknown_task_is_named_at_once(model: Model) -> None:
+    with pytest.raises(UsageError, match="expected a task that the weights know, found 'lung'"):
+        model.submit(images(1)[0], "lung")
