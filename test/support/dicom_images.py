@@ -77,7 +77,7 @@ KINDS: dict[str, tuple[str, int | None, bool, dict[str, Any]]] = {
         UltrasoundImageStorage,
         None,
         False,
-        dict.fromkeys([*PATIENT, *STUDY, "StudyInstanceUID", "SeriesInstanceUID"]) | {"PatientSex": "unknown"},
+        dict.fromkeys([*PATIENT, *STUDY, "StudyInstanceUID", "SeriesInstanceUID"]) | {"PatientSex": "W"},
     ),
 }
 

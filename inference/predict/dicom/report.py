@@ -114,10 +114,11 @@ def _mask(source: Source, finding: Finding) -> Iterator[PlanarROIMeasurementsAnd
     image = SourceImageForSegmentation(**_reference(source, finding))
     for number, measured in groupby(finding.result.measurements, lambda measurement: measurement.structure):
         assert number is not None
+        frame = frame_number(made, number, finding.position)
+        segment = ReferencedSegmentationFrame(made.SOPClassUID, made.SOPInstanceUID, frame, number, image)
+        del segment[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # not beside a frame (PS3.3, table 10-3)
         yield PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_segment=ReferencedSegmentationFrame(
-                made.SOPClassUID, made.SOPInstanceUID, frame_number(made, number, finding.position), number, image
-            ),
+            referenced_segment=segment,
             tracking_identifier=TrackingIdentifier(
                 made.SegmentSequence[number - 1].TrackingUID, task_code(finding.result.task, number).meaning
             ),
@@ -143,6 +144,7 @@ def _points(source: Source, finding: Finding) -> Iterator[Any]:
         code = task_code(result.task, number, "landmark")
         yield _region(source, finding, GraphicTypeValues.POINT, point[None], code, None)
     image = SourceImageForMeasurement(**_reference(source, finding))
+    image.RelationshipType = RelationshipTypeValues.SELECTED_FROM.value  # as coordinates need it, unlike measurements
     measured = []
     for measurement in result.measurements:
         graphic = CoordinatesForMeasurement(GraphicTypeValues.POLYLINE, _ends(result.points, measurement), image)

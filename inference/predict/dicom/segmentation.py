@@ -1,6 +1,6 @@
 """Make a DICOM Segmentation of the masks of one task.
 
-An ultrasound image has no position in the patient. highdicom (0.23 and later) then leaves out the frame of reference
+An ultrasound image has no position in the patient. highdicom then leaves out the frame of reference
 and all planes: the segmentation has the size of the image and refers to it pixel for pixel. But it does so for a single
 frame only. So it makes the segmentation of the first frame, and `_append` adds the others; each refers to its frame of
 the image, and the dimension Temporal Position Index tells them apart. A single-frame image with a complete geometry,
@@ -50,6 +50,8 @@ def segmentation(source: Source, frames: Sequence[int], masks: np.ndarray, task:
         omit_empty_frames=False,
         **series(source.header, task.id, _SERIES),
     )
+    if "ImagePositionPatient" not in source.header:
+        made.PatientOrientation = source.header.get("PatientOrientation")  # required then, but may be empty
     if len(frames) > 1:
         _append(made, masks)
     if source.frames is not None:

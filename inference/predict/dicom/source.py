@@ -6,8 +6,8 @@ stand-in: one frame of a secondary capture, which holds the attributes named her
 from it refers to the image, `Source.correct` states the image's own class.
 """
 
-import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ _OPTIONAL = (
     *("IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
     *("StudyDescription", "InstanceNumber", "Rows", "Columns", "LossyImageCompression"),
     *("LossyImageCompressionRatio", "LossyImageCompressionMethod", "FrameOfReferenceUID", "PositionReferenceIndicator"),
-    *("PixelSpacing", "SliceThickness", "SpacingBetweenSlices", *_PLACE),
+    *("PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "PatientOrientation", *_PLACE),
 )
 _TAGS = [*_EMPTY, *_UIDS, *_OPTIONAL, "SOPClassUID", "NumberOfFrames", "SpecificCharacterSet"]
 
@@ -89,12 +89,12 @@ def read_source(path: Path) -> Source:
         >>> read_source(Path("cine.dcm")).frames
         40
     """
-    with warnings.catch_warnings(action="ignore"):  # they would print the patient's data
-        found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-        header = Dataset()
-        for keyword in filter(found.__contains__, _OPTIONAL):
+    found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+    header = Dataset()
+    for keyword in filter(found.__contains__, _OPTIONAL):
+        with suppress(TypeError, ValueError):  # it is as good as absent
             header.add(found[keyword])
-        missing = [keyword for keyword, allowed in _EMPTY.items() if not _take(header, found, keyword, allowed)]
+    missing = [keyword for keyword, allowed in _EMPTY.items() if not _take(header, found, keyword, allowed)]
     for keyword in _UIDS:
         setattr(header, keyword, found.get(keyword) or UID())
     frames = int(found.NumberOfFrames) if found.get("NumberOfFrames") else None
