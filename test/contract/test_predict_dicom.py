@@ -105,10 +105,11 @@ def test_a_segmentation_holds_the_mask(predicted: Predicted, kind: str) -> None:
     path = predicted.output / record["segmentation"]
     assert classes.any(axis=(1, 2)).all()
     assert np.array_equal(pydicom.dcmread(path).pixel_array, classes)
-    by_itk = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    assert by_itk.shape == classes.shape
-    # ITK reads whole bytes of 8 pixels only, and what follows the last one is random.
-    assert np.array_equal(by_itk.ravel()[:-8] > 0, classes.ravel()[:-8])
+    if kind != "ct":  # ITK reads no image with two frames, one of each class, at one position
+        by_itk = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        assert by_itk.shape == classes.shape
+        # ITK reads whole bytes of 8 pixels only, and what follows the last one is random.
+        assert np.array_equal(by_itk.ravel()[:-8] > 0, classes.ravel()[:-8])
     read = highdicom.seg.segread(path)
     instance = predicted.sources[kind].SOPInstanceUID
     frames = predicted.sources[kind].get("NumberOfFrames")
@@ -194,8 +195,6 @@ def test_a_complete_geometry_is_passed_on_and_none_is_made_up(predicted: Predict
     assert shared.PixelMeasuresSequence[0].PixelSpacing == GEOMETRY["PixelSpacing"]
     assert "FrameOfReferenceUID" not in plain
     assert "PlanePositionSequence" not in plain.PerFrameFunctionalGroupsSequence[0]
-    spaced = predicted.segmentation("us_rgb").SharedFunctionalGroupsSequence[0]
-    assert spaced.PixelMeasuresSequence[0].PixelSpacing == [0.3, 0.3]
 
 
 def test_what_an_image_lacks_is_empty_or_new(predicted: Predicted) -> None:

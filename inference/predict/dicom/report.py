@@ -31,7 +31,6 @@ from highdicom.sr import (
     QualitativeEvaluation,
     ReferencedSegmentationFrame,
     RelationshipTypeValues,
-    SourceImageForMeasurement,
     SourceImageForMeasurementGroup,
     SourceImageForRegion,
     SourceImageForSegmentation,
@@ -85,7 +84,7 @@ def report(source: Source, findings: Sequence[Finding]) -> ComprehensiveSR:
     Example:
         >>> report(read_source(path), [Finding(result, frame=0)]).save_as("scan.sr.dcm")
     """
-    groups = [group for finding in findings for group in _GROUPS[type(finding.result)](source, finding)]
+    groups: list[Any] = [group for finding in findings for group in _GROUPS[type(finding.result)](source, finding)]
     observer = DeviceObserverIdentifyingAttributes(
         device_uid(), name=MANUFACTURER, manufacturer_name=MANUFACTURER, model_name=MANUFACTURER
     )
@@ -143,8 +142,7 @@ def _points(source: Source, finding: Finding) -> Iterator[Any]:
     for number, point in enumerate(result.points, start=1):
         code = task_code(result.task, number, "landmark")
         yield _region(source, finding, GraphicTypeValues.POINT, point[None], code, None)
-    image = SourceImageForMeasurement(**_reference(source, finding))
-    image.RelationshipType = RelationshipTypeValues.SELECTED_FROM.value  # as coordinates need it, unlike measurements
+    image = SourceImageForRegion(**_reference(source, finding))
     measured = []
     for measurement in result.measurements:
         graphic = CoordinatesForMeasurement(GraphicTypeValues.POLYLINE, _ends(result.points, measurement), image)

@@ -31,13 +31,14 @@ _EMPTY: dict[str, Callable[[Any], Any]] = {
     "ReferringPhysicianName": str,
 }
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-_PLACE = ("ImagePositionPatient", "ImageOrientationPatient")
+#: What highdicom takes for a geometry, together with the frame of reference.
+_GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 #: What is taken as it is, if it is there.
 _OPTIONAL = (
     *("IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
     *("StudyDescription", "InstanceNumber", "Rows", "Columns", "LossyImageCompression"),
     *("LossyImageCompressionRatio", "LossyImageCompressionMethod", "FrameOfReferenceUID", "PositionReferenceIndicator"),
-    *("PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "PatientOrientation", *_PLACE),
+    *("SliceThickness", "SpacingBetweenSlices", "PatientOrientation", *_GEOMETRY),
 )
 _TAGS = [*_EMPTY, *_UIDS, *_OPTIONAL, "SOPClassUID", "NumberOfFrames", "SpecificCharacterSet"]
 
@@ -98,9 +99,10 @@ def read_source(path: Path) -> Source:
     for keyword in _UIDS:
         setattr(header, keyword, found.get(keyword) or UID())
     frames = int(found.NumberOfFrames) if found.get("NumberOfFrames") else None
-    # highdicom takes a position for a complete geometry, and a multi-frame image has none that is true of all frames.
-    if frames or not all(header.get(keyword) for keyword in ("FrameOfReferenceUID", "PixelSpacing", *_PLACE)):
-        for keyword in filter(header.__contains__, _PLACE):
+    # A geometry must be complete: highdicom needs all of it, and ITK reads no segmentation with a spacing alone. The
+    # geometry of a multi-frame image needn't be true of its frame.
+    if frames or not all(header.get(keyword) for keyword in ("FrameOfReferenceUID", *_GEOMETRY)):
+        for keyword in filter(header.__contains__, _GEOMETRY):
             delattr(header, keyword)
     header.SliceThickness = header.get("SliceThickness")
     header.SOPClassUID = SecondaryCaptureImageStorage
