@@ -78,8 +78,8 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
                 dicom.write(source, results, records[source.name])
             if "records" in settings.save:
                 folder.write(_record_name(source.name), (dump_json(records[source.name], indent=2) + "\n").encode())
-    if dicom and dicom.passed_over:
-        logger.info("%d images got no DICOM objects, because they aren't DICOM", dicom.passed_over)
+    if dicom:
+        dicom.log_remarks()
     rows = [record for source in sources for record in records.get(source.name, ())]
     folder.write(RECORDS, "".join(dump_json(row) + "\n" for row in rows).encode())
     folder.write(TABLE, _as_csv(rows).encode())

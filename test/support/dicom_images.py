@@ -64,6 +64,7 @@ def region(units: int = 3, delta: float = 0.02) -> Dataset:
 #: SOP class, number of frames (None: a kind of single frames), colour, elements; None as a value takes one away.
 KINDS: dict[str, tuple[str, int | None, bool, dict[str, Any]]] = {
     "us_regions": (UltrasoundImageStorage, None, False, {"SequenceOfUltrasoundRegions": [region()]}),
+    "us_one": (UltrasoundMultiFrameImageStorage, 1, False, {}),
     "us_rgb": (UltrasoundImageStorage, None, True, {"PixelSpacing": [0.3, 0.3]}),
     "us_plain": (UltrasoundImageStorage, None, False, {}),
     "us_placed": (UltrasoundImageStorage, None, False, {"FrameOfReferenceUID": GEOMETRY["FrameOfReferenceUID"]}),

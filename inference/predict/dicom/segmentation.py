@@ -54,7 +54,7 @@ def segmentation(source: Source, frames: Sequence[int], masks: np.ndarray, task:
         made.PatientOrientation = source.header.get("PatientOrientation")  # required then, but may be empty
     if len(frames) > 1:
         _append(made, masks)
-    if source.frames is not None:
+    if source.frames > 1:
         made.SourceImageSequence = deepcopy(made.SourceImageSequence)  # highdicom refers to the series with the same
         made.SourceImageSequence[0].ReferencedFrameNumber = [frame + 1 for frame in frames]
         for position, group in enumerate(made.PerFrameFunctionalGroupsSequence):

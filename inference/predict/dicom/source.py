@@ -18,6 +18,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 from pydicom.valuerep import DA, TM
 
+from aurora.images.dicom import frame_extent
+
 #: What must be there, but may be empty, with the values that are allowed.
 _EMPTY: dict[str, Callable[[Any], Any]] = {
     "PatientName": str,
@@ -40,7 +42,7 @@ _OPTIONAL = (
     *("LossyImageCompressionRatio", "LossyImageCompressionMethod", "FrameOfReferenceUID", "PositionReferenceIndicator"),
     *("SliceThickness", "SpacingBetweenSlices", "PatientOrientation", *_GEOMETRY),
 )
-_TAGS = [*_EMPTY, *_UIDS, *_OPTIONAL, "SOPClassUID", "NumberOfFrames", "SpecificCharacterSet"]
+_TAGS = [*_EMPTY, *_UIDS, *_OPTIONAL, "SOPClassUID", "SpecificCharacterSet"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +52,23 @@ class Source:
     Attributes:
         header: the stand-in for the image: attributes of patient, study, series and frame of reference.
         sop_class: the SOP class of the image.
-        frames: the number of its frames; None if its kind has just one.
+        frames: the number of its frames.
         missing: the keywords of required attributes that the image lacks or states wrongly.
     """
 
     header: Dataset
     sop_class: str
-    frames: int | None
+    frames: int
     missing: tuple[str, ...]
 
     @property
     def middle(self) -> int:
         """The index of the frame that is predicted, from 0."""
-        return (self.frames or 1) // 2
+        return self.frames // 2
 
     def frame_numbers(self, frame: int) -> list[int] | None:
         """Return the Referenced Frame Number of a frame, from 1, given its index, from 0; None if there is but one."""
-        return None if self.frames is None else [frame + 1]
+        return [frame + 1] if self.frames > 1 else None
 
     def correct(self, made: Dataset) -> None:
         """State the image's own SOP class in every reference of `made` to the image."""
@@ -98,10 +100,10 @@ def read_source(path: Path) -> Source:
     missing = [keyword for keyword, allowed in _EMPTY.items() if not _take(header, found, keyword, allowed)]
     for keyword in _UIDS:
         setattr(header, keyword, found.get(keyword) or UID())
-    frames = int(found.NumberOfFrames) if found.get("NumberOfFrames") else None
+    _, frames = frame_extent(path)
     # A geometry must be complete: highdicom needs all of it, and ITK reads no segmentation with a spacing alone. The
     # geometry of a multi-frame image needn't be true of its frame.
-    if frames or not all(header.get(keyword) for keyword in ("FrameOfReferenceUID", *_GEOMETRY)):
+    if frames > 1 or not all(header.get(keyword) for keyword in ("FrameOfReferenceUID", *_GEOMETRY)):
         for keyword in filter(header.__contains__, _GEOMETRY):
             delattr(header, keyword)
     header.SliceThickness = header.get("SliceThickness")

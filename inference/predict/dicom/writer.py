@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,22 +15,19 @@ from aurora.images.dicom import is_dicom
 from inference.output.folder import OutputFolder
 from inference.predict.dicom.report import Finding, report
 from inference.predict.dicom.segmentation import segmentation
-from inference.predict.dicom.source import read_source
+from inference.predict.dicom.source import Source, read_source
 from inference.predict.sources import ImageSource
 
 logger = logging.getLogger("aurora.inference")
 
 
 class DicomWriter:
-    """Writes a Segmentation per mask, and a Structured Report per image, into a folder.
-
-    Attributes:
-        passed_over: the number of images that got none because they aren't DICOM files.
-    """
+    """Writes a Segmentation per mask, and a Structured Report per image, into a folder."""
 
     def __init__(self, folder: OutputFolder) -> None:
         self._folder = folder
-        self.passed_over = 0
+        self._passed_over = 0
+        self._missing: Counter[str] = Counter()
 
     def write(self, source: ImageSource, results: Sequence[Result], records: Sequence[dict[str, Any]]) -> None:
         """Write the objects of an image's results, and name them in the records of these results.
@@ -43,14 +41,16 @@ class DicomWriter:
         if not predicted:
             return
         if not _is_dicom(source.path):
-            self.passed_over += 1
+            self._passed_over += 1
             return
         try:
             with warnings.catch_warnings(action="ignore"):  # those of pydicom print what they find, such as a name
-                objects = _objects(source, [result for result, _ in predicted])
+                image = read_source(source.path)
+                objects = _objects(source, image, [result for result, _ in predicted])
         except Exception as error:  # those of pydicom and highdicom have no common class
             logger.warning("no DICOM objects for %s: %s: %s", source.path, type(error).__name__, error)
             return
+        self._missing.update(image.missing)
         for name, content in objects.items():
             self._folder.write(name, content)
         for result, record in predicted:
@@ -58,17 +58,21 @@ class DicomWriter:
                 record["segmentation"] = _segmentation_name(source, result)
             record["report"] = _report_name(source)
 
+    def log_remarks(self) -> None:
+        """Log how many images got no objects because they aren't DICOM, and what the others lack."""
+        if self._passed_over:
+            logger.info("%d images got no DICOM objects, because they aren't DICOM", self._passed_over)
+        if self._missing:
+            logger.warning(
+                "images lack attributes, or state them wrongly, that are empty or new UIDs in their DICOM objects: %s",
+                ", ".join(f"{keyword} ({count})" for keyword, count in self._missing.items()),
+            )
 
-def _objects(source: ImageSource, results: Sequence[Result]) -> dict[str, bytes]:
+
+def _objects(source: ImageSource, image: Source, results: Sequence[Result]) -> dict[str, bytes]:
     """Return the content of an image's DICOM files by their names."""
-    image = read_source(source.path)
-    if image.missing:
-        logger.warning(
-            "%s lacks %s, or states them wrongly: they are empty in its DICOM objects, and UIDs are new",
-            source.path,
-            ", ".join(image.missing),
-        )
-    files, findings = {}, []
+    files: dict[str, bytes] = {}
+    findings = []
     for result in results:
         made = None
         if isinstance(result, MaskResult):
