@@ -19,6 +19,8 @@ from pydicom.dataset import Dataset
 from support.dicom_images import GEOMETRY, KINDS, PATIENT, STUDY, write_image
 
 import inference.predict.predict as command
+from aurora.api.results import MaskResult
+from aurora.images.reader import Image
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import PRESETS
@@ -262,6 +264,25 @@ def test_several_frames_are_one_segmentation(tmp_path: Path) -> None:
     assert np.array_equal(read.pixel_array[frame_number(made, 2, 1) - 1], masks[1] == 2)
     assert read.SourceImageSequence[0].ReferencedFrameNumber == [1, 3, 5]
     assert read.SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0].LongCodeValue == f"{task.id}.2"
+
+
+def test_classes_that_a_mask_lacks_are_absent(tmp_path: Path) -> None:
+    from inference.predict.dicom.report import Finding, report
+    from inference.predict.dicom.segmentation import segmentation
+    from inference.predict.dicom.source import read_source
+
+    write_image(tmp_path / "a.dcm", "us_plain")
+    source, mask = read_source(tmp_path / "a.dcm"), np.zeros((59, 83), np.uint8)
+    shown = Image(np.zeros((59, 83, 3), np.uint8))
+    result = MaskResult(
+        OFFICIAL[SEGMENTATION], "a.dcm", mask.shape, 1.0, 1.0, (), None, None, _prediction=mask, _read=lambda: shown
+    )
+    made = segmentation(source, [0], mask[None], result.task)
+    assert not made.pixel_array.any()
+    (group,) = groups(report(source, [Finding(result, 0, made)]), SEGMENTATION)
+    pairs = [(i.ConceptNameCodeSequence[0], i.ConceptCodeSequence[0]) for i in items(group, "CODE")]
+    stated = {name.CodeMeaning: value.CodeMeaning for name, value in pairs}
+    assert stated.items() >= {f"{SEGMENTATION}, class {number}": "Absent" for number in (1, 2)}.items()
 
 
 def test_highdicom_is_imported_only_when_needed() -> None:

@@ -1,8 +1,9 @@
 """Make a DICOM Structured Report (Comprehensive SR, TID 1500) of all results of one image.
 
-- A class of a mask is a planar region (TID 1410), with its measurements, that refers to its frame of the Segmentation.
+- A class of a mask is a planar region (TID 1410), with its measurements, that refers to its frame of the Segmentation;
+  a group (TID 1501) names the classes that the mask lacks as absent.
 - A box is a planar region that is a closed polyline, with its sides.
-- Every landmark is a planar region that is a point; a group (TID 1501) holds the distances and the angle between them,
+- Every landmark is a planar region that is a point; a group holds the distances and the angle between them,
   each with the polyline that was measured.
 - A classification is a group with the class and its probability.
 
@@ -106,25 +107,30 @@ def report(source: Source, findings: Sequence[Finding]) -> ComprehensiveSR:
     return made
 
 
-def _mask(source: Source, finding: Finding) -> Iterator[PlanarROIMeasurementsAndQualitativeEvaluations]:
-    """Yield a region for every class that the mask has."""
-    made = finding.segmentation
+def _mask(source: Source, finding: Finding) -> Iterator[Any]:
+    """Yield a region for every class that the mask has, and a group for those that it lacks."""
+    made, task = finding.segmentation, finding.result.task
     assert made is not None
     image = SourceImageForSegmentation(**_reference(source, finding))
+    absent = set(range(1, task.num_classes))
     for number, measured in groupby(finding.result.measurements, lambda measurement: measurement.structure):
         assert number is not None
+        absent.remove(number)
         frame = frame_number(made, number, finding.position)
         segment = ReferencedSegmentationFrame(made.SOPClassUID, made.SOPInstanceUID, frame, number, image)
         del segment[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # not beside a frame (PS3.3, table 10-3)
         yield PlanarROIMeasurementsAndQualitativeEvaluations(
             referenced_segment=segment,
             tracking_identifier=TrackingIdentifier(
-                made.SegmentSequence[number - 1].TrackingUID, task_code(finding.result.task, number).meaning
+                made.SegmentSequence[number - 1].TrackingUID, task_code(task, number).meaning
             ),
             measurements=[_measured(measurement) for measurement in measured],
-            finding_type=task_code(finding.result.task, number),
+            finding_type=task_code(task, number),
             algorithm_id=algorithm_of_measurements(),
         )
+    if absent:
+        lacking = [QualitativeEvaluation(task_code(task, number), codes.SCT.Absent) for number in sorted(absent)]
+        yield _group(source, finding, qualitative_evaluations=lacking)
 
 
 def _box(source: Source, finding: Finding) -> Iterator[PlanarROIMeasurementsAndQualitativeEvaluations]:
