@@ -1,7 +1,6 @@
 """The codes of what is measured and found, and what every object says of its maker."""
 
 import os
-from functools import cache
 from typing import Any
 
 from highdicom import AlgorithmIdentificationSequence, ContentQualificationValues
@@ -95,7 +94,6 @@ def series(header: Dataset, title: str, number: int) -> dict[str, Any]:
     }
 
 
-@cache
 def device_uid() -> str:
     """Return the UID of this version of AURORA as an observer."""
     return _uid(MANUFACTURER, aurora.__version__)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from highdicom import UID, PatientSexValues
+from highdicom import PatientSexValues
 from pydicom.dataset import Dataset
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 from pydicom.valuerep import DA, TM
 
 from aurora.images.dicom import frame_extent
@@ -99,7 +99,7 @@ def read_source(path: Path) -> Source:
             header.add(found[keyword])
     missing = [keyword for keyword, allowed in _EMPTY.items() if not _take(header, found, keyword, allowed)]
     for keyword in _UIDS:
-        setattr(header, keyword, found.get(keyword) or UID())
+        setattr(header, keyword, found.get(keyword) or generate_uid())
     _, frames = frame_extent(path)
     # A geometry must be complete: highdicom needs all of it, and ITK reads no segmentation with a spacing alone. The
     # geometry of a multi-frame image needn't be true of its frame.
