@@ -58,7 +58,12 @@ def run(context: click.Context, shard: str | None, quiet: bool, **flags: Any) ->
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--task", multiple=True, metavar="ID", help="Task to predict; may be repeated.")
 @click.option("--output", type=FOLDER, required=True, help="Folder for the results; created if absent.")
-@click.option("--save", default="masks,overlays,records", show_default=True, help="What to write for each image.")
+@click.option(
+    "--save",
+    default="masks,overlays,records",
+    show_default=True,
+    help="What to write for each image; dicom: Segmentations and reports of DICOM images.",
+)
 @click.option(
     "--pixel-size",
     type=click.FloatRange(0, min_open=True),

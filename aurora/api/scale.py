@@ -1,6 +1,7 @@
 """Read the size of a pixel from an image file."""
 
 import os
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,8 @@ def _dicom_scale(path: Path) -> Scale:
 
     tags = ["SequenceOfUltrasoundRegions", "PixelSpacing", "ImagerPixelSpacing"]
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
+        with warnings.catch_warnings(action="ignore"):  # they may print what the header says of the patient
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
         regions = [
             Region(
                 int(item.RegionLocationMinX0),

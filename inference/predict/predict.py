@@ -6,8 +6,9 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import cv2
@@ -15,7 +16,7 @@ import cv2
 from aurora.api.model import Model, load
 from aurora.api.results import MaskResult, Result
 from aurora.engine.base import EngineName
-from aurora.errors import ImageError
+from aurora.errors import ImageError, UsageError
 from aurora.images import encode_mask
 from aurora.runtime.cli import graceful_shutdown
 from aurora.runtime.text import dump_json, text_table
@@ -25,10 +26,13 @@ from inference.predict.sources import ImageSource
 from inference.report.console import progress
 from inference.run import EXIT_FALLBACKS, EXIT_STOPPED
 
+if TYPE_CHECKING:
+    from inference.predict.dicom.writer import DicomWriter
+
 logger = logging.getLogger("aurora.inference")
 
 #: What can be written for each image.
-PARTS = ("masks", "overlays", "records")
+PARTS = ("masks", "overlays", "records", "dicom")
 RECORDS, TABLE, PAGE = "results.jsonl", "results.csv", "results.html"
 #: The lines of the table on the terminal; the files hold all.
 LINES = 20
@@ -46,7 +50,7 @@ class PredictSettings:
     engine: EngineName | None = None
     device: str = "auto"
     batch_size: int | None = None
-    save: Sequence[str] = PARTS
+    save: Sequence[str] = ("masks", "overlays", "records")
     pixel_size: float | None = None
     strict: bool = False
     overwrite: bool = False
@@ -58,9 +62,10 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
     Images whose record is in the output folder are passed over, unless `overwrite` is set.
 
     Raises:
-        AuroraError: the weights, the device or the output can't be used.
+        AuroraError: the weights, the device or the output can't be used, or a library is missing.
     """
     folder = OutputFolder(settings.output)
+    dicom = _dicom_writer(folder) if "dicom" in settings.save else None
     model = load(settings.weights, engine=settings.engine, device=settings.device)
     records = {} if settings.overwrite else _earlier(folder, sources, settings.tasks)
     missing = [source for source in sources if source.name not in records]
@@ -70,8 +75,12 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
         found = _predicted(model, missing, settings, lambda: stop.requested)
         for source, results in progress(found, total=len(missing)):
             records[source.name] = [_save(folder, source, result, settings) for result in results]
+            if dicom:
+                dicom.write(source, results, records[source.name])
             if "records" in settings.save:
                 folder.write(_record_name(source.name), (dump_json(records[source.name], indent=2) + "\n").encode())
+    if dicom:
+        dicom.log_remarks()
     rows = [record for source in sources for record in records.get(source.name, ())]
     folder.write(RECORDS, "".join(dump_json(row) + "\n" for row in rows).encode())
     folder.write(TABLE, _as_csv(rows).encode())
@@ -88,6 +97,14 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
         click.echo("stopped by a signal; the same command predicts the rest", err=True)
         return EXIT_STOPPED
     return EXIT_FALLBACKS if settings.strict and fallbacks else 0
+
+
+def _dicom_writer(folder: OutputFolder) -> "DicomWriter":
+    if find_spec("highdicom") is None:
+        raise UsageError("--save dicom needs highdicom, which isn't installed: pip install highdicom")
+    from inference.predict.dicom.writer import DicomWriter
+
+    return DicomWriter(folder)
 
 
 def _predicted(
@@ -110,7 +127,7 @@ def _predicted(
 def _save(folder: OutputFolder, source: ImageSource, result: Result, settings: PredictSettings) -> dict[str, Any]:
     """Write the mask and the picture of a result, and return its record, which names them."""
     record = result.to_record() | {"answer": result.answer}
-    stem = f"{source.name}.{result.task.id.strip().replace('/', '_')}"
+    stem = source.stem(result.task.id)
     if "masks" in settings.save and isinstance(result, MaskResult):
         record["mask"] = f"masks/{stem}.png"
         folder.write(record["mask"], encode_mask(result.mask, record["mask"]))

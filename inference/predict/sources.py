@@ -22,6 +22,10 @@ class ImageSource:
     path: Path
     name: str
 
+    def stem(self, task: str) -> str:
+        """Return the name, without an ending, of the files of one task."""
+        return f"{self.name}.{task.strip().replace('/', '_')}"
+
 
 def find_images(arguments: Iterable[str], lines: Iterable[str], ignored: Path) -> list[ImageSource]:
     """Return the images that the arguments name, in their order.

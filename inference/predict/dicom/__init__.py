@@ -1,0 +1,1 @@
+"""DICOM objects of predictions: Segmentations and Structured Reports that refer to the predicted image."""
