@@ -2,10 +2,13 @@
 #   full             PyTorch and ONNX Runtime, the default; with CUDA if pip's PyTorch has it
 #   slim             ONNX Runtime on a CPU, no PyTorch, no `score`
 #   slim-gpu         ONNX Runtime with CUDA, no PyTorch, no `score`
-#   grand-challenge  full, not as root, with the weights in /opt/ml/model if there are any
+#   serve            slim with the HTTP service, not as root
+#   grand-challenge  full with the HTTP service, not as root, with the weights in /opt/ml/model if there are any; it runs
+#                    once per job
+#   grand-challenge-invoke   the same, labelled for invocations: it stays up and answers POST /invoke
 #   dev              training and the tests
 #   slim-checked, full-checked   slim and full, built only if they contain nothing superfluous
-# Only grand-challenge sets a USER: a container started as root writes as the owner of /output, and one started with
+# Only serve and grand-challenge set a USER: a container started as root writes as the owner of /output, and one started with
 # --user stays that user.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
@@ -29,6 +32,16 @@ FROM slim-libraries AS full-libraries
 COPY requirements.txt requirements-torch.txt ./
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     sh install.sh -r requirements.txt -r requirements-torch.txt
+
+FROM slim-libraries AS serve-libraries
+COPY requirements-serve.txt ./
+RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    sh install.sh -r requirements-serve.txt
+
+FROM full-libraries AS grand-challenge-libraries
+COPY requirements-serve.txt ./
+RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
+    sh install.sh -r requirements-serve.txt
 
 FROM base AS slim-gpu-libraries
 COPY deploy/install.sh requirements-slim.txt ./
@@ -69,16 +82,32 @@ COPY --from=slim-gpu-libraries /opt/venv /opt/venv
 COPY --from=code /opt/app ./
 COPY weights/ weights/
 
-FROM runtime AS grand-challenge
+FROM runtime AS serve
 RUN useradd --uid 1000 --no-create-home --shell /usr/sbin/nologin user
-ENV AURORA_MODEL_FOLDER=/opt/ml/model
-COPY --from=full-libraries /opt/venv /opt/venv
+ENV AURORA_HOST=0.0.0.0
+EXPOSE 4743
+CMD ["serve"]
+COPY --from=serve-libraries /opt/venv /opt/venv
 COPY --from=code /opt/app ./
 COPY weights/ weights/
 USER 1000:1000
 
+FROM runtime AS grand-challenge
+RUN useradd --uid 1000 --no-create-home --shell /usr/sbin/nologin user
+ENV AURORA_MODEL_FOLDER=/opt/ml/model
+COPY --from=grand-challenge-libraries /opt/venv /opt/venv
+COPY --from=code /opt/app ./
+COPY weights/ weights/
+USER 1000:1000
+
+FROM grand-challenge AS grand-challenge-invoke
+LABEL org.grand-challenge.api-method="invoke"
+ENV AURORA_HOST=0.0.0.0
+EXPOSE 4743
+CMD ["serve"]
+
 FROM full-libraries AS dev
-COPY requirements-dev.txt ./
+COPY requirements-serve.txt requirements-dev.txt ./
 RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf \
     pip --python /opt/venv/bin/python install --no-cache-dir -r requirements-dev.txt
 COPY pyproject.toml Dockerfile ./

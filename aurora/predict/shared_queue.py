@@ -13,6 +13,7 @@ from aurora.predict.batch import BatchSplitter, LoadedJob
 from aurora.predict.pipeline import Stages, raw_rows
 from aurora.predict.predictions import PredictedRow, RawRow, predict_row
 from aurora.predict.request import Job
+from aurora.runtime.prefetch import lower_priority
 
 Result = TypeVar("Result")
 
@@ -44,7 +45,8 @@ class SharedQueue:
         check_refinements(engine.spec.tasks)
         self.engine, self.batch_size, self.stages = engine, batch_size, Stages()
         self._loaded: queue.SimpleQueue[tuple[LoadedJob, _Ticket[Any]]] = queue.SimpleQueue()
-        self._workers = ThreadPoolExecutor(self.stages.threads, thread_name_prefix="images")
+        # They give way to the model's threads, which wait for each other.
+        self._workers = ThreadPoolExecutor(self.stages.threads, "images", initializer=lower_priority)
         self._load = self.stages.timed("reading", self._read)
         self._compute = self.stages.timed("model", self._run)
         self._finish = self.stages.timed("predictions", self._decode)

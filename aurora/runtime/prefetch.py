@@ -36,7 +36,7 @@ def prefetch(
     Raises:
         DeviceError: no thread can be started.
     """
-    start = _lower_priority if low_priority and sys.platform == "linux" else None
+    start = lower_priority if low_priority else None
     with ThreadPoolExecutor(threads, thread_name_prefix="prefetch", initializer=start) as pool:
         _start_all(pool, threads)
         waiting: deque[Future[Result]] = deque()
@@ -51,7 +51,10 @@ def prefetch(
             pool.shutdown(cancel_futures=True)
 
 
-def _lower_priority() -> None:
+def lower_priority() -> None:
+    """Let the calling thread, and those that it starts, give way to others (Linux only)."""
+    if sys.platform != "linux":
+        return
     thread = get_native_id()
     os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE_INCREMENT)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from inference.serve.serve import GRACE_SECONDS
+from inference.serve.service import ServeSettings
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SCRIPTS = sorted(path.name for path in DEPLOY.glob("*.sh"))
 # Logs its arguments. `run` prints what the test asks for on stderr; the image's user is root.
@@ -82,6 +85,19 @@ def test_a_shard_of_the_array_needs_its_folders(docker: Path) -> None:
     ended = script(docker, "slurm-array.sh", INPUT="", OUTPUT="out")
     assert ended.returncode != 0
     assert "expected the folder that holds csv_files/" in ended.stderr
+
+
+def test_the_service_in_a_cluster_is_asked_where_it_listens() -> None:
+    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes-serve.yaml").read_text(encoding="utf-8"))
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    (port,) = container["ports"]
+    probes = [container[name]["httpGet"] for name in ("startupProbe", "readinessProbe", "livenessProbe")]
+    assert probes == [{"path": "/health", "port": port["name"]}] * 3
+    assert port["containerPort"] == ServeSettings(Path("in"), Path("out")).port
+    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
+    assert service["spec"]["selector"] == pod["metadata"]["labels"] == deployment["spec"]["selector"]["matchLabels"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] > GRACE_SECONDS
 
 
 def test_every_pod_of_the_job_gets_its_own_shard() -> None:
