@@ -3,8 +3,10 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 from serve.conftest import TASKS, running
 
@@ -134,6 +136,15 @@ def test_every_control_has_a_label(page: Page) -> None:
           .filter(e => !(e.labels?.length || e.textContent.trim() || e.ariaLabel)).map(e => e.id)"""
     )
     assert unnamed == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier(page: Page, scan: bytes, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme)
+    upload(page, scan)
+    predict(page, *TASKS)
+    found = Axe().run(page)["violations"]
+    assert [(item["id"], item["impact"], [node["html"] for node in item["nodes"]]) for item in found] == []
 
 
 def test_what_went_wrong_is_said_in_words(browser: Browser, address: str) -> None:

@@ -218,12 +218,12 @@ function answer(result) {
     part.append(element("p", { className: "bad", textContent: `! ${warning}` }));
   }
   if (result.probabilities) {
-    part.append(table(["class", "probability"], result.probabilities.map((value, index) => [
+    part.append(table(`Probabilities of ${result.task}`, ["class", "probability"], result.probabilities.map((value, index) => [
       result.names[index] ?? `class ${index}`, bar(value),
     ])));
   }
   if (result.measurements.length) {
-    part.append(table(["structure", "measurement", "value"], result.measurements.map((item) => [
+    part.append(table(`Measurements of ${result.task}`, ["structure", "measurement", "value"], result.measurements.map((item) => [
       item.structure_name ?? (item.structure === null ? "" : `class ${item.structure}`),
       item.name, `${item.value.toFixed(1)} ${item.unit}`,
     ])));
@@ -236,11 +236,11 @@ function bar(value) {
   return element("span", {}, meter, ` ${(100 * value).toFixed(0)} %`);
 }
 
-function table(titles, rows) {
+function table(name, titles, rows) {
   const head = element("tr", {}, ...titles.map((title) => element("th", { scope: "col", textContent: title })));
   const lines = rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))));
   const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines));
-  return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: titles.join(", ") }, made);
+  return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: name }, made);
 }
 
 function save(name, blob) {
