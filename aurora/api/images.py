@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from aurora.errors import UsageError
+from aurora.api.frames import Frame
+from aurora.api.scale import Scale, read_scale
+from aurora.errors import ImageError, UsageError
 from aurora.images.intensity import to_8_bits
 from aurora.images.reader import Image, read_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-#: A path, the content of a file, an array (H, W) or (H, W, 3) of grey or RGB values, or a Pillow image.
-ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray | PillowImage"
+#: A path, the content of a file, an array (H, W) or (H, W, 3) of grey or RGB values, a Pillow image, or a frame.
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray | PillowImage | Frame"
 
 
 def read_any(image: ImageLike) -> Image:
@@ -31,6 +33,10 @@ def read_any(image: ImageLike) -> Image:
     """
     if isinstance(image, np.ndarray):
         return _from_array(image)
+    if isinstance(image, Frame):
+        if isinstance(image.content, ImageError):
+            raise image.content
+        return image.content
     if isinstance(image, bytes):
         with tempfile.NamedTemporaryFile(buffering=0) as file:
             file.write(image)
@@ -42,7 +48,16 @@ def read_any(image: ImageLike) -> Image:
 
 def name_of(image: ImageLike, number: int) -> str:
     """Return the path of an image, or "image N" if it has none."""
+    if isinstance(image, Frame):
+        return str(image.path)
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {number}"
+
+
+def scale_of(image: ImageLike) -> Scale:
+    """Return what the file of an image says about the size of its pixels; nothing for an image without a file."""
+    if isinstance(image, Frame):
+        return image.scale
+    return read_scale(Path(image)) if isinstance(image, (str, os.PathLike)) else Scale()
 
 
 def _from_file(name: str) -> Image:

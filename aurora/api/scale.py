@@ -1,13 +1,11 @@
 """Read the size of a pixel from an image file."""
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from aurora.api.images import ImageLike
 from aurora.api.measure import PixelSize
 from aurora.images.headers import medical_format
 
@@ -50,14 +48,11 @@ class Scale:
         return next((region.pixel_size for region in self.regions if region.contains(places)), None)
 
 
-def read_scale(image: ImageLike) -> Scale:
-    """Return what a DICOM, NIfTI, MetaImage or NRRD file says; nothing for any other image.
+def read_scale(path: Path) -> Scale:
+    """Return what a DICOM, NIfTI, MetaImage or NRRD file says; nothing for any other file.
 
     In DICOM, the regions of an ultrasound image come first, then Pixel Spacing, then Imager Pixel Spacing.
     """
-    if not isinstance(image, (str, os.PathLike)):
-        return Scale()
-    path = Path(image)
     with suppress(OSError):
         with path.open("rb") as file:
             kind = medical_format(file.read(_HEAD))

@@ -23,6 +23,7 @@ _LAYOUT = ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricIn
 _RATES = ["FrameTime", "CineRate", "RecommendedDisplayFrameRate"]
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _AT_ONCE = "stores its frames so that they can't be read one by one; name the frame you need as a file of its own"
+_CUT = "can't be decoded, the file is truncated"
 _HEAD = 1024
 _MAX_FRAME = 1 << 30
 _UNDEFINED = b"\xff\xff\xff\xff"
@@ -57,13 +58,15 @@ def read_frame_layout(path: Path) -> FrameLayout | None:
     Raises:
         ImageError: the header is damaged or dangerous, holds no pixels, or the frames can't be read one by one.
     """
+    from pydicom.dataelem import RawDataElement
+
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         require_safe(data, path)
     with path.open("rb") as file:
         dataset = _header(file, path)
-        stated = dataset.get_item("NumberOfFrames")  # as it is stored, with its place
+        stated = dataset.get_item("NumberOfFrames")
         count = _count(dataset)
-        if stated is None or count < 2:
+        if not isinstance(stated, RawDataElement) or count < 2:
             return None
         end = file.tell()
         file.seek(0)
@@ -72,7 +75,7 @@ def read_frame_layout(path: Path) -> FrameLayout | None:
         tag = file.read(4)
         implicit, little = dataset.original_encoding
         order = "<" if little else ">"
-        if tag != pack(order + "HH", 0x7FE0, 0x0010) or transfer_syntax(header[:_HEAD]) == _DEFLATED:
+        if tag != pack(order + "HH", 0x7FE0, 0x0010) or transfer_syntax(bytes(header[:_HEAD])) == _DEFLATED:
             raise ImageError(_AT_ONCE, path)
         element = tag if implicit else tag + file.read(4)
         length = None if file.read(4) == _UNDEFINED else _frame_length(dataset, path)
@@ -86,6 +89,8 @@ def read_frames(path: Path, layout: FrameLayout, numbers: range) -> Iterator[Fra
         pieces = _compressed(file, layout, numbers) if layout.length is None else _plain(file, layout, numbers)
         for pixels in pieces:
             try:
+                if pixels is None:
+                    raise ImageError(_CUT, path)
                 yield decode_frame(layout.header, layout.element + pixels, path)
             except ImageError as error:
                 yield error
@@ -148,12 +153,14 @@ def _frame_length(dataset: "Dataset", path: Path) -> int:
     return bits // 12 if dataset.get("PhotometricInterpretation") == "YBR_FULL_422" else bits // 8
 
 
-def _plain(file: BinaryIO, layout: FrameLayout, numbers: range) -> Iterator[bytes]:
+def _plain(file: BinaryIO, layout: FrameLayout, numbers: range) -> Iterator[bytes | None]:
     assert layout.length is not None
     even = layout.length + layout.length % 2
     for number in numbers:
         file.seek(layout.start + number * layout.length)
-        yield pack(layout.order + "I", even) + file.read(layout.length).ljust(even, b"\0")
+        pixels = file.read(layout.length)
+        complete = len(pixels) == layout.length
+        yield pack(layout.order + "I", even) + pixels.ljust(even, b"\0") if complete else None
 
 
 def _compressed(file: BinaryIO, layout: FrameLayout, numbers: range) -> Iterator[bytes]:

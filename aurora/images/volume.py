@@ -147,16 +147,14 @@ def read_middle(file: FileIO, layout: Layout, path: Path) -> np.ndarray:
     """
     require_moderate(layout.size, path)
     # The last slice shows whether the file is complete.
-    middle, *others = read_slices(file, layout, path, sorted({layout.middle, layout.slices - 1}))
-    for found in (middle, *others):
-        if isinstance(found, ImageError):
-            raise found
-    return middle
+    found = list(read_slices(file, layout, path, sorted({layout.middle, layout.slices - 1})))
+    for pixels in found[::-1]:
+        if isinstance(pixels, ImageError):
+            raise pixels
+    return pixels
 
 
-def read_slices(
-    file: FileIO, layout: Layout, path: Path, numbers: Iterable[int]
-) -> Iterator[np.ndarray | ImageError]:
+def read_slices(file: FileIO, layout: Layout, path: Path, numbers: Iterable[int]) -> Iterator[np.ndarray | ImageError]:
     """Yield slices of a volume, (height, width) or (height, width, 3), as stored, or why there are none.
 
     Only one slice is in memory at a time. The values are float64 if the header states a scale.
@@ -170,6 +168,7 @@ def read_slices(
     height, width = layout.slice_size
     length = height * width * layout.channels * layout.dtype.itemsize
     begins = (layout.start + number * length for number in numbers)
+    found: Iterator[bytes | str]
     if layout.stream is None:
         found = (_plain_bytes(file, begin, length) for begin in begins)
     else:
