@@ -1,6 +1,6 @@
 """The Python interface: load a model, and predict images with it."""
 
-from aurora.api.frames import Frame, frames
+from aurora.api.cine import Frame, frames
 from aurora.api.images import ImageLike
 from aurora.api.measure import Measurement
 from aurora.api.model import Model, load

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from aurora.api.frames import Frame
+from aurora.api.cine import Frame
 from aurora.api.scale import Scale, read_scale
 from aurora.errors import ImageError, UsageError
 from aurora.images.intensity import to_8_bits

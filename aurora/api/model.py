@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from aurora.api.frames import Frame
+from aurora.api.cine import Frame
 from aurora.api.images import ImageLike, name_of, read_any, scale_of
 from aurora.api.measure import PixelSize
 from aurora.api.results import Result, result_of

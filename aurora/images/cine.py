@@ -20,7 +20,7 @@ from aurora.images.video import probe_video, read_video
 from aurora.images.volume import Layout, read_layout, read_slices, require_moderate
 from aurora.runtime.c_stderr import caught_stderr
 
-_EVERY, _PART = re.compile(r"every:([1-9][0-9]*)"), re.compile(r"(-?[0-9]+)?:(-?[0-9]+)?")
+_WHICH = re.compile(r"all|middle|every:[1-9][0-9]*|(?:-?[0-9]+)?:(?:-?[0-9]+)?", re.ASCII)
 _ENDS = "can't be decoded, the file ends before this frame"
 # A file that states other rates states nonsense.
 _SLOWEST, _FASTEST = 0.01, 10_000.0
@@ -103,17 +103,22 @@ def frame_numbers(which: str, cine: Cine) -> range:
         >>> frame_numbers("every:10", cine)  # of 25 frames
         range(0, 25, 10)
     """
+    require_frames(which)
     numbers = range(cine.count)
-    if which == "all":
-        return numbers
     if which == "middle":
         return numbers[cine.middle : cine.middle + 1]
-    if match := _EVERY.fullmatch(which):
-        return numbers[:: int(match[1])]
-    if match := _PART.fullmatch(which):
-        first, end = (int(text) if text else None for text in match.groups())
-        return numbers[first:end]
-    raise UsageError(f"expected frames as all, middle, every:N or A:B, such as every:5 or 10:20, found {which!r}")
+    if which == "all":
+        return numbers
+    if which.startswith("every:"):
+        return numbers[:: int(which.removeprefix("every:"))]
+    first, end = (int(text) if text else None for text in which.split(":"))
+    return numbers[first:end]
+
+
+def require_frames(which: str) -> None:
+    """Raise `UsageError` unless `which` names frames as `frame_numbers` takes them."""
+    if not _WHICH.fullmatch(which):
+        raise UsageError(f"expected frames as all, middle, every:N or A:B, such as every:5 or 10:20, found {which!r}")
 
 
 def _dicom(real: Path, path: Path) -> Cine:

@@ -64,7 +64,7 @@ def read_frame_layout(path: Path) -> FrameLayout | None:
         require_safe(data, path)
     with path.open("rb") as file:
         dataset = _header(file, path)
-        stated = dataset.get_item("NumberOfFrames")
+        stated: object = dataset.get_item("NumberOfFrames")  # with its place in the file
         count = _count(dataset)
         if not isinstance(stated, RawDataElement) or count < 2:
             return None

@@ -147,11 +147,12 @@ def read_middle(file: FileIO, layout: Layout, path: Path) -> np.ndarray:
     """
     require_moderate(layout.size, path)
     # The last slice shows whether the file is complete.
-    found = list(read_slices(file, layout, path, sorted({layout.middle, layout.slices - 1})))
-    for pixels in found[::-1]:
-        if isinstance(pixels, ImageError):
-            raise pixels
-    return pixels
+    slices = []
+    for found in read_slices(file, layout, path, sorted({layout.middle, layout.slices - 1})):
+        if isinstance(found, ImageError):
+            raise found
+        slices.append(found)
+    return slices[0]
 
 
 def read_slices(file: FileIO, layout: Layout, path: Path, numbers: Iterable[int]) -> Iterator[np.ndarray | ImageError]:
