@@ -10,10 +10,11 @@ from aurora.render.drawing import COLOURS
 from inference.render.html import render
 
 WIDTH, HEIGHT = 480, 160
-_UNITS = {"mm2": "mm²", "px2": "px²", "deg": "°", "": "probability"}
+_UNITS = {"mm2": "mm²", "px2": "px²", "deg": "°"}
 # Only these say more with the zero on the axis.
 _FROM_ZERO = ("", "mm2", "px2")
 _CONFIDENCE = "#404040"
+_MARGIN = 0.05
 
 
 class Curve(Protocol):
@@ -42,9 +43,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The curves of one unit. `ticks` are places on the vertical axis, in the picture's units, and their labels."""
+    """The curves of one unit; probabilities and confidence, which have none, share a panel.
 
-    unit: str
+    `ticks` are places on the vertical axis, in the picture's units, and their labels.
+    """
+
+    label: str
     ticks: list[tuple[float, str]]
     lines: list[Line]
 
@@ -74,14 +78,15 @@ def _panel(unit: str, curves: Sequence[Curve], numbers: range) -> Panel:
     values = [value for curve in curves for value in curve.values]
     low = 0.0 if unit in _FROM_ZERO else min(values)
     high = max(values) if unit else 1.0
-    if high <= low:
-        low, high = low - 1, high + 1
+    margin = _MARGIN * (high - low) or 1.0
+    low, high = low - margin * (unit not in _FROM_ZERO), high + margin * (unit != "")
     ticks = [((high - place) / (high - low) * HEIGHT, text) for place, text in _ticks(low, high, 5)]
     lines = []
     for number, curve in enumerate(curves):
         path = "".join(_steps(curve, numbers, low, high))
         lines.append(Line(curve.label, _colour(curve, number), number >= len(COLOURS), path))
-    return Panel(_UNITS.get(unit, unit), ticks, lines)
+    label = _UNITS.get(unit, unit) or ", ".join(dict.fromkeys(curve.name for curve in curves))
+    return Panel(label, ticks, lines)
 
 
 def _steps(curve: Curve, numbers: range, low: float, high: float) -> Iterator[str]:

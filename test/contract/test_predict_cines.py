@@ -153,7 +153,7 @@ def test_the_curves_have_axes_units_and_names(weights: Path, gif: Path, tmp_path
     predict(weights, gif, "--frames", "all", "--pixel-size", 0.5, *flags(out))
     expected = {
         "cervix_multi": {"mm²", "area of class 1", "confidence"},
-        "breast_2cls": {"probability", "probability of class 0", "probability of class 1"},
+        "breast_2cls": {"probability, confidence", "probability of class 0", "probability of class 1"},
         "uterine_fibroid_det": {"mm", "width", "height"},
         "IUGC": {"mm", "°", "distance 1-2", "angle of progression"},
     }
@@ -167,7 +167,7 @@ def test_a_curve_has_a_gap_where_a_frame_has_no_value() -> None:
     series = Series("area", 1, "px2", [0, 2, 8, 10], [1.0, 2.0, 4.0, 4.0])
     picture = draw_curves("a <b>", [series], range(0, 12, 2), None).decode()
     (path, *_) = re.findall(r'<path d="(M[^"]*L[^"]*)"', picture)
-    assert path == "M0.0,120.0h0L96.0,80.0M384.0,0.0h0L480.0,0.0"
+    assert path == "M0.0,121.9h0L96.0,83.8M384.0,7.6h0L480.0,7.6"  # 4 is 5 % below the upper edge
     assert "a &lt;b&gt;" in picture
     assert ">frame</text>" in picture
 
