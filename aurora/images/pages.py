@@ -45,6 +45,7 @@ def probe_animation(path: Path) -> tuple[int, float | None]:
     """
     from PIL import Image
 
+    Image.MAX_IMAGE_PIXELS = None  # its limit would print a warning; `require_decodable` replaces it
     try:
         with Image.open(path, formats=("GIF", "WEBP", "PNG")) as image:
             require_decodable((image.height, image.width), path)
