@@ -3,6 +3,7 @@
 import mmap
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -58,8 +59,9 @@ class Cine:
             with caught_stderr() as printed:
                 try:
                     found = next(frames, ImageError(_ENDS, self.path))
-                except ImageError as error:
-                    frames, found = repeat(error), error
+                except Exception as error:  # a library's own; the other files still need predictions
+                    found = _named(error, self.path)
+                    frames = repeat(found)
             yield found if isinstance(found, ImageError) else shown(found, printed)
 
 
@@ -83,14 +85,12 @@ def open_cine(path: Path) -> Cine:
     real = Path(os.path.realpath(path))
     with opened(real, real.parent) as file:
         head = file.read(HEAD)
-    with caught_stderr():
-        if is_video(head):
-            count, fps = probe_video(str(real), path)
-            return Cine(path, count, count // 2, _usable(fps), True, partial(read_video, str(real), path))
-        medical = medical_format(head)
-        if medical == "DICOM":
-            return _dicom(real, path)
-        return _volume(real, path) if medical else _picture(real, path)
+    with caught_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's about odd headers
+        try:
+            return _opened(head, real, path)
+        except Exception as error:  # a library's own; the other files still need predictions
+            raise _named(error, path) from None
 
 
 def frame_numbers(which: str, cine: Cine) -> range:
@@ -119,6 +119,22 @@ def require_frames(which: str) -> None:
     """Raise `UsageError` unless `which` names frames as `frame_numbers` takes them."""
     if not _WHICH.fullmatch(which):
         raise UsageError(f"expected frames as all, middle, every:N or A:B, such as every:5 or 10:20, found {which!r}")
+
+
+def _opened(head: bytes, real: Path, path: Path) -> Cine:
+    if is_video(head):
+        count, fps = probe_video(str(real), path)
+        return Cine(path, count, count // 2, _usable(fps), True, partial(read_video, str(real), path))
+    medical = medical_format(head)
+    if medical == "DICOM":
+        return _dicom(real, path)
+    return _volume(real, path) if medical else _picture(real, path)
+
+
+def _named(error: Exception, path: Path) -> ImageError:
+    if isinstance(error, ImageError):
+        return error
+    return ImageError(f"the file broke its decoder ({type(error).__name__}: {error})", path)
 
 
 def _dicom(real: Path, path: Path) -> Cine:

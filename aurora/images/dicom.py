@@ -97,6 +97,14 @@ def decode_frame(header: bytes, pixels: bytes, path: Path) -> Frame:
         return _middle(_header_reader(name, path), inverted, path)
 
 
+def require_readable(header: bytes, pixels: bytes, path: Path) -> None:
+    """Raise `ImageError` unless the header of `decode_frame` can be read, before every frame fails for it."""
+    with temporary_file() as (file, name):
+        file.write(_without_geometry(header)[0])
+        file.write(pixels)
+        _header_reader(name, path)
+
+
 def _middle(source: "sitk.ImageFileReader", inverted: bool, path: Path) -> Frame:
     """Decode the middle frame of a file whose header was read."""
     import SimpleITK as sitk

@@ -1,7 +1,7 @@
 """Write what was predicted of a cine: the masks of its frames, and for each task a video and a picture of curves."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -65,12 +65,19 @@ def save_cine(
         if len(records) < len(selection.numbers) * len(tasks):
             raise Stopped("a signal came before the last frame")
     if "curves" in save:
-        for stem, (task, found) in zip(stems, by_task(records).items(), strict=True):
-            if series := shown(series_of(found)):
-                title = f"{Path(selection.source.path).name}, {task}"
-                fps = selection.cine.fps if selection.cine else None
-                folder.write(f"curves/{stem}.svg", draw_curves(title, series, selection.numbers, fps))
+        _save_curves(folder, selection, dict(zip(stems, by_task(records).items(), strict=True)))
     return records
+
+
+def _save_curves(
+    folder: OutputFolder, selection: Selection, found: Mapping[str, tuple[str, list[dict[str, Any]]]]
+) -> None:
+    """Write a picture of curves for each task; `found` are tasks and records by the name of the picture."""
+    fps = selection.cine.fps if selection.cine else None
+    for stem, (task, records) in found.items():
+        if series := shown(series_of(records)):
+            title = f"{selection.source.path.name}, {task}"
+            folder.write(f"curves/{stem}.svg", draw_curves(title, series, selection.numbers, fps))
 
 
 class OverlayVideo:

@@ -285,6 +285,30 @@ def test_of_a_file_that_is_cut_short_the_first_frames_are_read(tmp_path: Path, n
     assert kinds == sorted(kinds, reverse=True)
 
 
+def test_of_a_file_whose_frames_cannot_be_told_apart_the_middle_one_is_read(tmp_path: Path) -> None:
+    path = dicom(tmp_path / "i.dcm", syntax=pydicom.uid.DeflatedExplicitVRLittleEndian)
+    (image,) = found(path)
+    assert isinstance(image, Image)
+    assert np.array_equal(image.pixels[..., 0], FRAMES[COUNT // 2])
+    assert image.warnings == (f"the middle one of {COUNT} slices was taken",)
+
+
+@pytest.mark.parametrize("name", ["rle.dcm", "jpeg.dcm", "plain.dcm", "v.nii.gz", "a.tif"])
+def test_random_damage_never_ends_the_reading(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
+    data = (STILL | EXACT)[name](tmp_path / name).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        damaged[rng.integers(1500, len(data), 5)] = rng.integers(0, 256, 5)
+        (tmp_path / name).write_bytes(damaged.tobytes())
+        try:
+            images = found(tmp_path / name, ":9")
+        except ImageError as error:
+            images = [error]
+        assert not any("broke" in image.reason for image in images if isinstance(image, ImageError))
+    assert capfd.readouterr().err == ""
+
+
 def test_a_frame_count_that_lies_is_not_believed(tmp_path: Path) -> None:
     path = film(tmp_path / "a.avi", "MJPG")
     data = bytearray(path.read_bytes())
