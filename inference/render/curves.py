@@ -84,7 +84,9 @@ def _panel(unit: str, curves: Sequence[Curve], numbers: range) -> Panel:
     lines = []
     for number, curve in enumerate(curves):
         path = "".join(_steps(curve, numbers, low, high))
-        lines.append(Line(curve.label, _colour(curve, number), number >= len(COLOURS), path))
+        # The confidence of a class is its probability, whose curve shows between the dashes.
+        dashed = number >= len(COLOURS) or curve.name == "confidence"
+        lines.append(Line(curve.label, _colour(curve, number), dashed, path))
     label = _UNITS.get(unit, unit) or ", ".join(dict.fromkeys(curve.name for curve in curves))
     return Panel(label, ticks, lines)
 
