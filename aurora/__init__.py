@@ -10,15 +10,15 @@ Example:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aurora.api import Model, load
+    from aurora.api import Model, frames, load
 
 __version__ = "0.1.0"
-__all__ = ["Model", "__version__", "load"]
+__all__ = ["Model", "__version__", "frames", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the interface when it is first used, so that importing the package costs nothing."""
-    if name in ("Model", "load"):
+    if name in ("Model", "frames", "load"):
         from aurora import api
 
         return getattr(api, name)

@@ -59,10 +59,10 @@ def run(context: click.Context, shard: str | None, quiet: bool, **flags: Any) ->
 @click.option("--task", multiple=True, metavar="ID", help="Task to predict; may be repeated.")
 @click.option("--output", type=FOLDER, required=True, help="Folder for the results; created if absent.")
 @click.option(
-    "--save",
-    default="masks,overlays,records",
-    show_default=True,
-    help="What to write for each image; dicom: Segmentations and reports of DICOM images.",
+    "--frames", metavar="all|middle|every:N|A:B", help="Frames of cines and stacks. Default: one of each file."
+)
+@click.option(
+    "--save", default="masks,overlays,records,curves", show_default=True, help="What to write for each image."
 )
 @click.option(
     "--pixel-size",
@@ -86,6 +86,7 @@ def predict(
     Exit codes: 0 every image was seen, 2 usage, 3 no image, 4 weights, 5 output, 6 device or internal, 10 fallbacks
     under --strict, 143 stopped by a signal.
     """
+    from aurora.images.cine import require_frames
     from inference.predict import predict as command
     from inference.predict.sources import find_images
 
@@ -94,11 +95,13 @@ def predict(
     parts = tuple(filter(None, save.split(",")))
     if not set(parts) <= set(command.PARTS):
         raise click.UsageError(f"expected --save with some of {','.join(command.PARTS)}, found {save}")
+    if flags["frames"] is not None:
+        require_frames(flags["frames"])
     if not task:
         _print_tasks(flags["weights"])
         raise click.UsageError("expected --task with one of the tasks above, found none")
     found = find_images(sources, sys.stdin, flags["output"])
-    context.exit(command.predict(found, command.PredictSettings(tasks=task, save=parts, **flags)))
+    context.exit(command.predict(found, command.PredictSettings(tasks=tuple(dict.fromkeys(task)), save=parts, **flags)))
 
 
 @main.command(context_settings=ENVIRONMENT)

@@ -1,5 +1,6 @@
 """The Python interface: load a model, and predict images with it."""
 
+from aurora.api.cine import Frame, frames
 from aurora.api.images import ImageLike
 from aurora.api.measure import Measurement
 from aurora.api.model import Model, load
@@ -8,11 +9,13 @@ from aurora.api.results import BoxResult, ClassResult, MaskResult, PointsResult,
 __all__ = [
     "BoxResult",
     "ClassResult",
+    "Frame",
     "ImageLike",
     "MaskResult",
     "Measurement",
     "Model",
     "PointsResult",
     "Result",
+    "frames",
     "load",
 ]

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from aurora.errors import UsageError
+from aurora.api.cine import Frame
+from aurora.api.scale import Scale, read_scale
+from aurora.errors import ImageError, UsageError
+from aurora.images.headers import HEAD, medical_format
 from aurora.images.intensity import to_8_bits
 from aurora.images.reader import Image, read_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-#: A path, the content of a file, an array (H, W) or (H, W, 3) of grey or RGB values, or a Pillow image.
-ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray | PillowImage"
+#: A path, the content of a file, an array (H, W) or (H, W, 3) of grey or RGB values, a Pillow image, or a frame.
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray | PillowImage | Frame"
 
 
 def read_any(image: ImageLike) -> Image:
@@ -33,6 +36,10 @@ def read_any(image: ImageLike) -> Image:
     """
     if isinstance(image, np.ndarray):
         return _from_array(image)
+    if isinstance(image, Frame):
+        if isinstance(image.content, ImageError):
+            raise image.content
+        return image.content
     if isinstance(image, bytes):
         with temporary_file(image) as name:
             return _from_file(name)
@@ -51,7 +58,19 @@ def temporary_file(content: bytes) -> Iterator[str]:
 
 def name_of(image: ImageLike, number: int) -> str:
     """Return the path of an image, or "image N" if it has none."""
+    if isinstance(image, Frame):
+        return str(image.path)
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {number}"
+
+
+def scale_of(image: ImageLike) -> Scale:
+    """Return what the file of an image says about the size of its pixels; nothing for an image without a file."""
+    if isinstance(image, Frame):
+        return image.scale
+    if isinstance(image, bytes) and medical_format(image[:HEAD]):
+        with temporary_file(image) as name:
+            return read_scale(Path(name))
+    return read_scale(Path(image)) if isinstance(image, (str, os.PathLike)) else Scale()
 
 
 def _from_file(name: str) -> Image:

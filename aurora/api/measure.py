@@ -179,7 +179,11 @@ def perimeter(region: np.ndarray, spacing: PixelSize = (1.0, 1.0)) -> float:
 
 def longest_diameter(region: np.ndarray, spacing: PixelSize = (1.0, 1.0)) -> float:
     """Return the longest distance between two points of a region, the outer edges of its pixels included."""
-    rows, columns = np.nonzero(region)
+    # The outermost pixels of every row have the same hull as all.
+    rows = np.flatnonzero(region.any(axis=1))
+    first = region[rows].argmax(axis=1)
+    last = region.shape[1] - 1 - region[rows, ::-1].argmax(axis=1)
+    rows, columns = np.tile(rows, 2), np.concatenate([first, last])
     corners = [
         np.stack([(columns + x) * spacing[1], (rows + y) * spacing[0]], axis=1)
         for x in (-0.5, 0.5)

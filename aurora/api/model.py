@@ -9,10 +9,11 @@ from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
-from aurora.api.images import ImageLike, name_of, read_any
+from aurora.api.cine import Frame
+from aurora.api.images import ImageLike, name_of, read_any, scale_of
 from aurora.api.measure import PixelSize
 from aurora.api.results import Result, result_of
-from aurora.api.scale import Scale, read_scale
+from aurora.api.scale import Scale
 from aurora.engine.base import Engine, EngineName
 from aurora.engine.select import open_engine
 from aurora.errors import ImageError, UsageError
@@ -86,8 +87,8 @@ class Model:
         """Predict one image for one task.
 
         Args:
-            image: a path, the content of a file, an array (H, W) or (H, W, 3) of grey or RGB values, or a Pillow image.
-                Values of more than 8 bits are scaled from their 1st and 99th percentile.
+            image: a path, the content of a file, an array (H, W) or (H, W, 3) of grey or RGB values, a Pillow image, or
+                one of `frames`. Values of more than 8 bits are scaled from their 1st and 99th percentile.
             task: the id of a task that the weights know; see `tasks`.
             pixel_size: the side of a pixel in mm, or its height and width; by default what the file says, see
                 `aurora.api.scale.read_scale`.
@@ -214,6 +215,7 @@ def _row(task: Task, image: ImageLike, number: int) -> Row:
 def _finished(
     rows: Sequence[PredictedRow], image: ImageLike, tasks: Sequence[Task], pixel_size: PixelSize | None
 ) -> list[Result]:
-    scale = Scale(whole=pixel_size) if pixel_size else read_scale(image)
+    scale = Scale(whole=pixel_size) if pixel_size else scale_of(image)
+    frame = image.number if isinstance(image, Frame) else None
     again = partial(read_any, image)
-    return [result_of(row, task, again, scale) for row, task in zip(rows, tasks, strict=True)]
+    return [result_of(row, task, again, scale, frame) for row, task in zip(rows, tasks, strict=True)]

@@ -30,6 +30,7 @@ class Result(ABC):
     Attributes:
         task: the task that was asked for.
         source: the image's path, or "image N".
+        frame: the number, from 0, of the frame in its file; None for an image that isn't one of `aurora.frames`.
         size: height and width of the image in pixels.
         confidence: the model's confidence in [0, 1]; None for a fallback.
         expected: what the confidence is worth by the weights' calibration, or the confidence itself if they have none:
@@ -42,6 +43,7 @@ class Result(ABC):
 
     task: Task
     source: str
+    frame: int | None
     size: tuple[int, int]
     confidence: float | None
     expected: float | None
@@ -97,6 +99,7 @@ class Result(ABC):
         values = {name: getattr(self, name) for name in self.VALUES}
         return {
             "source": self.source,
+            "frame": self.frame,
             "task": self.task.id,
             "type": str(self.task.type),
             "names": list(self.task.names),
@@ -207,13 +210,24 @@ _RESULTS: dict[type, type[Result]] = {
 }
 
 
-def result_of(predicted: PredictedRow, task: Task, read: Callable[[], Image], scale: Scale) -> Result:
-    """Return the result of a predicted row; `read` returns its image, whose pixels have the size that `scale` says."""
+def result_of(
+    predicted: PredictedRow, task: Task, read: Callable[[], Image], scale: Scale, frame: int | None
+) -> Result:
+    """Return the result of a predicted row.
+
+    Args:
+        predicted: the row.
+        task: its task.
+        read: returns its image.
+        scale: what is known about the size of the image's pixels.
+        frame: the number of the image in its file.
+    """
     prediction = predicted.prediction
     places = None if predicted.fallback is not None else _places(KINDS[task.type].draw_prediction(prediction))
     return _RESULTS[type(prediction)](
         task,
         predicted.row.image_path,
+        frame,
         predicted.size,
         predicted.raw_confidence,
         predicted.confidence,

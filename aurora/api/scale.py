@@ -1,6 +1,5 @@
 """Read the size of a pixel from an image file."""
 
-import os
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from aurora.api.images import ImageLike, temporary_file
 from aurora.api.measure import PixelSize
 from aurora.images.headers import medical_format
 
@@ -51,17 +49,11 @@ class Scale:
         return next((region.pixel_size for region in self.regions if region.contains(places)), None)
 
 
-def read_scale(image: ImageLike) -> Scale:
-    """Return what a DICOM, NIfTI, MetaImage or NRRD file says; nothing for any other image.
+def read_scale(path: Path) -> Scale:
+    """Return what a DICOM, NIfTI, MetaImage or NRRD file says; nothing for any other file.
 
     In DICOM, the regions of an ultrasound image come first, then Pixel Spacing, then Imager Pixel Spacing.
     """
-    if isinstance(image, bytes) and medical_format(image[:_HEAD]):
-        with temporary_file(image) as name:
-            return read_scale(name)
-    if not isinstance(image, (str, os.PathLike)):
-        return Scale()
-    path = Path(image)
     with suppress(OSError):
         with path.open("rb") as file:
             kind = medical_format(file.read(_HEAD))

@@ -41,12 +41,22 @@ _MARK = b"\xef\xbb\xbf"
 
 def other_content(head: bytes) -> str:
     """Return what a file is that isn't an image, as a sentence without subject, by its first 4 KiB."""
-    for pattern, kind in _PATTERNS:
-        if pattern.match(head.removeprefix(_MARK)):
-            return f"is {kind}"
+    kind = _kind(head)
+    if kind:
+        return f"is {kind}"
     if _is_text(head):
         return "is a text file, not an image; correct the path, or download the image again"
     return "expected an image (png, jpg, bmp, tiff, ...), found another or damaged content"
+
+
+def is_video(head: bytes) -> bool:
+    """Return whether a file is a video by its first bytes: no playlist or other text, which may name other files."""
+    return _kind(head).startswith("a video")
+
+
+def _kind(head: bytes) -> str:
+    """Return what a file is, empty if that isn't known."""
+    return next((kind for pattern, kind in _PATTERNS if pattern.match(head.removeprefix(_MARK))), "")
 
 
 def _is_text(head: bytes) -> bool:

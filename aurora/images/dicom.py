@@ -7,11 +7,11 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from struct import unpack_from
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from aurora.errors import ImageError
 from aurora.images.intensity import Window
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import SimpleITK as sitk
 
-# Replaces ITK's message, which names source files and memory addresses.
-_UNREADABLE = "can't be decoded, the file is damaged or of a kind that isn't read"
+#: Replaces ITK's message, which names source files and memory addresses.
+UNREADABLE = "can't be decoded, the file is damaged or of a kind that isn't read"
 _SYNTAX = re.compile(rb"\x02\0\x10\0UI..([0-9.]+)", re.DOTALL)
 # The tag of the pixels, in both byte orders.
 _PIXELS = re.compile(rb"\xe0\x7f[\x08-\x10]\0|\x7f\xe0\0[\x08-\x10]")
@@ -78,44 +78,82 @@ def read_frame(path: Path) -> Frame:
     Raises:
         ImageError: the file can't be read or is too large.
     """
+    with _opened(path) as (source, inverted):
+        return _middle(source, inverted, path)
+
+
+def decode_frame(header: bytes, pixels: bytes, path: Path) -> Frame:
+    """Decode a DICOM file of one frame, whose `header` ends where the element of the pixels begins; see `read_frame`.
+
+    Args:
+        header: the header.
+        pixels: the element of the pixels, with its tag.
+        path: the file that both come from, for messages.
+    """
+    shown, inverted = _without_geometry(header)
+    with temporary_file() as (file, name):
+        file.write(shown)
+        file.write(pixels)
+        return _middle(_header_reader(name, path), inverted, path)
+
+
+def require_readable(header: bytes, pixels: bytes, path: Path) -> None:
+    """Raise `ImageError` unless the header of `decode_frame` can be read, before every frame fails for it."""
+    with temporary_file() as (file, name):
+        file.write(_without_geometry(header)[0])
+        file.write(pixels)
+        _header_reader(name, path)
+
+
+def _middle(source: "sitk.ImageFileReader", inverted: bool, path: Path) -> Frame:
+    """Decode the middle frame of a file whose header was read."""
     import SimpleITK as sitk
 
-    with _opened(path) as (source, inverted):
-        size = source.GetSize()
-        require_moderate(size, path)
-        # The extracted region keeps all its axes: where one is dropped, ITK checks the orientation of the others.
-        source.SetExtractIndex([0, 0, *(extent // 2 for extent in size[2:])])
-        source.SetExtractSize([*size[:2], *(1 for _ in size[2:])])
-        try:
-            pixels = sitk.GetArrayFromImage(source.Execute())
-        except RuntimeError:
-            raise ImageError(_UNREADABLE, path, size[1::-1]) from None
-        channels = source.GetNumberOfComponents()
-        pixels = pixels.reshape(*size[1::-1], channels)
-        pixels = pixels[..., :3] if channels in (3, 4) else pixels[..., 0]
-        return Frame(pixels, _window(source) if pixels.ndim == 2 else None, inverted, math.prod(size[2:]))
+    size = source.GetSize()
+    require_moderate(size, path)
+    # The extracted region keeps all its axes: where one is dropped, ITK checks the orientation of the others.
+    source.SetExtractIndex([0, 0, *(extent // 2 for extent in size[2:])])
+    source.SetExtractSize([*size[:2], *(1 for _ in size[2:])])
+    try:
+        pixels = sitk.GetArrayFromImage(source.Execute())
+    except RuntimeError:
+        raise ImageError(UNREADABLE, path, size[1::-1]) from None
+    channels = source.GetNumberOfComponents()
+    pixels = pixels.reshape(*size[1::-1], channels)
+    pixels = pixels[..., :3] if channels in (3, 4) else pixels[..., 0]
+    return Frame(pixels, _window(source) if pixels.ndim == 2 else None, inverted, math.prod(size[2:]))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool]]:
     """Yield a reader that has read the header, and whether high values of its pixels are dark."""
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.GlobalWarningDisplayOff()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         header = require_safe(data, path)
         shown, inverted = _without_geometry(header)
-        with _stored(shown + data[len(header) :]) if shown != header else nullcontext(str(path)) as name:
-            source = sitk.ImageFileReader()
-            source.SetImageIO("GDCMImageIO")
-            source.SetFileName(name)
-            try:
-                source.ReadImageInformation()
-            except RuntimeError:
-                raise ImageError(_UNREADABLE, path) from None
-            if len(source.GetSize()) < 2 or 0 in source.GetSize():
-                raise ImageError(f"expected an image, found the size {source.GetSize()}", path)
-            yield source, inverted
+        if shown == header:
+            yield _header_reader(str(path), path), inverted
+            return
+        with temporary_file() as (changed, name):
+            changed.write(shown)
+            changed.write(data[len(header) :])
+            yield _header_reader(name, path), inverted
+
+
+def _header_reader(name: str, path: Path) -> "sitk.ImageFileReader":
+    """Return a reader that has read the header of the file `name`, which is `path` in messages."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.GlobalWarningDisplayOff()
+    source = sitk.ImageFileReader()
+    source.SetImageIO("GDCMImageIO")
+    source.SetFileName(name)
+    try:
+        source.ReadImageInformation()
+    except RuntimeError:
+        raise ImageError(UNREADABLE, path) from None
+    if len(source.GetSize()) < 2 or 0 in source.GetSize():
+        raise ImageError(f"expected an image, found the size {source.GetSize()}", path)
+    return source
 
 
 def _without_geometry(header: bytes) -> tuple[bytes, bool]:
@@ -132,16 +170,14 @@ def _without_geometry(header: bytes) -> tuple[bytes, bool]:
 
 
 @contextmanager
-def _stored(content: bytes) -> Iterator[str]:
-    """Yield the name of a temporary file, in memory where the system can."""
+def temporary_file() -> Iterator[tuple[BinaryIO, str]]:
+    """Yield an unbuffered temporary file and its name, in memory where the system can."""
     if sys.platform == "linux":  # where no folder may be writable
         with open(os.memfd_create("dicom"), "wb", buffering=0) as file:
-            file.write(content)
-            yield f"/proc/self/fd/{file.fileno()}"
+            yield file, f"/proc/self/fd/{file.fileno()}"
     else:
-        with tempfile.NamedTemporaryFile(buffering=0) as file:
-            file.write(content)
-            yield file.name
+        with tempfile.NamedTemporaryFile(buffering=0) as named:
+            yield cast(BinaryIO, named), named.name
 
 
 def _window(source: "sitk.ImageFileReader") -> Window | None:
@@ -159,6 +195,17 @@ def _window(source: "sitk.ImageFileReader") -> Window | None:
     return Window(centre, width, function)
 
 
+def transfer_syntax(head: bytes) -> str:
+    """Return the unique identifier of the transfer syntax by a file's first bytes; empty if they don't state one."""
+    syntax = _SYNTAX.search(head)
+    return syntax[1].decode() if syntax else ""
+
+
+def is_mpeg(syntax: str) -> bool:
+    """Return whether the pixels of a transfer syntax are an MPEG video."""
+    return re.fullmatch(r"1\.2\.840\.10008\.1\.2\.4\.10[0-9](\.1)?", syntax) is not None
+
+
 def require_safe(data: mmap.mmap, path: Path) -> bytes:
     """Return the header of a DICOM file, up to its pixels, unless the file is dangerous to GDCM or holds no image.
 
@@ -169,9 +216,8 @@ def require_safe(data: mmap.mmap, path: Path) -> bytes:
     Raises:
         ImageError: an element is longer than the file, or the file holds no pixels or a video.
     """
-    syntax = _SYNTAX.search(data[:1024])
-    uid = syntax[1].decode() if syntax else ""
-    if re.fullmatch(r"1\.2\.840\.10008\.1\.2\.4\.10[0-9](\.1)?", uid):
+    uid = transfer_syntax(data[:1024])
+    if is_mpeg(uid):
         raise ImageError("is a video (MPEG inside DICOM); save the frame you need as PNG and name that", path)
     if uid == _DEFLATED:
         return b""

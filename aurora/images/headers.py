@@ -26,8 +26,8 @@ _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_NO_LENGTH = {0x00, 0x01, 0xFF, *range(0xD0, 0xD9)}
 _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0x0100, 0x0101
 _BITS, _PHOTOMETRIC, _SAMPLES = 0x0102, 0x0106, 0x0115
-# Enough of a file to tell what it holds.
-_HEAD = 4096
+#: Enough of a file to tell what it holds.
+HEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ def load(path: Path, root: Path) -> Source:
     Raises:
         ImageError: it isn't a regular file of at most `MAX_BYTES` whose real path (after links) is inside `root`.
     """
-    with _opened(path, root) as file:
-        head = file.read(_HEAD)
+    with opened(path, root) as file:
+        head = file.read(HEAD)
         medical = medical_format(head)
         # Not memory-mapped, because the process would crash if the file were truncated while it is decoded.
         return Source(head, medical) if medical else Source(head + file.read())
@@ -102,7 +102,8 @@ def medical_format(head: bytes) -> str | None:
 
 
 @contextmanager
-def _opened(path: Path, root: Path) -> Iterator[FileIO]:
+def opened(path: Path, root: Path) -> Iterator[FileIO]:
+    """Open a file inside `root` for reading, unbuffered; see `load` for the errors."""
     try:
         real = os.path.realpath(path)
         if not real.startswith(_real_root(os.fspath(root))):
@@ -152,8 +153,8 @@ def read_info(path: Path, root: Path) -> ImageInfo:
     Raises:
         ImageError: the file can't be opened, or its header can't be read.
     """
-    with _opened(path, root) as file:
-        medical = medical_format(file.read(_HEAD))
+    with opened(path, root) as file:
+        medical = medical_format(file.read(HEAD))
         if medical is None:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 header = read_header(data, path)
@@ -195,7 +196,7 @@ def read_header(data: bytes | mmap.mmap, path: Path) -> Header:
     except (struct.error, IndexError):
         raise ImageError("is cut short in its header", path) from None
     if header is None:
-        raise ImageError(other_content(data[:_HEAD]), path)
+        raise ImageError(other_content(data[:HEAD]), path)
     if min(header.size) < 1:
         raise ImageError(f"its header states the size {header.stored_width}x{header.stored_height}", path)
     return header

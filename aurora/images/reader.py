@@ -62,10 +62,7 @@ def read_image(path: Path, root: Path) -> Image:
     source = load(path, root)
     with caught_stderr() as printed:
         stored = read_stored(source, path)
-    pixels, scaling = to_8_bits(stored.pixels, stored.window)
-    if stored.inverted:
-        pixels = 255 - pixels
-    return Image(_rgb(pixels), (*stored.warnings, *scaling, *_remarks(printed, stored.warnings)))
+    return shown(stored, printed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +95,23 @@ def read_stored(source: Source, path: Path) -> Stored:
     if not header.deep:
         flags = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR_RGB
         return Stored(decode(source.data, flags, header, path), header.warnings)
-    pixels = decode(source.data, ANY_DEPTH, header, path)
+    return read_deep(lambda flags: decode(source.data, flags, header, path), header)
+
+
+def read_deep(decode: Callable[[int], np.ndarray], header: Header) -> Stored:
+    """Decode an image that may have more than 8 bits; `decode` takes OpenCV's flags."""
+    pixels = decode(ANY_DEPTH)
     if pixels.dtype == np.uint8:
-        return Stored(decode(source.data, cv2.IMREAD_COLOR_RGB, header, path), header.warnings)
+        return Stored(decode(cv2.IMREAD_COLOR_RGB), header.warnings)
     return Stored(pixels[..., ::-1] if pixels.ndim == 3 else pixels, header.warnings, inverted=header.white_is_zero)
+
+
+def shown(stored: Stored, printed: list[str]) -> Image:
+    """Return an image as a viewer shows it; its warnings repeat what the decoder has `printed`."""
+    pixels, scaling = to_8_bits(stored.pixels, stored.window)
+    if stored.inverted:
+        pixels = 255 - pixels
+    return Image(_rgb(pixels), (*stored.warnings, *scaling, *_remarks(printed, stored.warnings)))
 
 
 def _remarks(printed: list[str], warnings: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -30,7 +30,7 @@ MAX_HEADER = 1 << 16
 GZIP = b"\x1f\x8b"
 
 _ELSEWHERE = "is a header whose pixels are in another file; save header and pixels as one file ({})"
-_CUT = "can't be decoded, the file is truncated"
+_CUT, _DAMAGED = "can't be decoded, the file is truncated", "can't be decoded, the file is damaged"
 # The name of the first field varies; every header has the number of dimensions.
 _META = re.compile(rb"\s*(?:\w+[ \t]*[=:].*?\n[ \t]*)?NDims[ \t]*[=:]", re.DOTALL)
 _META_TYPES = {
@@ -88,6 +88,14 @@ class Layout:
         """The number of slices."""
         return math.prod(self.size[2:])
 
+    @property
+    def middle(self) -> int:
+        """The number, from 0, of the slice that is in the middle of all further axes."""
+        middle = 0
+        for extent in self.size[:1:-1]:
+            middle = middle * extent + extent // 2
+        return middle
+
 
 def format_of(head: bytes) -> str | None:
     """Return "NIfTI", "MetaImage" or "NRRD" by a file's first bytes, also if they are those of a gzip stream."""
@@ -132,28 +140,51 @@ def read_layout(file: FileIO, path: Path) -> Layout:
 
 
 def read_middle(file: FileIO, layout: Layout, path: Path) -> np.ndarray:
-    """Read the middle slice of a volume, along its last axes: (height, width) or (height, width, 3), as stored.
-
-    The values are float32 or float64 if the header states a scale.
+    """Read the middle slice of a volume, along its last axes; see `read_slices`.
 
     Raises:
         ImageError: the volume is too large, or the file is truncated or damaged.
     """
     require_moderate(layout.size, path)
-    *others, height, width = layout.size[::-1]
+    # The last slice shows whether the file is complete.
+    slices = []
+    for found in read_slices(file, layout, path, sorted({layout.middle, layout.slices - 1})):
+        if isinstance(found, ImageError):
+            raise found
+        slices.append(found)
+    return slices[0]
+
+
+def read_slices(file: FileIO, layout: Layout, path: Path, numbers: Iterable[int]) -> Iterator[np.ndarray | ImageError]:
+    """Yield slices of a volume, (height, width) or (height, width, 3), as stored, or why there are none.
+
+    Only one slice is in memory at a time. The values are float64 if the header states a scale.
+
+    Args:
+        file: the open file.
+        layout: what its header says.
+        path: the file's name, for messages.
+        numbers: the slices, from 0 and ascending; those of several axes are counted through, the last axis slowest.
+    """
+    height, width = layout.slice_size
     length = height * width * layout.channels * layout.dtype.itemsize
-    middle = 0
-    for extent in others:
-        middle = middle * extent + extent // 2
-    begin, end = layout.start + middle * length, layout.start + layout.slices * length
+    begins = (layout.start + number * length for number in numbers)
+    found: Iterator[bytes | str]
     if layout.stream is None:
-        content = _plain_bytes(file, begin, length, end)
+        found = (_plain_bytes(file, begin, length) for begin in begins)
     else:
         file.seek(layout.stream)
-        content = _stream_bytes(file, begin, length, end, path)
-    if content is None:
-        raise ImageError(_CUT, path, layout.slice_size)
-    pixels = np.frombuffer(content, layout.dtype).reshape(height, width, layout.channels)
+        found = _stream_bytes(file, begins, length, layout.start + layout.slices * length)
+    for content in found:
+        if isinstance(content, str):
+            yield ImageError(content, path, layout.slice_size)
+        else:
+            yield _pixels(content, layout)
+
+
+def _pixels(content: bytes, layout: Layout) -> np.ndarray:
+    """Return the values of a slice, (height, width) or (height, width, 3)."""
+    pixels = np.frombuffer(content, layout.dtype).reshape(*layout.slice_size, layout.channels)
     pixels = pixels.astype(layout.dtype.newbyteorder("="), copy=False)
     pixels = pixels[..., :3] if layout.channels in (3, 4) else pixels[..., 0]
     slope, intercept = layout.scale
@@ -166,26 +197,32 @@ def require_moderate(size: tuple[int, ...], path: Path) -> None:
         raise ImageError(f"its size {'x'.join(map(str, size))} is more than is read", path, (size[1], size[0]))
 
 
-def _plain_bytes(file: FileIO, begin: int, length: int, end: int) -> bytes | None:
-    if file.seek(0, 2) < end:
-        return None
+def _plain_bytes(file: FileIO, begin: int, length: int) -> bytes | str:
     file.seek(begin)
     content = file.read(length)
-    return content if len(content) == length else None
+    return content if len(content) == length else _CUT
 
 
-def _stream_bytes(file: FileIO, begin: int, length: int, end: int, path: Path) -> bytes | None:
-    """Unpack the stream at the file's position; return its bytes from `begin`, or None if it stops before `end`."""
-    content, position = bytearray(), 0
-    try:
-        for chunk in _unpacked(file):
-            content += chunk[max(0, begin - position) : max(0, begin + length - position)]
-            position += len(chunk)
-            if position > end + MAX_HEADER:
-                break  # what follows the values is not read, because it may have any length
-        return bytes(content) if position >= end else None
-    except zlib.error:
-        raise ImageError("can't be decoded, the file is damaged", path) from None
+def _stream_bytes(file: FileIO, begins: Iterable[int], length: int, end: int) -> Iterator[bytes | str]:
+    """Unpack the stream at the file's position once; yield `length` bytes from each of `begins`, or what is wrong.
+
+    With the last bytes before `end` the checksum is read too, but no more than a little of what may follow it.
+    """
+    chunks, problem = _unpacked(file), _CUT
+    content, position = bytearray(), 0  # `position` is that of the first byte of `content`
+    for begin in begins:
+        wanted = begin + length + (MAX_HEADER if begin + length == end else 0)
+        try:
+            while position + len(content) < wanted and (chunk := next(chunks, None)) is not None:
+                content += chunk
+                passed = min(max(0, begin - position), len(content))
+                del content[:passed]
+                position += passed
+            piece = bytes(content[begin - position : begin - position + length])
+            yield piece if len(piece) == length else problem
+        except zlib.error:
+            problem = _DAMAGED
+            yield problem
 
 
 def _unpacked(file: FileIO) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import pwd
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
@@ -56,18 +56,31 @@ class OutputFolder:
             ValueError: the file system doesn't allow this name.
             OutputError: writing failed for another reason.
         """
+        with self.written(name, f".{self.token}{_MASK_PART}") as tmp:
+            tmp.write_bytes(content)
+
+    @contextmanager
+    def written(self, name: str, temporary: str) -> Iterator[Path]:
+        """Yield a path in the folder of `name`; a file that is written there gets this name if the block ends well.
+
+        Args:
+            name: see `write`, also for the errors.
+            temporary: the file's name until then.
+        """
         target = self.root / name
-        tmp = target.with_name(f".{self.token}{_MASK_PART}")
+        tmp = target.with_name(temporary)
         try:
             self._make(target.parent)
-            tmp.write_bytes(content)
-            self.finish(tmp, target)
+            yield tmp
+            if tmp.exists():
+                self.finish(tmp, target)
         except OSError as error:
-            with suppress(OSError):
-                tmp.unlink()
             if error.errno in _NAME_ERRORS:
                 raise ValueError(f"no file can be written at {name[:80]!r}: {error.strerror}") from error
             raise self.failure(error) from error
+        finally:
+            with suppress(OSError):
+                tmp.unlink()
 
     def finish(self, tmp: Path, target: Path) -> None:
         """Give a temporary file to the owner and rename it to `target`; raise `OSError` if that fails."""

@@ -1,5 +1,6 @@
 """The page of `inference predict`: what was answered, with pictures, for a reader without other tools."""
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import cv2
 
 from aurora.render.drawing import fitted
+from inference.predict.series import in_words
 from inference.render.html import picture, render
 
 #: The longer side of a picture on the page, in pixels.
@@ -20,20 +22,39 @@ def predict_page(rows: Sequence[Mapping[str, Any]], folder: Path, origins: Mappi
 
     Args:
         rows: the records of all results, in the order of the images.
-        folder: the folder of the results, which has the overlays that the records name.
+        folder: the folder of the results, which has the overlays and curves that the records name.
         origins: what each task was trained on, by task id; "" if it isn't known.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(row["task"], []).append({**row, "name": Path(row["source"]).name, "picture": None})
+        found.setdefault((row["task"], row["source"]), []).append(row)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for (task, source), frames in found.items():
+        item = dict(frames[0]) if len(frames) == 1 else _cine(frames)
+        groups.setdefault(task, []).append({**item, "name": Path(source).name, "picture": None})
     for items in groups.values():
-        for item in [item for item in items if "overlay" in item][:PICTURES]:
-            item["picture"] = _link(folder / item["overlay"])
+        for item in [item for item in items if item.get("overlay") or item.get("curve")][:PICTURES]:
+            item["picture"] = _link(folder / (item.get("overlay") or item["curve"]))
     images = len({row["source"] for row in rows})
     return render("predict.html", rows=rows, images=images, groups=groups, origins=origins)
 
 
-def _link(overlay: Path) -> str | None:
+def _cine(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one entry for all frames of a cine and task."""
+    expected = [frame["expected"] for frame in frames if frame["expected"] is not None]
+    return {
+        **frames[0],
+        "answer": in_words(frames),
+        "expected": sum(expected) / len(expected) if expected else None,
+        "measurements": [],
+        "warnings": list(dict.fromkeys(warning for frame in frames for warning in frame["warnings"])),
+        "fallback": next((frame["fallback"] for frame in frames if frame["fallback"]), None),
+    }
+
+
+def _link(file: Path) -> str | None:
     """Return a picture as a data URL; None if it has been removed."""
-    pixels = cv2.imread(str(overlay), cv2.IMREAD_COLOR_RGB)
+    if file.suffix == ".svg":
+        return "data:image/svg+xml;base64," + b64encode(file.read_bytes()).decode() if file.is_file() else None
+    pixels = cv2.imread(str(file), cv2.IMREAD_COLOR_RGB)
     return None if pixels is None else picture(fitted(pixels, SIDE)[0])

@@ -4,11 +4,14 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import groupby, takewhile
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import cv2
@@ -16,12 +19,15 @@ import cv2
 from aurora.api.model import Model, load
 from aurora.api.results import MaskResult, Result
 from aurora.engine.base import EngineName
-from aurora.errors import ImageError, UsageError
+from aurora.errors import ImageError, Stopped, UsageError
 from aurora.images import encode_mask
 from aurora.runtime.cli import graceful_shutdown
 from aurora.runtime.text import dump_json, text_table
 from inference.output.folder import OutputFolder
+from inference.predict.cine import save_cine
 from inference.predict.page import predict_page
+from inference.predict.selection import Selection, select
+from inference.predict.series import COLUMNS, by_task, change_table, in_words
 from inference.predict.sources import ImageSource
 from inference.report.console import progress
 from inference.run import EXIT_FALLBACKS, EXIT_STOPPED
@@ -32,12 +38,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aurora.inference")
 
 #: What can be written for each image.
-PARTS = ("masks", "overlays", "records", "dicom")
-RECORDS, TABLE, PAGE = "results.jsonl", "results.csv", "results.html"
+PARTS = ("masks", "overlays", "records", "curves", "dicom")
+RECORDS, TABLE, CHANGES, PAGE = "results.jsonl", "results.csv", "cines.csv", "results.html"
 #: The lines of the table on the terminal; the files hold all.
 LINES = 20
 # The columns of the table before the measurements.
-_COLUMNS = ("source", "task", "type", "answer", "confidence", "expected", "fallback", "warnings")
+_COLUMNS = ("source", "frame", "task", "type", "answer", "confidence", "expected", "fallback", "warnings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class PredictSettings:
     engine: EngineName | None = None
     device: str = "auto"
     batch_size: int | None = None
-    save: Sequence[str] = ("masks", "overlays", "records")
+    frames: str | None = None
+    save: Sequence[str] = ("masks", "overlays", "records", "curves")
     pixel_size: float | None = None
     strict: bool = False
     overwrite: bool = False
@@ -67,29 +74,33 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
     folder = OutputFolder(settings.output)
     dicom = _dicom_writer(folder) if "dicom" in settings.save else None
     model = load(settings.weights, engine=settings.engine, device=settings.device)
-    records = {} if settings.overwrite else _earlier(folder, sources, settings.tasks)
-    missing = [source for source in sources if source.name not in records]
-    if records:
-        logger.info("%d images have results already; predict them again with --overwrite", len(records))
-    with graceful_shutdown() as stop:
+    selections = select(sources, settings.frames)
+    records = {} if settings.overwrite else _earlier(folder, selections, settings.tasks)
+    missing = [selection for selection in selections if selection.source.name not in records]
+    _announce(selections, len(records))
+    with graceful_shutdown() as stop, suppress(Stopped):
         found = _predicted(model, missing, settings, lambda: stop.requested)
-        for source, results in progress(found, total=len(missing)):
-            records[source.name] = [_save(folder, source, result, settings) for result in results]
+        total = sum(len(selection.frames) for selection in missing)
+        for selection, pairs in groupby(progress(found, total=total), key=itemgetter(0)):
+            name, kept = selection.source.name, list[list[Result]]()
+            groups = _keeping((results for _, results in pairs), kept if dicom else None)
+            if selection.several:
+                records[name] = save_cine(folder, selection, groups, settings.tasks, settings.save)
+            else:
+                records[name] = [_save(folder, selection.source, result, settings) for result in next(groups)]
             if dicom:
-                dicom.write(source, results, records[source.name])
+                dicom.write(selection.source, kept, records[name])
             if "records" in settings.save:
-                folder.write(_record_name(source.name), (dump_json(records[source.name], indent=2) + "\n").encode())
+                folder.write(_record_name(name), (dump_json(records[name], indent=2) + "\n").encode())
     if dicom:
         dicom.log_remarks()
-    rows = [record for source in sources for record in records.get(source.name, ())]
-    folder.write(RECORDS, "".join(dump_json(row) + "\n" for row in rows).encode())
-    folder.write(TABLE, _as_csv(rows).encode())
-    origins = {name: task.trained_on for name, task in model.tasks.items()}
-    folder.write(PAGE, predict_page(rows, settings.output, origins))
-    fallbacks = sum(row["fallback"] is not None for row in rows)
-    logger.info("%s", "\n".join(_terminal_lines(rows)))
+    done = [(selection, records.get(selection.source.name, [])) for selection in selections]
+    fallbacks = _write_tables(folder, done, {name: task.trained_on for name, task in model.tasks.items()})
+    logger.info("%s", "\n".join(_terminal_lines(done)))
+    frames = sum(len(selection.frames) for selection, found in done if found)
     click.echo(
         f"predicted {len(records)} of {len(sources)} images"
+        + (f" with {frames} frames" if frames > len(records) else "")
         + (f", {fallbacks} results are fallbacks" if fallbacks else "")
         + f"; results: {settings.output}"
     )
@@ -107,21 +118,39 @@ def _dicom_writer(folder: OutputFolder) -> "DicomWriter":
     return DicomWriter(folder)
 
 
+def _keeping(groups: Iterable[list[Result]], kept: list[list[Result]] | None) -> Iterator[list[Result]]:
+    """Yield results, and keep them in `kept`, if there is such a list, without their images."""
+    for results in groups:
+        if kept is not None:
+            kept.append([replace(result, _read=_not_kept) for result in results])
+        yield results
+
+
+def _not_kept() -> NoReturn:
+    raise AssertionError("the image of this result wasn't kept")
+
+
+def _announce(selections: Sequence[Selection], done: int) -> None:
+    """Say which results are there already, and which files have frames that aren't predicted."""
+    if done:
+        logger.info("%d images have results already; predict them again with --overwrite", done)
+    if others := sum(selection.others for selection in selections):
+        logger.info("files with several frames, of which one is taken: %d; --frames all predicts them all", others)
+
+
 def _predicted(
-    model: Model, sources: Sequence[ImageSource], settings: PredictSettings, stopped: Callable[[], bool]
-) -> Iterator[tuple[ImageSource, list[Result]]]:
-    """Yield every source with its results; once `stopped()` is true, no further image is read."""
-
-    def paths() -> Iterator[Path]:
-        for source in sources:
-            if stopped():
-                return
-            yield source.path
-
+    model: Model, selections: Sequence[Selection], settings: PredictSettings, stopped: Callable[[], bool]
+) -> Iterator[tuple[Selection, list[Result]]]:
+    """Yield every selection with the results of each of its images; after `stopped()` no further image is read."""
+    images = (image for selection in selections for image in selection.images())
     results = model.predict_many(
-        paths(), settings.tasks, pixel_size=settings.pixel_size, batch_size=settings.batch_size
+        takewhile(lambda _: not stopped(), images),
+        settings.tasks,
+        pixel_size=settings.pixel_size,
+        batch_size=settings.batch_size,
     )
-    yield from zip(sources, results, strict=False)
+    owners = (selection for selection in selections for _ in selection.frames)
+    yield from zip(owners, results, strict=False)
 
 
 def _save(folder: OutputFolder, source: ImageSource, result: Result, settings: PredictSettings) -> dict[str, Any]:
@@ -146,18 +175,35 @@ def _record_name(name: str) -> str:
     return f"records/{name}.json"
 
 
-def _earlier(folder: OutputFolder, sources: Sequence[ImageSource], tasks: Sequence[str]) -> dict[str, list[dict]]:
+def _earlier(
+    folder: OutputFolder, selections: Sequence[Selection], tasks: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
     """Return the records of an earlier command for the same images and tasks, by the sources' names."""
     records = {}
-    for source in sources:
-        path = folder.root / _record_name(source.name)
+    for selection in selections:
+        name, source = selection.source.name, str(selection.source.path)
+        wanted = [(source, frame, task) for frame in selection.frames for task in tasks]
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if [(r["source"], r["task"]) for r in found] == [(str(source.path), task) for task in tasks]:
-                records[source.name] = found
+            found = json.loads((folder.root / _record_name(name)).read_text(encoding="utf-8"))
+            if [(record["source"], record["frame"], record["task"]) for record in found] == wanted:
+                records[name] = found
         except (OSError, ValueError, TypeError, KeyError):
             continue
     return records
+
+
+def _write_tables(
+    folder: OutputFolder, done: Sequence[tuple[Selection, list[dict[str, Any]]]], origins: Mapping[str, str]
+) -> int:
+    """Write the tables and the page of all results, and return the number of fallbacks."""
+    rows = [record for _, records in done for record in records]
+    folder.write(RECORDS, "".join(dump_json(row) + "\n" for row in rows).encode())
+    folder.write(TABLE, _as_csv(rows).encode())
+    changes = [line for selection, records in done if selection.several for line in change_table(records)]
+    if changes:
+        folder.write(CHANGES, _csv_text(COLUMNS, changes).encode())
+    folder.write(PAGE, predict_page(rows, folder.root, origins))
+    return sum(row["fallback"] is not None for row in rows)
 
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
@@ -167,8 +213,12 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
         values = {name: row[name] for name in _COLUMNS} | {"warnings": "; ".join(row["warnings"])}
         lines.append(values | {_column(item): item["value"] for item in row["measurements"]})
     names = dict.fromkeys((*_COLUMNS, *(name for line in lines for name in line)))
+    return _csv_text(list(names), lines)
+
+
+def _csv_text(names: Sequence[str], lines: Iterable[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
@@ -179,10 +229,14 @@ def _column(measurement: dict[str, Any]) -> str:
     return f"{measurement['name']}{'' if structure is None else f' {structure}'} [{measurement['unit']}]"
 
 
-def _terminal_lines(rows: Sequence[dict[str, Any]]) -> Iterable[str]:
+def _terminal_lines(done: Sequence[tuple[Selection, list[dict[str, Any]]]]) -> Iterable[str]:
+    """Return a table of the first results, with one line for all frames of a cine and task."""
+    groups = [frames for _, records in done for frames in by_task(records).values()]
     shown = [("image", "task", "answer", "expected score")]
-    for row in rows[:LINES]:
-        expected = "" if row["expected"] is None else f"{row['expected']:.2f}"
-        shown.append((Path(row["source"]).name, row["task"], row["answer"], expected))
+    for frames in groups[:LINES]:
+        answer = in_words(frames) if len(frames) > 1 else frames[0]["answer"]
+        expected = [frame["expected"] for frame in frames if frame["expected"] is not None]
+        mean = f"{sum(expected) / len(expected):.2f}" if expected else ""
+        shown.append((Path(frames[0]["source"]).name, frames[0]["task"], answer, mean))
     lines = text_table(shown)
-    return lines if len(rows) <= LINES else [*lines, f"... and {len(rows) - LINES} more in {TABLE}"]
+    return lines if len(groups) <= LINES else [*lines, f"... and {len(groups) - LINES} more in {TABLE}"]

@@ -12,6 +12,7 @@ from aurora.errors import InputError
 ENDINGS = {
     *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm"),
     *(".dcm", ".nii", ".gz", ".mha", ".nrrd", ""),
+    *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"),
 }
 
 

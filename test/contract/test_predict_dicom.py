@@ -64,10 +64,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def predict(weights: Path, folder: Path, output: Path, save: str = "dicom,masks,records") -> Result:
+def predict(
+    weights: Path, folder: Path, output: Path, save: str = "dicom,masks,records", *flags_of_frames: str
+) -> Result:
     tasks = [word for name in TASKS for word in ("--task", name)]
     flags = ["--save", save, "--weights", str(weights), "--engine", "torch"]
-    return CliRunner().invoke(main, ["predict", str(folder), "--output", str(output), *tasks, *flags])
+    return CliRunner().invoke(main, ["predict", str(folder), "--output", str(output), *tasks, *flags, *flags_of_frames])
 
 
 @pytest.fixture(scope="module")
@@ -287,9 +289,32 @@ def test_several_frames_are_one_segmentation_and_one_report(tmp_path: Path, task
     assert errors(tmp_path / "seg.dcm") == errors(tmp_path / "sr.dcm") == []
 
 
+def test_the_frames_of_a_cine_are_in_one_segmentation_and_one_report(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    image = write_image(tmp_path / "in" / "cine.dcm", "us_cine")
+    done = predict(weights, tmp_path / "in", tmp_path / "out", "dicom,masks,records", "--frames", "every:2")
+    assert done.exit_code == 0, done.output
+    records = json.loads((tmp_path / "out" / "records" / "cine.json").read_text())
+    masked = [record for record in records if record["task"] == SEGMENTATION]
+    assert [record["frame"] for record in masked] == [0, 2, 4]
+    (path,) = {record["segmentation"] for record in masked}
+    found = highdicom.seg.segread(tmp_path / "out" / path).get_pixels_by_source_frame(
+        image.SOPInstanceUID, [1, 3, 5], combine_segments=True
+    )
+    for mask, record in zip(found, masked, strict=True):
+        assert np.array_equal(cv2.imread(str(tmp_path / "out" / record["mask"]), cv2.IMREAD_UNCHANGED), mask)
+    (path,) = {record["report"] for record in records}
+    report = pydicom.dcmread(tmp_path / "out" / path)
+    for task in TASKS:
+        measured = [item["value"] for r in records if r["task"] == task for item in r["measurements"]]
+        stated = [value for value, _ in numbers(report, task)]
+        assert [value for value in stated if value in measured] == measured
+    assert errors(tmp_path / "out" / path) == []
+
+
 def result_of(task: Task, mask: np.ndarray) -> MaskResult:
     shown = Image(np.zeros((*mask.shape, 3), np.uint8))
-    return MaskResult(task, "a.dcm", mask.shape, 1.0, 1.0, (), None, None, _prediction=mask, _read=lambda: shown)
+    return MaskResult(task, "a.dcm", None, mask.shape, 1.0, 1.0, (), None, None, _prediction=mask, _read=lambda: shown)
 
 
 def test_classes_that_a_mask_lacks_are_absent(tmp_path: Path) -> None:

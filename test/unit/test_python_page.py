@@ -1,4 +1,4 @@
-"""The examples of docs/python.md and of the README run, one after another, as a reader would type them."""
+"""The examples of these pages run, one after another, as a reader would type them."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["docs/python.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/cines.md", "docs/python.md", "README.md"])
 def test_the_examples_of_a_page_run(
     page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

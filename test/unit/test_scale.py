@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from aurora.api.images import scale_of
 from aurora.api.scale import Scale, read_scale
 
 EVERYWHERE = np.array([[0, 0], [79, 59]])
@@ -75,5 +76,6 @@ def test_volumes_state_columns_then_rows(tmp_path: Path, name: str) -> None:
 def test_other_images_say_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     (tmp_path / "cut.dcm").write_bytes(dicom(tmp_path / "whole.dcm", PixelSpacing=[0.1, 0.2]).read_bytes()[:140])
-    for image in (tmp_path / "a.png", str(tmp_path / "absent.png"), tmp_path / "cut.dcm", b"bytes", np.zeros((4, 4))):
-        assert read_scale(image) == Scale()
+    for path in (tmp_path / "a.png", tmp_path / "absent.png", tmp_path / "cut.dcm"):
+        assert scale_of(path) == scale_of(str(path)) == Scale()
+    assert scale_of(b"bytes") == scale_of(np.zeros((4, 4))) == Scale()

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from aurora.api.results import MaskResult, Result
@@ -29,14 +30,16 @@ class DicomWriter:
         self._passed_over = 0
         self._missing: Counter[str] = Counter()
 
-    def write(self, source: ImageSource, results: Sequence[Result], records: Sequence[dict[str, Any]]) -> None:
-        """Write the objects of an image's results, and name them in the records of these results.
+    def write(self, source: ImageSource, groups: Sequence[Sequence[Result]], records: Sequence[dict[str, Any]]) -> None:
+        """Write the objects of an image, and name them in the records of its results.
 
-        A fallback gets none. Where an object can't be made, the image gets none, and a warning says why.
+        `groups` has for each predicted frame its results, one per task, and `records` theirs, one after another. A
+        fallback gets none. Where an object can't be made, the image gets none, and a warning says why.
 
         Raises:
             OutputError: the folder can't be written to.
         """
+        results = [result for group in groups for result in group]
         predicted = [(result, record) for result, record in zip(results, records, strict=True) if not result.fallback]
         if not predicted:
             return
@@ -46,7 +49,7 @@ class DicomWriter:
         try:
             with warnings.catch_warnings(action="ignore"):  # those of pydicom print what they find, such as a name
                 image = read_source(source.path)
-                objects = _objects(source, image, [result for result, _ in predicted])
+                objects = _objects(source, image, groups)
         except Exception as error:  # those of pydicom and highdicom have no common class
             logger.warning("no DICOM objects for %s: %s: %s", source.path, type(error).__name__, error)
             return
@@ -69,16 +72,21 @@ class DicomWriter:
             )
 
 
-def _objects(source: ImageSource, image: Source, results: Sequence[Result]) -> dict[str, bytes]:
+def _objects(source: ImageSource, image: Source, groups: Sequence[Sequence[Result]]) -> dict[str, bytes]:
     """Return the content of an image's DICOM files by their names."""
     files: dict[str, bytes] = {}
     findings = []
-    for result in results:
+    for of_task in zip(*groups, strict=True):
+        results = [result for result in of_task if not result.fallback]
+        frames = [image.middle if result.frame is None else result.frame for result in results]
         made = None
-        if isinstance(result, MaskResult):
-            made = segmentation(image, [image.middle], result.mask[None], result.task)
-            files[_segmentation_name(source, result)] = _encoded(made)
-        findings.append(Finding(result, image.middle, made))
+        masks = [result.mask for result in results if isinstance(result, MaskResult)]
+        if masks:
+            made = segmentation(image, frames, np.stack(masks), results[0].task)
+            files[_segmentation_name(source, results[0])] = _encoded(made)
+        findings += [
+            Finding(result, frame, made, at) for at, (result, frame) in enumerate(zip(results, frames, strict=True))
+        ]
     return files | {_report_name(source): _encoded(report(image, findings))}
 
 
