@@ -237,6 +237,8 @@ def _claims_too_much(data: mmap.mmap, *, implicit: bool) -> bool:
     while offset + 12 <= len(data) and any(tag := data[offset : offset + 4]):
         vr, start, (length,) = data[offset + 4 : offset + 6], offset + 8, unpack_from("<I", data, offset + 4)
         named, explicit = vr.isalpha() and vr.isupper(), tag[:2] == b"\2\0" or not (implicit or unknown)
+        if tag[:2] == b"\2\0" and not named:
+            return True  # GDCM takes what follows for a length of 32 bits
         if tag[:2] == _ITEM[:2]:
             unknown -= unknown > 0 and tag == _SEQUENCE_END
         elif explicit and vr in _SHORT_VRS:

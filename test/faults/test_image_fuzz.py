@@ -116,6 +116,8 @@ GREEDY = {
     "chunk.png": PNG[: PNG.index(b"IDAT") - 4] + b"\xff\xff\0\x10" + PNG[PNG.index(b"IDAT") :],
     # An element that says it is longer than the file: GDCM took 740 MB for it (it holds a ramp, from no patient).
     "element.dcm": (Path(__file__).parent / "corpus" / "element.dcm").read_bytes(),
+    # A version name of an unknown kind, whose length GDCM reads from its text: it took 1.2 GB and kept them.
+    "kind.dcm": SAMPLES["v.dcm"].replace(b"\x02\0\x13\0SH", b"\x02\0\x13\0S#"),
 }
 READ = """
 import resource, sys
