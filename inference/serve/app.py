@@ -4,17 +4,19 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from aurora import __version__
-from aurora.errors import AuroraError, UsageError
+from aurora.errors import AuroraError, ImageError, UsageError
+from aurora.runtime.text import dump_json
 from aurora.tasks import to_records
 from inference.serve.guard import Guard
 from inference.serve.service import BusyError, Service
@@ -85,9 +87,16 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         task: Annotated[list[str], Form()],
         pixel_size: Annotated[float | None, Form(gt=0, allow_inf_nan=False)] = None,
         picture: Annotated[bool, Form()] = False,
-    ) -> JSONResponse:
+        frames: Annotated[str | None, Form()] = None,
+    ) -> Response:
         _ready(service)
         content = await image.read()
+        if frames:
+            found = service.predict_frames(content, task, frames, pixel_size, picture=picture)
+            # Whatever is wrong with the request shows before the first frame, while the status is still open.
+            first = await asyncio.to_thread(next, found)
+            lines = (dump_json(item) + "\n" for item in chain([first], found))
+            return StreamingResponse(lines, media_type="application/x-ndjson")
         records = await service.predict(content, task, pixel_size, picture=picture)
         if unreadable := next((record["fallback"] for record in records if record["fallback"]), None):
             raise HTTPException(422, f"no prediction: the image {unreadable}")
@@ -133,6 +142,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(UsageError)
     async def unusable(request: Request, error: UsageError) -> Response:
         return JSONResponse({"error": str(error)}, 422)
+
+    @app.exception_handler(ImageError)
+    async def unreadable(request: Request, error: ImageError) -> Response:
+        return JSONResponse({"error": f"no prediction: the image {error.reason}"}, 422)
 
     @app.exception_handler(AuroraError)
     async def failed(request: Request, error: AuroraError) -> Response:

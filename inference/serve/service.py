@@ -2,6 +2,7 @@
 
 import asyncio
 from base64 import b64encode
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 import cv2
 
+from aurora.api.cine import frames_of
+from aurora.api.images import temporary_file
 from aurora.api.model import Model, load
 from aurora.api.results import MaskResult, Result
 from aurora.engine.base import EngineName
-from aurora.errors import AuroraError
+from aurora.errors import AuroraError, UsageError
 from aurora.images import encode_mask
+from aurora.images.cine import frame_numbers, open_cine
 from aurora.runtime.cli import ShutdownRequest
 from inference import run
 from inference.plan import RunSettings
@@ -22,6 +26,8 @@ from inference.serve.metrics import Metrics
 
 #: The predictions that may wait or be computed at once; more are refused.
 WAITING = 64
+#: The most frames that one request may choose.
+MAX_FRAMES = 600
 _JPEG_QUALITY = 90
 
 
@@ -55,7 +61,7 @@ class Service:
         self.settings = settings
         self.model: Model | None = None
         self.metrics = Metrics(lambda: self.model.stage_seconds if self.model else {})
-        self._waiting = 0
+        self._waiting, self._counting = 0, Lock()
         self._invoking = Lock()
 
     def load(self) -> None:
@@ -78,15 +84,48 @@ class Service:
             BusyError: too many predictions wait.
             UsageError: the weights don't know a task.
         """
-        if self._waiting >= WAITING:
-            self.metrics.refused.inc()
-            raise BusyError(f"{WAITING} images are waiting already; try again in a second")
+        self._require_place()
         self._count(1)
         try:
             # The submission itself checks tasks only; everything else runs in the threads of the queue.
             future: Future[list[Result]] = self._loaded().submit(image, tasks, pixel_size=pixel_size)
             results = await asyncio.wrap_future(future)
             return await asyncio.to_thread(_records, results, picture)
+        finally:
+            self._count(-1)
+
+    def predict_frames(
+        self, content: bytes, tasks: list[str], which: str, pixel_size: float | None, *, picture: bool
+    ) -> Iterator[dict[str, Any]]:
+        """Predict frames of a file; yield for each its number, the file's number of frames and rate, and the records.
+
+        Args:
+            content: the content of the file.
+            tasks: the ids of the tasks.
+            which: the frames, as `aurora.frames` takes them.
+            pixel_size: see `predict`.
+            picture: see `predict`, for each frame.
+
+        Raises:
+            BusyError: too many predictions wait.
+            UsageError: the weights don't know a task, or `which` names no frames or too many.
+            ImageError: the file has no frames.
+        """
+        self._require_place()
+        self._count(1)
+        try:
+            with temporary_file(content) as name:
+                cine = open_cine(Path(name))
+                numbers = frame_numbers(which, cine)
+                if not 0 < len(numbers) <= MAX_FRAMES:
+                    raise UsageError(
+                        f"expected frames that choose from 1 to {MAX_FRAMES} of the {cine.count} in the file, found "
+                        f"{which!r}, which chooses {len(numbers)}; choose others, such as every:10"
+                    )
+                frames = frames_of(cine, numbers)
+                for results in self._loaded().predict_many(frames, tasks, pixel_size=pixel_size):
+                    found = {"frame": results[0].frame, "frames": cine.count, "fps": cine.fps}
+                    yield found | {"results": _records(results, picture)}
         finally:
             self._count(-1)
 
@@ -111,8 +150,14 @@ class Service:
             raise AuroraError("the weights are still being loaded; try again in a second")
         return self.model
 
+    def _require_place(self) -> None:
+        if self._waiting >= WAITING:
+            self.metrics.refused.inc()
+            raise BusyError(f"{WAITING} images are waiting already; try again in a second")
+
     def _count(self, change: int) -> None:
-        self._waiting += change
+        with self._counting:
+            self._waiting += change
         self.metrics.waiting.set(self._waiting)
 
 

@@ -8,12 +8,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
@@ -46,6 +48,16 @@ def scan() -> bytes:
     """A PNG file of 60 x 80 pixels."""
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80)).astype(np.uint8)
     return cv2.imencode(".png", cv2.GaussianBlur(pixels, (0, 0), 3))[1].tobytes()
+
+
+@pytest.fixture(scope="session")
+def animation() -> bytes:
+    """A GIF file of five frames of 60 x 80 pixels."""
+    y, x = np.mgrid[:60, :80]
+    frames = [Image.fromarray(np.uint8(200 * (np.hypot(x - 40, y - 30) < 10 + 3 * step))) for step in range(5)]
+    content = BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:], duration=40)
+    return content.getvalue()
 
 
 @contextmanager

@@ -74,6 +74,42 @@ def test_a_prediction_is_that_of_the_python_interface(
     assert "picture_jpeg" not in predict(client, scan, *TASKS).json()["results"][0]
 
 
+def test_the_frames_of_a_cine_come_one_by_one(
+    client: TestClient, small_weights: Path, animation: bytes, tmp_path: Path
+) -> None:
+    response = predict(client, animation, *TASKS, frames="every:2", picture="true")
+    assert response.status_code == 200
+    found = [json.loads(line) for line in response.text.splitlines()]
+    assert [(item["frame"], item["frames"], item["fps"]) for item in found] == [(0, 5, 25), (2, 5, 25), (4, 5, 25)]
+    (tmp_path / "a.gif").write_bytes(animation)
+    model = aurora.load(small_weights, engine="torch")
+    for item, results in zip(
+        found, model.predict_many(aurora.frames(tmp_path / "a.gif", "every:2"), TASKS), strict=True
+    ):
+        assert [record["answer"] for record in item["results"]] == [result.answer for result in results]
+        assert "picture_jpeg" in item["results"][0]
+    assert "aurora_waiting 0.0" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        ("some", "expected frames as all, middle, every:N or A:B"),
+        ("7:", "expected frames that choose from 1 to 3 of the 5 in the file, found '7:', which chooses 0"),
+        ("all", "expected frames that choose from 1 to 3 of the 5 in the file, found 'all', which chooses 5"),
+    ],
+)
+def test_frames_that_cannot_be_chosen_are_named(
+    client: TestClient, animation: bytes, monkeypatch: pytest.MonkeyPatch, frames: str, words: str
+) -> None:
+    monkeypatch.setattr("inference.serve.service.MAX_FRAMES", 3)
+    response = predict(client, animation, "breast_2cls", frames=frames)
+    assert response.status_code == 422
+    assert sentence(response).startswith(words)
+    assert sentence(predict(client, b"text", "breast_2cls", frames="all")).startswith("no prediction: the image ")
+    assert "aurora_waiting 0.0" in client.get("/metrics").text
+
+
 def test_before_the_weights_are_loaded_nothing_is_answered(small_weights: Path, tmp_path: Path, scan: bytes) -> None:
     release = Event()
     service = Service(settings(small_weights, tmp_path))

@@ -96,6 +96,23 @@ def test_an_image_is_chosen_and_its_answers_are_drawn(page: Page, scan: bytes) -
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_the_frames_of_a_cine_are_seen_with_a_slider_and_a_curve(page: Page, animation: bytes) -> None:
+    upload(page, animation, "beat.gif")
+    page.select_option("#frames", "all")
+    predict(page, "cervix_multi", "breast_2cls")
+    assert page.inner_text("#frame-number") == "0"
+    first = page.evaluate("document.getElementById('canvas').toDataURL()")
+    page.fill("#frame", "4")
+    page.wait_for_function("document.getElementById('frame-number').textContent === '4'")
+    assert page.evaluate("document.getElementById('canvas').toDataURL()") != first
+    assert page.locator("#curve path.line").get_attribute("d")
+    label = page.locator("#curve svg").get_attribute("aria-label")
+    page.select_option("#quantity", "breast_2cls: confidence")
+    assert page.locator("#curve svg").get_attribute("aria-label") != label
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert Axe().run(page)["violations"] == []
+
+
 def test_an_image_may_be_dropped(page: Page, scan: bytes) -> None:
     page.evaluate(
         """bytes => {

@@ -78,8 +78,9 @@ def test_accepted_requests_are_answered_after_sigterm(small_weights: Path, scan:
             process.send_signal(signal.SIGTERM)
         failures = [error for future in waiting if (error := future.exception()) is not None]
         assert {future.result()[0] for future in waiting if future.exception() is None} == {200}
-        # Only a connection that was never accepted may fail.
-        assert {type(getattr(error, "reason", error)) for error in failures} <= {ConnectionRefusedError}
+        # Only a connection that the service never accepted may fail: refused, or reset while it still queued.
+        kinds = {type(getattr(error, "reason", error)) for error in failures}
+        assert kinds <= {ConnectionRefusedError, ConnectionResetError}
         assert len(failures) < len(waiting)
         assert process.wait(30) == 0
 

@@ -12,8 +12,9 @@ const TYPES = { segmentation: "outline", classification: "class", detection: "bo
 
 const at = (id) => document.getElementById(id);
 let file = null;
-let shown = null; // the answer of the service, with decoded masks and the picture
-const hidden = new Set(); // the layers that are switched off
+let frames = []; // the service's answers, one for each frame; one for a still image
+let shown = null; // the frame that is shown, with its picture and decoded masks
+const hidden = new Set(); // the names of the layers that are switched off
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -32,19 +33,27 @@ function headers() {
 
 async function ask(path, options = {}) {
   const response = await fetch(path, { ...options, headers: headers() });
-  const body = await response.json();
   if (response.status === 401) {
     at("token-row").hidden = false;
   }
   if (!response.ok) {
-    throw new Error(body.error);
+    throw new Error((await response.json()).error);
   }
-  return body;
+  return response;
+}
+
+async function* lines(response) {
+  let rest = "";
+  for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + text).split("\n");
+    rest = parts.pop();
+    yield* parts.map((part) => JSON.parse(part));
+  }
 }
 
 async function loadTasks() {
   try {
-    const tasks = await ask("tasks");
+    const tasks = await (await ask("tasks")).json();
     const groups = element("div", { className: "groups" });
     for (const [title] of GROUPS) {
       const members = tasks.filter((task) => GROUPS.find(([, pattern]) => pattern.test(task.id))[0] === title);
@@ -93,11 +102,26 @@ async function predict(event) {
     form.append("pixel_size", at("pixel-size").value);
   }
   form.append("picture", "true");
+  if (at("frames").value) {
+    form.append("frames", at("frames").value);
+  }
   at("go").disabled = true;
   say("Predicting …");
   try {
-    const { results } = await ask("predict", { method: "POST", body: form });
-    await show(results);
+    const response = await ask("predict", { method: "POST", body: form });
+    frames = [];
+    if (at("frames").value) {
+      for await (const frame of lines(response)) {
+        frames.push(frame);
+        say(`Predicting … frame ${frame.frame ?? 0} of ${frame.frames}`);
+      }
+    } else {
+      frames.push({ frame: null, ...(await response.json()) });
+    }
+    hidden.clear();
+    prepareCine();
+    await show(0);
+    at("results").hidden = false;
     say("Done.");
     at("results-title").focus();
   } catch (error) {
@@ -123,11 +147,19 @@ async function classIds(png) {
   return data.filter((_, index) => index % 4 === 0);
 }
 
-async function show(results) {
-  const [first] = results;
-  const image = await picture(`data:image/jpeg;base64,${first.picture_jpeg}`);
+// In the place of a frame that can't be read.
+function blank() {
+  const canvas = new OffscreenCanvas(320, 240);
+  canvas.getContext("2d");
+  return canvas;
+}
+
+async function show(index) {
+  const { results } = frames[index];
+  const [{ picture_jpeg: jpeg }] = results;
+  const image = jpeg ? await picture(`data:image/jpeg;base64,${jpeg}`) : blank();
   const layers = [];
-  for (const result of results) {
+  for (const result of results.filter((found) => !found.fallback)) {
     const ids = result.mask_png ? await classIds(result.mask_png) : null;
     const present = ids ? [...new Set(ids)].filter(Boolean).sort((a, b) => a - b) : [];
     present.forEach((id) => layers.push({ name: `${result.task}: ${result.names[id] ?? `class ${id}`}`, ids, id }));
@@ -138,21 +170,24 @@ async function show(results) {
       layers.push({ name: `${result.task}: ${result.names[index] ?? `point ${index + 1}`}`, point });
     });
   }
-  layers.forEach((layer, index) => { layer.colour = COLOURS[index % COLOURS.length]; });
-  shown = { results, image, layers };
-  hidden.clear();
+  if (frames.length > 1 && Number(at("frame").value) !== index) {
+    return; // the slider has moved on
+  }
+  layers.forEach((layer, number) => { layer.colour = COLOURS[number % COLOURS.length]; });
+  shown = { index, image, layers };
   at("layers").replaceChildren(element("legend", { textContent: "Shown" }), ...layers.map(layerLabel));
   at("layers").hidden = !layers.length;
   at("answers").replaceChildren(...results.map(answer));
   at("canvas").setAttribute("aria-label", results.map((r) => `${r.task}: ${r.answer}`).join("; "));
-  at("results").hidden = false;
+  at("frame-number").textContent = frames[index].frame ?? "";
   draw();
+  drawCurve();
 }
 
 function layerLabel(layer) {
-  const box = element("input", { type: "checkbox", checked: true });
+  const box = element("input", { type: "checkbox", checked: !hidden.has(layer.name) });
   box.addEventListener("change", () => {
-    hidden[box.checked ? "delete" : "add"](layer);
+    hidden[box.checked ? "delete" : "add"](layer.name);
     draw();
   });
   const key = element("span", { className: "key" });
@@ -166,7 +201,7 @@ function draw() {
   [canvas.width, canvas.height] = [image.width, image.height];
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
-  const visible = layers.filter((layer) => !hidden.has(layer));
+  const visible = layers.filter((layer) => !hidden.has(layer.name));
   paintMasks(context, visible.filter((layer) => layer.ids), canvas);
   context.lineWidth = Math.max(2, image.width / 300);
   for (const layer of visible) {
@@ -243,6 +278,62 @@ function table(name, titles, rows) {
   return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: name }, made);
 }
 
+// What is measured in the frames: by its name, the values of all frames, undefined where there is none.
+function quantities() {
+  const found = new Map();
+  frames.forEach(({ results }, index) => results.filter((r) => !r.fallback).forEach((result) => {
+    const values = result.measurements.map((item) => [[
+      `${result.task}: ${item.name}`, item.structure_name ?? (item.structure === null ? "" : `class ${item.structure}`),
+      `[${item.unit}]`].filter(Boolean).join(" "), item.value]);
+    (result.probabilities ?? []).forEach((value, label) => {
+      values.push([`${result.task}: probability of ${result.names[label] ?? `class ${label}`}`, value]);
+    });
+    values.push([`${result.task}: confidence`, result.confidence]);
+    for (const [name, value] of values) {
+      found.set(name, found.get(name) ?? new Array(frames.length));
+      found.get(name)[index] = value;
+    }
+  }));
+  return found;
+}
+
+function prepareCine() {
+  at("cine").hidden = frames.length < 2;
+  [at("frame").max, at("frame").value] = [frames.length - 1, 0];
+  const names = [...quantities().keys()];
+  at("quantity").replaceChildren(...names.map((name) => element("option", { value: name, textContent: name })));
+}
+
+function drawCurve() {
+  if (frames.length < 2) {
+    return;
+  }
+  const values = quantities().get(at("quantity").value) ?? [];
+  const known = values.filter((value) => value !== undefined);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const x = (index) => 60 + (520 * index) / (frames.length - 1);
+  const y = (value) => 110 - (100 * (value - low)) / (high - low || 1);
+  const make = (name, attributes, text = "") => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+    made.textContent = text;
+    return made;
+  };
+  const label = `${at("quantity").value}, from ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
+  const chart = make("svg", { viewBox: "0 0 600 130", role: "img", "aria-label": label });
+  const path = [...values].map((value, index) => (value === undefined ? ""
+    : `${values[index - 1] === undefined ? "M" : "L"}${x(index)} ${y(value)}`)).join("");
+  chart.append(
+    make("path", { d: path, class: "line" }),
+    make("line", { x1: x(shown.index), x2: x(shown.index), y1: 5, y2: 115, class: "now" }),
+    make("text", { x: 55, y: 14, "text-anchor": "end" }, high.toPrecision(3)),
+    make("text", { x: 55, y: 114, "text-anchor": "end" }, low.toPrecision(3)),
+    make("text", { x: 60, y: 128 }, `frame ${frames[0].frame}`),
+    make("text", { x: 580, y: 128, "text-anchor": "end" }, `frame ${frames.at(-1).frame}`),
+  );
+  at("curve").replaceChildren(chart);
+}
+
 function save(name, blob) {
   const link = element("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
@@ -259,10 +350,12 @@ at("drop").addEventListener("drop", (event) => {
 });
 at("form").addEventListener("submit", predict);
 at("opacity").addEventListener("input", draw);
+at("frame").addEventListener("input", () => show(Number(at("frame").value)));
+at("quantity").addEventListener("change", drawCurve);
 at("token").addEventListener("change", loadTasks);
 at("save-picture").addEventListener("click", () => at("canvas").toBlob((blob) => save("prediction.png", blob)));
 at("save-record").addEventListener("click", () => {
-  const records = shown.results.map(({ picture_jpeg: _, ...record }) => record);
+  const records = frames.flatMap(({ results }) => results.map(({ picture_jpeg: _, ...record }) => record));
   save("prediction.json", new Blob([JSON.stringify(records, null, 2)], { type: "application/json" }));
 });
 loadTasks();
