@@ -14,7 +14,8 @@ from struct import unpack_from
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from aurora.errors import ImageError
-from aurora.images.intensity import Window
+from aurora.images.intensity import LookupTable, Window
+from aurora.images.voi import stated_in_sequences
 from aurora.images.volume import require_moderate
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Frame:
     """
 
     pixels: "np.ndarray"
-    window: Window | None
+    window: Window | LookupTable | None
     inverted: bool
     frames: int
 
@@ -67,7 +68,7 @@ def frame_extent(path: Path) -> tuple[tuple[int, int], int]:
     Raises:
         ImageError: the header can't be read.
     """
-    with _opened(path) as (source, _):
+    with _opened(path) as (source, _, _):
         width, height, *others = source.GetSize()
         return (height, width), math.prod(others)
 
@@ -78,23 +79,24 @@ def read_frame(path: Path) -> Frame:
     Raises:
         ImageError: the file can't be read or is too large.
     """
-    with _opened(path) as (source, inverted):
-        return _middle(source, inverted, path)
+    with _opened(path) as (source, inverted, header):
+        return _middle(source, inverted, header, path)
 
 
-def decode_frame(header: bytes, pixels: bytes, path: Path) -> Frame:
+def decode_frame(header: bytes, pixels: bytes, number: int, path: Path) -> Frame:
     """Decode a DICOM file of one frame, whose `header` ends where the element of the pixels begins; see `read_frame`.
 
     Args:
         header: the header.
         pixels: the element of the pixels, with its tag.
-        path: the file that both come from, for messages.
+        number: the number of the frame, from 0, in the file that both come from.
+        path: that file, for messages.
     """
     shown, inverted = _without_geometry(header)
     with temporary_file() as (file, name):
         file.write(shown)
         file.write(pixels)
-        return _middle(_header_reader(name, path), inverted, path)
+        return _middle(_header_reader(name, path), inverted, header, path, number)
 
 
 def require_readable(header: bytes, pixels: bytes, path: Path) -> None:
@@ -105,8 +107,10 @@ def require_readable(header: bytes, pixels: bytes, path: Path) -> None:
         _header_reader(name, path)
 
 
-def _middle(source: "sitk.ImageFileReader", inverted: bool, path: Path) -> Frame:
-    """Decode the middle frame of a file whose header was read."""
+def _middle(
+    source: "sitk.ImageFileReader", inverted: bool, header: bytes, path: Path, number: int | None = None
+) -> Frame:
+    """Decode the middle frame of a file whose header was read; `number` is that of the only frame of a cine's part."""
     import SimpleITK as sitk
 
     size = source.GetSize()
@@ -121,22 +125,26 @@ def _middle(source: "sitk.ImageFileReader", inverted: bool, path: Path) -> Frame
     channels = source.GetNumberOfComponents()
     pixels = pixels.reshape(*size[1::-1], channels)
     pixels = pixels[..., :3] if channels in (3, 4) else pixels[..., 0]
-    return Frame(pixels, _window(source) if pixels.ndim == 2 else None, inverted, math.prod(size[2:]))
+    frames = math.prod(size[2:])
+    window = None
+    if pixels.ndim == 2:
+        window = stated_in_sequences(header, frames // 2 if number is None else number) or _window(source)
+    return Frame(pixels, window, inverted, frames)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool]]:
-    """Yield a reader that has read the header, and whether high values of its pixels are dark."""
+def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool, bytes]]:
+    """Yield a reader that has read the header, whether high values of its pixels are dark, and the header."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         header = require_safe(data, path)
         shown, inverted = _without_geometry(header)
         if shown == header:
-            yield _header_reader(str(path), path), inverted
+            yield _header_reader(str(path), path), inverted, header
             return
         with temporary_file() as (changed, name):
             changed.write(shown)
             changed.write(data[len(header) :])
-            yield _header_reader(name, path), inverted
+            yield _header_reader(name, path), inverted, header
 
 
 def _header_reader(name: str, path: Path) -> "sitk.ImageFileReader":
@@ -190,9 +198,7 @@ def _window(source: "sitk.ImageFileReader") -> Window | None:
         return None
     named = source.HasMetaDataKey("0028|1056")
     function = source.GetMetaData("0028|1056").strip() if named else "LINEAR"
-    if not (math.isfinite(centre) and math.isfinite(width) and width > (function not in ("SIGMOID", "LINEAR_EXACT"))):
-        return None
-    return Window(centre, width, function)
+    return Window.usable(centre, width, function)
 
 
 def transfer_syntax(head: bytes) -> str:

@@ -102,11 +102,11 @@ def read_frames(path: Path, layout: FrameLayout, numbers: range) -> Iterator[Fra
     with path.open("rb") as file:
         file.seek(layout.start)
         pieces = _compressed(file, layout, numbers, path) if layout.length is None else _plain(file, layout, numbers)
-        for pixels in pieces:
+        for number, pixels in zip(numbers, pieces, strict=False):
             try:
                 if pixels is None:
                     raise ImageError(_CUT, path)
-                yield decode_frame(layout.header, layout.element + pixels, path)
+                yield decode_frame(layout.header, layout.element + pixels, number, path)
             except ImageError as error:
                 yield error
 

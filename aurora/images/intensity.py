@@ -1,6 +1,8 @@
 """Map the values of an image to 8 bits, as a viewer shows them."""
 
+import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -15,6 +17,16 @@ class Window:
     width: float
     function: str = "LINEAR"
 
+    @classmethod
+    def usable(cls, centre: float, width: float, function: str) -> Self | None:
+        """Return a window; None if its numbers say nothing."""
+        narrowest = 0 if function in ("SIGMOID", "LINEAR_EXACT") else 1
+        usable = math.isfinite(centre) and math.isfinite(width) and width > narrowest
+        return cls(centre, width, function) if usable else None
+
+    def __str__(self) -> str:
+        return "window"
+
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Map pixels of any type to uint8."""
         if self.function == "SIGMOID":
@@ -27,15 +39,31 @@ class Window:
         return stretched(pixels, self.centre - 0.5 - half, self.centre - 0.5 + half)
 
 
-def to_8_bits(pixels: np.ndarray, window: Window | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Map pixels of any type to uint8 by a window, or else by their percentiles; return them and what was done.
+@dataclass(frozen=True, slots=True)
+class LookupTable:
+    """A table of what a DICOM file asks to be shown: `values` (N,) uint8, for the pixels `first` and upwards."""
+
+    first: int
+    values: np.ndarray
+
+    def __str__(self) -> str:
+        return "look-up table"
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Map pixels of any type to uint8; those beyond an end of the table become its value there."""
+        places = np.nan_to_num(pixels.astype(np.float64)) - self.first
+        return self.values[np.clip(places, 0, len(self.values) - 1).astype(np.int64)]
+
+
+def to_8_bits(pixels: np.ndarray, window: Window | LookupTable | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Map pixels of any type to uint8 by a window or table, or by their percentiles; return them and what was done.
 
     Pixels that are uint8 already, and have no window, remain as they are.
     """
     if window is not None:
         shown = window.apply(pixels)
         same = pixels.dtype == np.uint8 and np.array_equal(shown, pixels)
-        return shown, () if same else (f"{pixels.dtype} pixels were scaled from the file's window to 8 bits",)
+        return shown, () if same else (f"{pixels.dtype} pixels were scaled from the file's {window} to 8 bits",)
     if pixels.dtype == np.uint8:
         return pixels, ()
     return scaled(pixels), (f"{pixels.dtype} pixels were scaled from their 1st..99th percentile to 8 bits",)

@@ -20,7 +20,7 @@ from aurora.images.headers import (
     read_header,
     require_decodable,
 )
-from aurora.images.intensity import Window, to_8_bits
+from aurora.images.intensity import LookupTable, Window, to_8_bits
 from aurora.images.transform import resize_to
 from aurora.images.volume import read_layout, read_middle
 from aurora.rows import Row, image_file
@@ -78,7 +78,7 @@ class Stored:
 
     pixels: np.ndarray
     warnings: tuple[str, ...] = ()
-    window: Window | None = None
+    window: Window | LookupTable | None = None
     inverted: bool = False
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: The largest body in bytes, and the seconds in which it must arrive.
 MAX_BODY, BODY_SECONDS = 64 << 20, 60.0
+#: The most bytes of bodies that are held at once, until their requests are answered.
+MAX_HELD = 1 << 30
 #: The paths that need no token: the platform asks for the health, and the page asks the user for the token.
 OPEN_PATHS = ("/health", "/", "/page/")
 
@@ -28,7 +30,7 @@ _HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuse requests without the token, and bodies that are too large or too slow.
+    """ASGI middleware: refuse requests without the token, and bodies that are too large, too slow or too many.
 
     Args:
         app: the application.
@@ -38,6 +40,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str | None, count: Callable[[str, int, float], None]) -> None:
         self.app, self.token, self.count = app, token, count
+        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -53,7 +56,11 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(Headers(scope=scope), path)
-        await (refusal or self.app)(scope, _limited(receive, asyncio.get_running_loop().time()), respond)
+        body = _Body(receive, self)
+        try:
+            await (refusal or self.app)(scope, body.receive, respond)
+        finally:
+            self.held -= body.received
 
     def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
         if self.token and not path.startswith(OPEN_PATHS[2]) and path not in OPEN_PATHS:
@@ -72,24 +79,32 @@ def too_large(length: int) -> str:
     return f"expected at most {MAX_BODY >> 20} MiB, found {length / (1 << 20):.0f} MiB or more; send a smaller file"
 
 
-def _limited(receive: Receive, begun: float) -> Callable[[], Awaitable[Message]]:
-    """Return a `receive` that ends a body that is too large or, once it has begun, too slow."""
-    received = 0
+class _Body:
+    """The body of a request, which ends with an error if it is too large, too slow, or one too many."""
 
-    async def limited() -> Message:
-        nonlocal received
-        left = begun + BODY_SECONDS - asyncio.get_running_loop().time()
+    def __init__(self, receive: Receive, guard: Guard) -> None:
+        self._receive, self._guard = receive, guard
+        self._end = asyncio.get_running_loop().time() + BODY_SECONDS
+        self._complete = False
+        self.received = 0
+
+    async def receive(self) -> Message:
+        """Return the next message."""
+        if self._complete:  # a request then only waits to learn that the client has gone
+            return await self._receive()
         try:
-            # After its body, a request only waits to learn that the client has gone.
-            message = await (receive() if received < 0 else asyncio.wait_for(receive(), left))
+            message = await asyncio.wait_for(self._receive(), self._end - asyncio.get_running_loop().time())
         except TimeoutError:
             raise HTTPException(408, f"expected the whole request within {BODY_SECONDS:.0f} s; send it again") from None
-        if message["type"] == "http.request" and received >= 0:
-            received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                raise HTTPException(413, too_large(received))
-            if not message.get("more_body"):
-                received = -1
+        if message["type"] == "http.request":
+            self._take(len(message.get("body", b"")))
+            self._complete = not message.get("more_body")
         return message
 
-    return limited
+    def _take(self, length: int) -> None:
+        self.received += length
+        self._guard.held += length
+        if self.received > MAX_BODY:
+            raise HTTPException(413, too_large(self.received))
+        if self._guard.held > MAX_HELD:
+            raise HTTPException(429, "too many large files are waiting already; try again", {"Retry-After": "5"})

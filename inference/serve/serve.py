@@ -11,6 +11,8 @@ from inference.serve.service import ServeSettings, Service
 
 logger = logging.getLogger("aurora.inference")
 
+#: The connections that may be open at once; more get 503.
+CONNECTIONS = 512
 #: The seconds that requests have to finish after SIGTERM.
 GRACE_SECONDS = 60
 
@@ -35,6 +37,7 @@ def serve(settings: ServeSettings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

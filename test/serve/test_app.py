@@ -195,11 +195,25 @@ def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch
         await asyncio.sleep(10)
         return {}
 
+    async def nothing(*_: object) -> None:
+        pass
+
     async def receive() -> None:
-        await guard._limited(silent, asyncio.get_running_loop().time())()
+        await guard._Body(silent, guard.Guard(nothing, None, nothing)).receive()
 
     with pytest.raises(guard.HTTPException, match="expected the whole request within 0 s"):
         asyncio.run(receive())
+
+
+def test_bodies_that_wait_are_bounded_together(
+    client: TestClient, scan: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MAX_HELD", len(scan) // 2)
+    response = predict(client, scan, "breast_2cls")
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "5")
+    monkeypatch.setattr(guard, "MAX_HELD", 2 * len(scan))
+    for _ in range(5):  # what was answered is held no longer
+        assert predict(client, scan, "breast_2cls").status_code == 200
 
 
 def test_when_too_many_wait_more_are_refused(client: TestClient, service: Service, scan: bytes) -> None:

@@ -11,7 +11,9 @@ from pydicom.data import get_testdata_file
 
 from aurora.errors import ImageError
 from aurora.images import image_size, read_image
+from aurora.images.cine import open_cine
 from aurora.images.dicom import read_frame
+from aurora.images.reader import Image
 
 sitk.ProcessObject.GlobalWarningDisplayOff()
 FOLDER = Path(pydicom.__file__).parent / "data"
@@ -106,6 +108,62 @@ def test_a_window_is_applied_by_its_function(tmp_path: Path, function: str, expe
     shown = 255 - shown if photometric == "MONOCHROME1" else shown
     assert np.abs(image.pixels[..., 0] - shown).max() <= 0.6
     assert image.warnings == ("uint16 pixels were scaled from the file's window to 8 bits",)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(("bits", "packed"), [(8, False), (8, True), (12, False), (16, True)])
+def test_a_look_up_table_is_applied_before_a_window(tmp_path: Path, bits: int, packed: bool, photometric: str) -> None:
+    values = np.linspace(2**bits - 1, 0, 500).astype(np.uint16)  # from bright to dark, for pixels from 200
+    item = pydicom.Dataset()
+    item.LUTDescriptor = [500, 200, bits]
+    item.add_new(
+        "LUTData",
+        "OW" if packed else "US",
+        values.astype(np.uint8 if bits == 8 else np.uint16).tobytes() if packed else values.tolist(),
+    )
+    path = made(
+        tmp_path / "i.dcm", VOILUTSequence=[item], WindowCenter=3, WindowWidth=2, PhotometricInterpretation=photometric
+    )
+    image = read_image(path, tmp_path)
+    expected = values[np.clip(RAMP - 200, 0, 499)] / (2**bits - 1) * 255
+    expected = 255 - expected if photometric == "MONOCHROME1" else expected
+    assert np.abs(image.pixels[..., 0] - expected).max() <= 0.6
+    assert image.warnings == ("uint16 pixels were scaled from the file's look-up table to 8 bits",)
+
+
+@pytest.mark.parametrize("broken", [{"LUTDescriptor": [500, 200]}, {"LUTDescriptor": [500, 200, 33]}, {}])
+def test_a_damaged_look_up_table_is_passed_over(tmp_path: Path, broken: dict[str, Any]) -> None:
+    item = pydicom.Dataset()
+    for name, value in broken.items():
+        setattr(item, name, value)
+    path = made(tmp_path / "i.dcm", VOILUTSequence=[item], WindowCenter=300, WindowWidth=100)
+    assert read_image(path, tmp_path).warnings == ("uint16 pixels were scaled from the file's window to 8 bits",)
+
+
+def window_of(centre: float, width: float) -> pydicom.Dataset:
+    """A functional group with a window."""
+    item, group = pydicom.Dataset(), pydicom.Dataset()
+    item.WindowCenter, item.WindowWidth = centre, width
+    group.FrameVOILUTSequence = [item]
+    return group
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_every_frame_has_its_own_window_or_the_shared_one(tmp_path: Path, shared: bool) -> None:
+    groups = [window_of(300 + 100 * number, 101) for number in range(3)]
+    elements = {"SharedFunctionalGroupsSequence": groups[:1]} if shared else {}
+    path = made(tmp_path / "i.dcm", PerFrameFunctionalGroupsSequence=[] if shared else groups, **elements)
+    dataset = pydicom.dcmread(path)
+    dataset.NumberOfFrames = 3
+    dataset.PixelData = 3 * RAMP.astype(np.uint16).tobytes()
+    dataset.save_as(path)
+    expected = [
+        np.clip(((RAMP - (299.5 + (0 if shared else 100 * number))) / 100 + 0.5) * 255, 0, 255) for number in range(3)
+    ]
+    assert np.abs(read_image(path, tmp_path).pixels[..., 0] - expected[1]).max() <= 0.6
+    for image, shown in zip(open_cine(path).images(range(3)), expected, strict=True):
+        assert isinstance(image, Image)
+        assert np.abs(image.pixels[..., 0] - shown).max() <= 0.6
 
 
 def test_colours_stay_as_they_are_beside_a_window(tmp_path: Path) -> None:
