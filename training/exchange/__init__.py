@@ -1,0 +1,1 @@
+"""Turn data sets in common formats into input roots."""

@@ -1,0 +1,264 @@
+"""Read COCO files: one JSON file per split, with images, categories and annotations."""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aurora.errors import InputError
+from aurora.tasks import TaskType
+from training.exchange.finder import ImageFinder
+from training.exchange.instances import Annotated, Category, Instance, instance_source, polygon_region
+from training.exchange.source import Findings, Size, Source, Unusable, split_of
+
+_PARTS = ("images", "annotations", "categories")
+#: The first characters of a JSON file, in which `recognise` looks for the parts of COCO.
+_HEAD = 1 << 16
+
+
+def recognise(source: Path) -> str | None:
+    """Return why a file or folder looks like COCO, None if it doesn't."""
+    for path in _files(source):
+        with path.open("rb") as file:
+            head, length = file.read(_HEAD), path.stat().st_size
+            file.seek(max(0, length - _HEAD))
+            text = head + file.read(_HEAD)
+        if all(f'"{part}"'.encode() in text for part in _PARTS[:1]) and (
+            b'"annotations"' in text or b'"categories"' in text
+        ):
+            return f"{path.name} has images with annotations"
+    return None
+
+
+def _files(source: Path) -> list[Path]:
+    return [source] if source.is_file() else sorted(source.rglob("*.json"))
+
+
+def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
+    """Read the COCO files of a folder, or one file, whose images are in its folder or beside that.
+
+    The annotations of a file are in memory as a whole, but pixels of only one image at a time.
+
+    Raises:
+        InputError: there isn't one COCO file per split, or a file is damaged.
+    """
+    contents = _contents(source)
+    names = _category_names(contents.values(), findings)
+    chosen = kind or _kind(contents.values())
+    categories = [
+        Category(name, _points(contents.values(), name) if chosen == TaskType.REGRESSION else ()) for name in names
+    ]
+    numbers = {name: number for number, name in enumerate(names)}
+    finder = ImageFinder(_root(source))
+    splits = {
+        split: _images(path, content, numbers, chosen, finder, findings) for split, (path, content) in contents.items()
+    }
+    return instance_source(chosen, categories, splits, findings)
+
+
+_Content = dict[str, list[dict[str, Any]]]
+_Contents = dict[str, tuple[Path, _Content]]
+
+
+def _root(source: Path) -> Path:
+    """Return the folder with the images of a COCO file: its own or, if that holds only annotations, the one above."""
+    if source.is_dir():
+        return source
+    above = source.parent.name.lower() in ("annotations", "labels")
+    return source.parent.parent if above else source.parent
+
+
+def _contents(source: Path) -> _Contents:
+    """Return the file and content of each split; JSON files of another kind are passed over in a folder."""
+    contents: _Contents = {}
+    for path in _files(source):
+        content = _load(path)
+        if content is None:
+            if source.is_file():
+                raise InputError(
+                    f"expected a COCO file with {', '.join(_PARTS)}, found other JSON in {path}; name another"
+                )
+            continue
+        split = split_of(path.relative_to(source).as_posix()) if source.is_dir() else ""
+        if split in contents:
+            raise InputError(
+                f"expected one COCO file per split, found {contents[split][0].name} and {path.name}; "
+                "name the file itself as SOURCE"
+            )
+        contents[split] = path, content
+    if not contents:
+        raise InputError(f"expected a COCO file (.json) with {', '.join(_PARTS)}, found none in {source}; name it")
+    return contents
+
+
+def _load(path: Path) -> _Content | None:
+    """Return the content of a COCO file, None if it is other JSON; raise `InputError` if it is damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"expected a readable file, found {path} ({error.strerror}); check its permissions") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"expected JSON, found {path} ({error}); export it again") from None
+    if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in _PARTS):
+        return None
+    for part in _PARTS:
+        if not all(isinstance(entry, dict) for entry in content[part]):
+            raise InputError(f"expected objects in {part}, found something else in {path}; export it again")
+    return content
+
+
+def _category_names(contents: Any, findings: Findings) -> list[str]:
+    """Return the names of the categories that annotations use, in the order of their ids."""
+    names: dict[str, Any] = {}
+    used = set()
+    for path, content in contents:
+        ids = {_key(annotation.get("category_id")) for annotation in content["annotations"]}
+        for category in content["categories"]:
+            key, name = _key(category.get("id")), category.get("name")
+            if not isinstance(name, str) or not name.strip() or key is None:
+                raise InputError(f"expected an id and a name of every category, found {category} in {path}; add them")
+            if names.setdefault(name, key) != key:
+                raise InputError(f"expected one id for the category {name!r}, found two in {path}; export it again")
+            if key in ids:
+                used.add(name)
+    for name in names.keys() - used:
+        findings.noted.add("a category has no annotation and is no class", name)
+    if not used:
+        raise InputError("expected annotations of a category, found none; export the file with its annotations")
+    return sorted(used, key=lambda name: (str(type(names[name])), names[name]))
+
+
+def _key(value: Any) -> int | str | None:
+    """Return an id in a form that can be compared; some tools write numbers as text."""
+    if isinstance(value, str):
+        return int(value) if value.strip().isdecimal() else value
+    return value if isinstance(value, int) else None
+
+
+def _points(contents: Any, name: str) -> tuple[str, ...]:
+    """Return the names of a category's landmarks."""
+    for _, content in contents:
+        for category in content["categories"]:
+            if category.get("name") == name and isinstance(category.get("keypoints"), list) and category["keypoints"]:
+                return tuple(map(str, category["keypoints"]))
+    raise InputError(
+        f"expected the names of the keypoints of the category {name!r}, found none; add them, or change --type"
+    )
+
+
+def _kind(contents: Any) -> TaskType:
+    """Return what the annotations say most: landmarks, outlines or boxes."""
+    annotations = [annotation for _, content in contents for annotation in content["annotations"]]
+    if any(annotation.get("keypoints") for annotation in annotations):
+        return TaskType.REGRESSION
+    if any(annotation.get("segmentation") for annotation in annotations):
+        return TaskType.SEGMENTATION
+    return TaskType.DETECTION
+
+
+def _images(
+    path: Path, content: _Content, numbers: Mapping[str, int], kind: TaskType, finder: ImageFinder, findings: Findings
+) -> Iterator[Annotated]:
+    """Yield the images of a file; images that are missing or listed twice are left out."""
+    categories = {_key(category["id"]): numbers.get(category["name"]) for category in content["categories"]}
+    annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        annotations[_key(annotation.get("image_id"))].append(annotation)
+    listed = Counter(_key(image.get("id")) for image in content["images"])
+    seen: set[Path] = set()
+    for image in content["images"]:
+        written, key = str(image.get("file_name")), _key(image.get("id"))
+        try:
+            if listed[key] > 1:
+                raise Unusable("its id belongs to several images")
+            found = finder.find(written, path, findings)
+            if found.path in seen:
+                raise Unusable("the image is listed twice")
+        except Unusable as error:
+            findings.left_out.add(str(error), written)
+            continue
+        seen.add(found.path)
+        read = partial(_instances, image, annotations.pop(key, []), categories, kind, found.name, findings)
+        yield Annotated(found.path, found.name, read)
+    for orphans in (rows for key, rows in annotations.items() if not listed[key]):
+        for orphan in orphans:
+            findings.left_out.add("an annotation belongs to no image of the file", f"annotation {orphan.get('id')}")
+
+
+def _instances(
+    image: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    categories: Mapping[Any, int | None],
+    kind: TaskType,
+    name: str,
+    findings: Findings,
+    size: Size,
+) -> list[Instance]:
+    """Return the objects of one image."""
+    if "width" in image and "height" in image and (image["height"], image["width"]) != size:
+        raise Unusable("the file states another size than that of the image")
+    instances = []
+    for annotation in annotations:
+        category = categories.get(_key(annotation.get("category_id")))
+        if category is None:
+            raise Unusable("an annotation has a category that the file doesn't list")
+        if annotation.get("iscrowd"):
+            if kind in (TaskType.DETECTION, TaskType.REGRESSION):
+                raise Unusable("the image has a crowd region, which isn't one object")
+            findings.noted.add("a crowd region counts as an object", name)
+        instances.append(_instance(annotation, category))
+    return instances
+
+
+def _instance(annotation: Mapping[str, Any], category: int) -> Instance:
+    box, region, points = annotation.get("bbox"), annotation.get("segmentation"), annotation.get("keypoints")
+    corners = None
+    if box:
+        x, y, width, height = _numbers(box, 4)
+        corners = (x, y, x + width, y + height)
+    triples = np.reshape(_numbers(points, len(points) // 3 * 3), (-1, 3)).tolist() if points else []
+    return Instance(
+        category,
+        corners,
+        partial(_region, region) if region else None,
+        # Keypoints are numbers of pixels, so whole numbers are their centres, as in an input root.
+        [(x, y) if visibility > 0 else None for x, y, visibility in triples],
+    )
+
+
+def _numbers(values: Any, count: int) -> list[float]:
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        raise Unusable("an annotation has something else where numbers are expected")
+    if len(values) != count:
+        raise Unusable("an annotation has another number of coordinates than its kind needs")
+    return [float(value) for value in values]
+
+
+def _region(segmentation: Any, size: Size) -> np.ndarray:
+    """Draw polygons, or a run-length encoded mask, as (H, W) uint8 of 0 and 1."""
+    if isinstance(segmentation, dict):
+        return _decoded(segmentation, size)
+    if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
+        raise Unusable("an annotation has something else where an outline is expected")
+    return polygon_region([_numbers(polygon, len(polygon)) for polygon in segmentation])(size)
+
+
+def _decoded(encoded: Mapping[str, Any], size: Size) -> np.ndarray:
+    from pycocotools import mask
+
+    counts = encoded.get("counts")
+    if encoded.get("size") != list(size):
+        raise Unusable("a run-length encoded mask is of another size than its image")
+    if isinstance(counts, list):
+        if not all(type(count) is int and count >= 0 for count in counts) or sum(counts) != math.prod(size):
+            raise Unusable("a run-length encoded mask is damaged")
+        return mask.decode(mask.frPyObjects(dict(encoded), *size))
+    try:
+        return mask.decode({"size": list(size), "counts": counts})
+    except (TypeError, ValueError, AttributeError):
+        raise Unusable("a run-length encoded mask is damaged") from None

@@ -1,0 +1,59 @@
+"""Find the images of a source by the paths that files of annotations write."""
+
+import os
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from training.exchange.source import Findings, Unusable, images_below, split_of
+
+
+class Found(NamedTuple):
+    """An image, and its path relative to the source's folder."""
+
+    path: Path
+    name: str
+
+
+class ImageFinder:
+    """Find images below a folder whose paths may be those of another machine.
+
+    A path with backslashes, of a folder that isn't here, or in another letter case is found by its last parts.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for name in images_below(root):
+            self._by_name[PurePosixPath(name).name.casefold()].append(name)
+
+    def find(self, written: str, source: Path, findings: Findings) -> Found:
+        """Return the image that the file `source` calls `written`; raise `Unusable` if none or several may be meant."""
+        path = PurePosixPath(written.replace("\\", "/"))
+        names = self._by_name.get(path.name.casefold(), [])
+        place = Path(os.path.relpath(source, self.root)).as_posix()
+        ranks = {name: _rank(name, path, place) for name in names}
+        best = [name for name in names if ranks[name] == max(ranks.values())]
+        if not best:
+            raise Unusable("its image is missing")
+        if len(best) > 1:
+            raise Unusable("several images have its name, in different folders")
+        if "\\" in written:
+            findings.noted.add("its path has backslashes; the image was found by its name", best[0])
+        elif PurePosixPath(best[0]).name != path.name:
+            findings.noted.add("the image has its name in another letter case", best[0])
+        return Found(self.root / best[0], best[0])
+
+
+def _rank(name: str, written: PurePosixPath, source: str) -> tuple[int, bool, int]:
+    """Say how well an image fits: by the last parts of its path, its split, and its nearness to the annotations."""
+    parts = PurePosixPath(name.casefold()).parts
+    tail = _equal(parts[::-1], PurePosixPath(str(written).casefold()).parts[::-1])
+    folder, split = str(PurePosixPath(name).parent), split_of(source)
+    return tail, not split or split_of(folder) == split, _equal(parts, PurePosixPath(source.casefold()).parts)
+
+
+def _equal(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """Return how many parts are equal from the start."""
+    pairs = zip(first, second, strict=False)
+    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))

@@ -1,0 +1,165 @@
+"""Read folders of images: with a mask beside each image or in a folder of masks, or one folder per class."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from aurora.errors import InputError
+from aurora.tasks import TaskType
+from training.exchange.mask_files import numbered, numbering, read_masks
+from training.exchange.source import (
+    Findings,
+    Item,
+    Label,
+    Size,
+    Source,
+    Target,
+    images_below,
+    named_splits,
+    split_of,
+    stem,
+)
+
+# Words in the names of folders that hold images or masks: `train_masks` belongs to `train_images` and to `train`.
+_IMAGES = {"image", "images", "img", "imgs"}
+_MASKS = {"mask", "masks", "label", "labels", "annotation", "annotations", "gt", "segmentation", "segmentations"}
+# How the name of a mask ends that is named after its image: BUSI's x_mask_1.png, HC18's x_Annotation.png.
+_MASK_NAME = re.compile(r"[ _-](mask|seg|segmentation|gt|label|annotation)([ _-]?\d+)?$", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class _Pair:
+    """The images and masks, relative to the source, that have the same folder and name."""
+
+    images: list[str] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+
+
+def recognise(source: Path) -> str | None:
+    """Return why a folder looks like images with masks, or in folders of classes; None if it doesn't."""
+    if not source.is_dir():
+        return None
+    pairs = _pairs(source)
+    matched = sum(bool(pair.images and pair.masks) for pair in pairs.values())
+    if matched:
+        return f"{matched} images have a mask of the same name"
+    classes = _classes(pairs)
+    return f"there are folders of images, {', '.join(classes)}" if len(classes) > 1 else None
+
+
+def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
+    """Read a folder of images with masks, for segmentation, or in folders of classes, for classification.
+
+    Raises:
+        InputError: another type is wanted, or there are no such masks or folders.
+    """
+    pairs = _pairs(source)
+    matched = any(pair.images and pair.masks for pair in pairs.values())
+    kind = kind or (TaskType.SEGMENTATION if matched else TaskType.CLASSIFICATION)
+    if kind == TaskType.SEGMENTATION and matched:
+        return _segmentation(source, pairs, findings)
+    classes = _classes(pairs)
+    if kind == TaskType.CLASSIFICATION and len(classes) > 1:
+        return _classification(source, pairs, classes, findings)
+    raise InputError(
+        f"expected images with masks of the same name for segmentation, or folders of two or more classes for "
+        f"classification, found neither for {kind} in {source}; rename the folders, or change --type or --format"
+    )
+
+
+def _pairs(source: Path) -> dict[tuple[str, str], _Pair]:
+    """Return the images and masks by folder, without words for images and masks, and name, in lower case."""
+    pairs: dict[tuple[str, str], _Pair] = defaultdict(_Pair)
+    masks = []
+    for path in images_below(source):
+        folder, name, in_masks = _place(path)
+        if in_masks or _MASK_NAME.search(name):
+            masks.append((path, folder, name))
+        else:
+            pairs[folder, name.casefold()].images.append(path)
+    for path, folder, name in masks:
+        own = folder, name.casefold()
+        key = own if own in pairs and pairs[own].images else (folder, _MASK_NAME.sub("", name).casefold())
+        pairs[key].masks.append(path)
+    return pairs
+
+
+def _place(path: str) -> tuple[str, str, bool]:
+    """Return the folder of an image or mask without words for images and masks, its name, and whether it says mask."""
+    kept, in_masks = [], False
+    for part in PurePosixPath(path).parts[:-1]:
+        words = re.split(r"[ _-]", part.casefold())
+        in_masks = in_masks or bool(_MASKS.intersection(words))
+        left = [word for word in words if word not in _IMAGES | _MASKS]
+        kept += ["_".join(left)] if left else []
+    return "/".join(kept), PurePosixPath(stem(path)).name, in_masks
+
+
+def _class_of(folder: str) -> str | None:
+    """Return the class that a folder of `_pairs` names: its last part that isn't a split."""
+    parts = [part for part in PurePosixPath(folder).parts if not split_of(part)]
+    return parts[-1] if parts else None
+
+
+def _classes(pairs: Mapping[tuple[str, str], _Pair]) -> list[str]:
+    found = {_class_of(folder) for (folder, _), pair in pairs.items() if pair.images}
+    return sorted(name for name in found if name)
+
+
+def _segmentation(source: Path, pairs: Mapping[tuple[str, str], _Pair], findings: Findings) -> Source:
+    matched = {key: pair for key, pair in pairs.items() if _is_pair(pair, findings)}
+    classes = numbering([source / mask for mask in pair.masks] for pair in matched.values())
+    if list(classes) != list(classes.values()):
+        values = ", ".join(f"{value} as {number}" for value, number in classes.items())
+        findings.noted.add(f"the values of the masks were numbered: {values}", "all masks")
+    splits: dict[str, list[_Pair]] = defaultdict(list)
+    for (folder, _), pair in matched.items():
+        splits[split_of(folder)].append(pair)
+    names = ("background", *(f"class {number}" for number in range(1, max(classes.values()) + 1)))
+    items = {split: _items(source, found, classes) for split, found in splits.items()}
+    return Source(TaskType.SEGMENTATION, (Target("", names),), named_splits(items))
+
+
+def _items(source: Path, pairs: list[_Pair], classes: Mapping[int, int]) -> Iterator[Item]:
+    for pair in pairs:
+        masks = [source / mask for mask in pair.masks]
+        yield Item(source / pair.images[0], pair.images[0], partial(_read, masks, classes))
+
+
+def _read(masks: list[Path], classes: Mapping[int, int], size: Size) -> dict[int, Label]:
+    return {0: numbered(read_masks(masks), classes, size)}
+
+
+def _is_pair(pair: _Pair, findings: Findings) -> bool:
+    """Return whether there are one image and its masks; note what is missing."""
+    if not pair.masks:
+        findings.left_out.add("the image has no mask", pair.images[0])
+    elif not pair.images:
+        findings.left_out.add("the mask has no image", pair.masks[0])
+    elif len(pair.images) > 1:
+        findings.left_out.add("several images have the name of one mask", pair.images[0])
+    else:
+        return True
+    return False
+
+
+def _classification(
+    source: Path, pairs: Mapping[tuple[str, str], _Pair], classes: list[str], findings: Findings
+) -> Source:
+    splits: dict[str, list[Item]] = defaultdict(list)
+    for (folder, _), pair in pairs.items():
+        name = _class_of(folder)
+        for image in pair.images:
+            if name is None:
+                findings.left_out.add("the image is in no folder of a class", image)
+                continue
+            number = classes.index(name)
+            splits[split_of(folder)].append(Item(source / image, image, partial(_class, number)))
+    return Source(TaskType.CLASSIFICATION, (Target("", tuple(classes)),), named_splits(splits))
+
+
+def _class(number: int, size: Size) -> dict[int, Label]:
+    return {0: number}

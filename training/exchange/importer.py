@@ -1,0 +1,152 @@
+"""Import a data set in a common format as input roots."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from aurora.errors import InputError, OutputError, UsageError
+from aurora.tasks import OFFICIAL, TaskType
+from training.data.cases import load_cases
+from training.exchange.formats import FORMATS, recognise
+from training.exchange.sheet import write_sheet
+from training.exchange.source import Findings, Source
+from training.exchange.writer import RootWriter
+
+SHEET, SETTINGS = "sheet.jpg", "task.yaml"
+#: The number of rows by split and task.
+Counts = Mapping[str, Mapping[str, int]]
+
+
+class Wish(NamedTuple):
+    """What a user decides about an import.
+
+    Attributes:
+        task_id: the id of the task; boxes or landmarks of several classes become tasks ID_CLASS.
+        format_name: a key of `FORMATS`; None to recognise it.
+        kind: the type of the task; None for the one that the source suggests.
+        patient: a regular expression whose group is the patient in an image's path; None for no patients.
+        copy: whether images are copied; otherwise they are hard links where the file system allows.
+    """
+
+    task_id: str
+    format_name: str | None = None
+    kind: TaskType | None = None
+    patient: str | None = None
+    copy: bool = False
+
+
+def import_data(source: Path, out: Path, wish: Wish) -> list[str]:
+    """Write the images and labels of a data set as input roots that `training fit` reads; return lines about them.
+
+    A source with splits becomes the roots `out`/train, `out`/val and `out`/test, any other `out` itself. `out` also
+    gets a contact sheet, `sheet.jpg`, and the names of the classes, `task.yaml`. It appears when all is written.
+
+    Args:
+        source: a folder or file.
+        out: the folder to create; it must not exist, or be empty.
+        wish: what the user decides.
+
+    Raises:
+        UsageError: an argument is wrong.
+        InputError: the source is damaged or in another format, or holds nothing that can be imported.
+        OutputError: `out` can't be written.
+
+    Example:
+        >>> import_data(Path("BUSI"), Path("data/busi"), Wish("lesion", patient=r"\\((\\d+)\\)"))  # doctest: +SKIP
+    """
+    patient = _pattern(wish.patient)
+    _check_arguments(source, out, wish.task_id)
+    name, why = (wish.format_name, "as --format says") if wish.format_name else recognise(source)
+    findings = Findings()
+    read = FORMATS[name].read(source, wish.kind, findings)
+    names = {wish.task_id + target.suffix: target.names for target in read.targets}
+    _check_official(read.kind, names)
+    with _complete(out) as folder:
+        counts: dict[str, Mapping[str, int]] = {}
+        for split, items in read.splits.items():
+            writer = RootWriter(folder / split, wish.task_id, patient, copy=wish.copy, findings=findings)
+            rows = writer.write(read, items)
+            if rows:
+                counts[split] = rows
+        _finish(folder, counts, names, findings)
+    return [
+        f"{source} was read as {name}, {why}",
+        *_tables(out, counts, read, names),
+        *findings.lines(),
+        f"look at {out / SHEET}: are the labels where they belong?",
+    ]
+
+
+def _finish(folder: Path, counts: Counts, names: Mapping[str, tuple[str, ...]], findings: Findings) -> None:
+    """Read what was written as the training does, draw it, and write the names."""
+    import yaml
+
+    if not counts:
+        found = "; ".join(findings.left_out.lines("left out")) or "no image"
+        raise InputError(f"expected images with labels, found none that can be imported: {found}")
+    cases = load_cases([folder / split for split in counts])
+    write_sheet(folder / SHEET, cases, names)
+    present = {case.task.id for case in cases}
+    settings = {"names": {name: list(names[name]) for name in names if name in present}}
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    (folder / SETTINGS).write_text(text, encoding="utf-8")
+
+
+def _tables(out: Path, counts: Counts, source: Source, names: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for split, tasks in counts.items():
+        for name, count in tasks.items():
+            yield f"{out / split}: task {name}, {source.kind} of {', '.join(names[name])}: {count} rows"
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    if text is None:
+        return None
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"expected a regular expression in --patient, found {text!r} ({error}); correct it") from None
+    if pattern.groups != 1:
+        raise UsageError(f"expected one group in --patient, found {pattern.groups} in {text!r}; put the patient in ( )")
+    return pattern
+
+
+def _check_arguments(source: Path, out: Path, task_id: str) -> None:
+    if not re.fullmatch(r"[\w-]+", task_id):
+        raise UsageError(f"expected letters, digits, _ and - in --task, found {task_id!r}; choose another name")
+    if not source.exists():
+        raise InputError(f"expected a file or folder, found no {source}; correct SOURCE")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"expected a new or empty folder, found {out} in use; name another --out")
+
+
+def _check_official(kind: TaskType, names: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise `UsageError` if a task has the name of an official one, and another type or size."""
+    for name in names.keys() & OFFICIAL.keys():
+        task, count = OFFICIAL[name], len(names[name])
+        if (task.type, task.num_classes) != (kind, count):
+            raise UsageError(
+                f"expected {task.type} with num_classes {task.num_classes}, as the challenge's task {name} has, found "
+                f"{kind} with {count}; choose another --task"
+            )
+
+
+@contextmanager
+def _complete(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `out`, and rename it when the block ends; remove it if the block raises."""
+    folder = Path(f"{out}.part")
+    try:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            raise OutputError(f"expected no {folder}, which a stopped import has left; remove it") from None
+        try:
+            yield folder
+            folder.rename(out)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"can't write {out} ({error.strerror or error}); name another place with --out") from error

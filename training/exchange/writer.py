@@ -1,0 +1,138 @@
+"""Write a source as input roots: images, masks and one CSV file per task."""
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from aurora.errors import ImageError
+from aurora.images import encode_mask
+from aurora.images.headers import read_info
+from aurora.rows.row import BOX
+from aurora.tasks import TaskType
+from training.exchange.source import Findings, Item, Label, Source, Target, Unusable, stem
+
+
+class RootWriter:
+    """Write items into an input root, one image at a time.
+
+    Args:
+        root: the folder to create.
+        task_id: the id of the task; a target's suffix is appended.
+        patient: a pattern whose group is the patient in an image's name; None for no column `patient_id`.
+        copy: whether images are copied instead of linked.
+        findings: takes what can't be written.
+    """
+
+    def __init__(
+        self, root: Path, task_id: str, patient: re.Pattern[str] | None, *, copy: bool, findings: Findings
+    ) -> None:
+        self.root, self.task_id, self.patient, self.copy, self.findings = root, task_id, patient, copy, findings
+        self._masks: set[str] = set()
+
+    def write(self, source: Source, items: Iterable[Item]) -> dict[str, int]:
+        """Write the items of a split, and return the number of rows by task."""
+        counts: dict[str, int] = {}
+        with ExitStack() as files:
+            tables: dict[int, Any] = {}
+            for item in items:
+                for number, label in self._labels(item).items():
+                    target = source.targets[number]
+                    row = self._row(source.kind, target, item, label)
+                    if number not in tables:
+                        tables[number] = files.enter_context(self._table(target, list(row)))
+                    csv.DictWriter(tables[number], list(row)).writerow(row)
+                    task = row["task_id"]
+                    counts[task] = counts.get(task, 0) + 1
+        return counts
+
+    def _labels(self, item: Item) -> Mapping[int, Label]:
+        """Return the labels of an item; none, with a note, if it can't be used."""
+        try:
+            # The reader refuses links that lead out of a root, but a source may consist of links.
+            image = Path(os.path.realpath(item.image))
+            info = read_info(image, image.parent)
+            labels = item.read(info.size)
+        except Unusable as error:
+            self.findings.left_out.add(str(error), item.name)
+            return {}
+        except ImageError as error:
+            self.findings.left_out.add(f"the image {error.reason}", item.name)
+            return {}
+        for warning in info.warnings if labels else ():
+            self.findings.noted.add(f"the image: {warning}", item.name)
+        return labels
+
+    def _row(self, kind: TaskType, target: Target, item: Item, label: Label) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "task_id": self.task_id + target.suffix,
+            "task_name": kind,
+            "num_classes": len(target.names),
+            "image_path": f"../images/{item.name}",
+        }
+        self._place(item.image, self.root / "images" / item.name)
+        row |= _CELLS[kind](label) if kind in _CELLS else {"mask_path": f"../{self._write_mask(item.name, label)}"}
+        if self.patient:
+            row["patient_id"] = self._patient(self.patient, item.name)
+        return row
+
+    def _patient(self, pattern: re.Pattern[str], name: str) -> str:
+        found = pattern.search(name)
+        if not found or not found[1]:
+            self.findings.noted.add("--patient doesn't match, so the patient is unknown", name)
+            return ""
+        return found[1]
+
+    def _place(self, image: Path, path: Path) -> None:
+        """Link or copy an image; a symbolic link would lead out of the root, and is refused by the reader."""
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        real = os.path.realpath(image)
+        if not self.copy:
+            try:
+                os.link(real, path)
+            except OSError:  # another file system, or one without links
+                pass
+            else:
+                return
+        shutil.copyfile(real, path)
+
+    def _write_mask(self, name: str, mask: Label) -> str:
+        """Write a mask as PNG, and return its path in the root."""
+        path = f"masks/{stem(name)}.png"
+        if path.casefold() in self._masks:  # two images differ in their endings only
+            path = f"masks/{name}.png"
+        self._masks.add(path.casefold())
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_bytes(encode_mask(mask, path))  # type: ignore[arg-type]
+        return path
+
+    def _table(self, target: Target, columns: list[str]) -> Any:
+        path = self.root / "csv_files" / f"{self.task_id}{target.suffix}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", newline="", encoding="utf-8")
+        csv.DictWriter(file, columns).writeheader()
+        return file
+
+
+def _points(points: Any) -> dict[str, str]:
+    return {f"point_{number}_xy": json.dumps(list(point)) for number, point in enumerate(points, start=1)}
+
+
+#: The label columns of each type whose labels aren't files.
+_CELLS: Mapping[TaskType, Callable[[Any], dict[str, Any]]] = {
+    TaskType.CLASSIFICATION: lambda label: {"mask": label},
+    TaskType.DETECTION: lambda box: dict(zip(BOX, map(_plain, box), strict=True)),
+    TaskType.REGRESSION: _points,
+}
+
+
+def _plain(value: float) -> float:
+    """Return a coordinate without the noise of products of fractions."""
+    return round(value, 4)
