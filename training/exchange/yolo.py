@@ -1,9 +1,8 @@
 """Read YOLO's text files: a line per object, with a box or an outline in fractions of the image."""
 
 import math
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
