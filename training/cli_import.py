@@ -16,7 +16,7 @@ from aurora.tasks import TYPES, TaskType
     "--format",
     "format_name",
     envvar="AURORA_FORMAT",
-    type=click.Choice(["auto", "folders", "coco", "yolo", "nnunet"]),
+    type=click.Choice(["auto", "folders", "coco", "yolo", "voc", "nnunet", "labelme"]),
     default="auto",
     show_default=True,
 )

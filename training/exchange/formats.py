@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aurora.errors import InputError
 from aurora.tasks import TaskType
-from training.exchange import coco, folders, nnunet, yolo
+from training.exchange import coco, folders, labelme, nnunet, voc, yolo
 from training.exchange.source import Findings, Source
 
 
@@ -23,7 +23,14 @@ class Format(Protocol):
 
 
 #: The formats in the order in which they are tried: most of them also have folders of images.
-FORMATS: Mapping[str, Format] = {"nnunet": nnunet, "coco": coco, "yolo": yolo, "folders": folders}
+FORMATS: Mapping[str, Format] = {
+    "nnunet": nnunet,
+    "coco": coco,
+    "yolo": yolo,
+    "voc": voc,
+    "labelme": labelme,
+    "folders": folders,
+}
 
 
 def recognise(source: Path) -> tuple[str, str]:

@@ -1,0 +1,162 @@
+"""Read LabelMe's JSON files: one per image, with polygons, rectangles, circles or points."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from aurora.errors import InputError
+from aurora.tasks import TaskType
+from training.exchange.finder import ImageFinder
+from training.exchange.instances import Annotated, Category, Instance, instance_source, polygon_region
+from training.exchange.source import Findings, Size, Source, Unusable, split_of
+
+_HEAD = 4096
+#: The corners of the polygon that stands for a circle: it is less than a thousandth smaller.
+_CORNERS = 128
+
+Shape = Mapping[str, Any]
+
+
+def recognise(source: Path) -> str | None:
+    """Return why a folder looks like LabelMe's, None if it doesn't."""
+    for path in sorted(source.rglob("*.json")) if source.is_dir() else ():
+        with path.open("rb") as file:
+            if b'"shapes"' in file.read(_HEAD):
+                return f"{path.name} has shapes"
+    return None
+
+
+def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
+    """Read a folder of JSON files and images.
+
+    Points become the landmarks of one object, in the order of their labels; each image has one of each.
+
+    Raises:
+        InputError: there is no shape that the type can use.
+    """
+    files = sorted(source.rglob("*.json"))
+    labels: dict[str, set[str]] = defaultdict(set)
+    for path in files:
+        for shape in _shapes_of(path):
+            labels[_form(shape)].add(str(shape["label"]))
+    chosen = kind or _kind(labels)
+    points = chosen == TaskType.REGRESSION
+    names = sorted(set().union(*(found for form, found in labels.items() if (form == "point") == points)))
+    if not names:
+        noun = "points" if points else "polygons, rectangles or circles"
+        raise InputError(f"expected {noun} in the JSON files for {chosen}, found none in {source}; change --type")
+    categories = [Category("landmarks", tuple(names))] if points else [Category(name) for name in names]
+    splits: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        splits[split_of(str(PurePosixPath(path.relative_to(source).as_posix()).parent))].append(path)
+    finder = ImageFinder(source)
+    images = {split: _images(found, names, points, finder, findings) for split, found in splits.items()}
+    return instance_source(chosen, categories, images, findings)
+
+
+def _kind(labels: Mapping[str, set[str]]) -> TaskType:
+    if labels.keys() - {"point", "rectangle"}:
+        return TaskType.SEGMENTATION
+    return TaskType.DETECTION if "rectangle" in labels else TaskType.REGRESSION
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    """Return the content of a file; raise `Unusable` if it is damaged or of another kind."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        raise Unusable("the JSON file is damaged") from None
+    shapes = content.get("shapes") if isinstance(content, dict) else None
+    if not isinstance(shapes, list) or not isinstance(content.get("imagePath"), str):
+        raise Unusable("the JSON file has no shapes, or no imagePath")
+    if not all(isinstance(shape, dict) and "label" in shape for shape in shapes):
+        raise Unusable("a shape has no label")
+    return content
+
+
+def _shapes_of(path: Path) -> list[Shape]:
+    """Return the shapes in a file; none if it can't be read, which is reported later."""
+    try:
+        return _parse(path)["shapes"]
+    except Unusable:
+        return []
+
+
+def _form(shape: Shape) -> str:
+    return str(shape.get("shape_type") or "polygon")
+
+
+def _images(
+    files: Sequence[Path], names: Sequence[str], points: bool, finder: ImageFinder, findings: Findings
+) -> Iterator[Annotated]:
+    seen: set[Path] = set()
+    for path in files:
+        try:
+            content = _parse(path)
+            found = finder.find(content["imagePath"], path, findings)
+            if found.path in seen:
+                raise Unusable("another JSON file names the same image")
+        except Unusable as error:
+            findings.left_out.add(str(error), path.name)
+            continue
+        seen.add(found.path)
+        yield Annotated(found.path, found.name, partial(_instances, content, names, points))
+
+
+def _instances(content: Mapping[str, Any], names: Sequence[str], points: bool, size: Size) -> list[Instance]:
+    stated = (content.get("imageHeight"), content.get("imageWidth"))
+    if None not in stated and stated != size:
+        raise Unusable("the file states another size than that of the image")
+    shapes = [shape for shape in content["shapes"] if (_form(shape) == "point") == points]
+    if points:
+        return [_landmarks(shapes, names)] if shapes else []
+    return [_object(shape, names.index(str(shape["label"]))) for shape in shapes]
+
+
+def _corners(shape: Shape) -> list[tuple[float, float]]:
+    corners = shape.get("points")
+    if not isinstance(corners, list) or not all(
+        isinstance(corner, list) and len(corner) == 2 and all(type(value) in (int, float) for value in corner)
+        for corner in corners
+    ):
+        raise Unusable("a shape has something else than pairs of numbers as its points")
+    return [(float(x), float(y)) for x, y in corners]
+
+
+def _landmarks(shapes: Sequence[Shape], names: Sequence[str]) -> Instance:
+    points: dict[str, tuple[float, float]] = {}
+    for shape in shapes:
+        corners = _corners(shape)
+        if len(corners) != 1:
+            raise Unusable("a point has another number of coordinates than two")
+        if points.setdefault(str(shape["label"]), corners[0]) is not corners[0]:
+            raise Unusable("the image has two points of one label")
+    # LabelMe's whole numbers are the edges of pixels, those of an input root are centres.
+    placed = [points.get(name) for name in names]
+    return Instance(0, points=[point and (point[0] - 0.5, point[1] - 0.5) for point in placed])
+
+
+def _object(shape: Shape, category: int) -> Instance:
+    form, corners = _form(shape), _corners(shape)
+    if form == "rectangle" and len(corners) == 2:
+        (x1, y1), (x2, y2) = corners
+        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+    elif form == "circle" and len(corners) == 2:
+        corners = _circle(*corners)
+    elif form not in ("polygon", "rectangle"):
+        raise Unusable(f"a shape is a {form}, which is neither a polygon, a rectangle nor a circle")
+    if len(corners) < 3:
+        raise Unusable("an outline has fewer than three points")
+    xs, ys = zip(*corners, strict=True)
+    outline = [value for corner in corners for value in corner]
+    return Instance(category, (min(xs), min(ys), max(xs), max(ys)), polygon_region([outline]))
+
+
+def _circle(centre: tuple[float, float], edge: tuple[float, float]) -> list[tuple[float, float]]:
+    radius = math.dist(centre, edge)
+    angles = [2 * math.pi * number / _CORNERS for number in range(_CORNERS)]
+    return [(centre[0] + radius * math.cos(angle), centre[1] + radius * math.sin(angle)) for angle in angles]

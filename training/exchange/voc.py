@@ -1,0 +1,127 @@
+"""Read Pascal VOC's XML files: one per image, with the boxes of its objects."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+from aurora.errors import InputError
+from aurora.tasks import TaskType
+from training.exchange.finder import ImageFinder
+from training.exchange.instances import Annotated, Category, Instance, instance_source
+from training.exchange.source import Findings, Size, Source, Unusable, split_of
+
+_TYPES = (TaskType.DETECTION, TaskType.CLASSIFICATION)
+#: The lists of the names of each split's images.
+_LISTS = ("train", "val", "test")
+
+
+def recognise(source: Path) -> str | None:
+    """Return why a folder looks like Pascal VOC's, None if it doesn't."""
+    for path in sorted(source.rglob("*.xml")) if source.is_dir() else ():
+        with path.open("rb") as file:
+            if b"<annotation" in file.read(4096):
+                return f"{path.name} is an annotation in XML"
+    return None
+
+
+def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
+    """Read a folder of XML files and images, for detection or classification.
+
+    The lists in `ImageSets/Main` say the split or, without them, the names of the folders.
+
+    Raises:
+        InputError: another type is wanted, or there is no file with an object.
+    """
+    kind = kind or TaskType.DETECTION
+    if kind not in _TYPES:
+        raise InputError(
+            f"expected --type {' or '.join(_TYPES)} for VOC, whose labels are boxes, found {kind}; change it"
+        )
+    files = sorted(source.rglob("*.xml"))
+    names = sorted({name for path in files for name in _names(path)})
+    if not names:
+        raise InputError(f"expected XML files with the names of objects, found none in {source}; name the folder above")
+    listed = _listed(source)
+    splits: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        folder = str(PurePosixPath(path.relative_to(source).as_posix()).parent)
+        splits[listed.get(path.stem) or split_of(folder)].append(path)
+    finder = ImageFinder(source)
+    numbers = {name: number for number, name in enumerate(names)}
+    images = {split: _images(found, numbers, finder, findings) for split, found in splits.items()}
+    return instance_source(kind, [Category(name) for name in names], images, findings)
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    """Return the annotation in a file; raise `Unusable` if it is damaged or of another kind."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ValueError, ElementTree.ParseError):
+        raise Unusable("the XML file is damaged") from None
+    if root.tag != "annotation":
+        raise Unusable("the XML file is no annotation")
+    return root
+
+
+def _names(path: Path) -> set[str]:
+    """Return the names of the objects in a file; none if it can't be read, which is reported later."""
+    try:
+        return {_text(item, "name") for item in _parse(path).findall("object")}
+    except Unusable:
+        return set()
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    text = (element.findtext(path) or "").strip()
+    if not text:
+        raise Unusable(f"the XML file has no {path}")
+    return text
+
+
+def _listed(source: Path) -> Mapping[str, str]:
+    """Return the split of each name in the lists of `ImageSets/Main`."""
+    lists = {split: source / "ImageSets" / "Main" / f"{split}.txt" for split in _LISTS}
+    return {
+        line.split()[0]: split
+        for split, path in lists.items()
+        if path.is_file()
+        for line in path.read_text(encoding="utf-8-sig").splitlines()
+        if line.strip()
+    }
+
+
+def _images(
+    files: Sequence[Path], numbers: Mapping[str, int], finder: ImageFinder, findings: Findings
+) -> Iterator[Annotated]:
+    seen: set[Path] = set()
+    for path in files:
+        try:
+            root = _parse(path)
+            found = finder.find(_text(root, "filename"), path, findings)
+            if found.path in seen:
+                raise Unusable("another XML file names the same image")
+        except Unusable as error:
+            findings.left_out.add(str(error), path.name)
+            continue
+        seen.add(found.path)
+        yield Annotated(found.path, found.name, partial(_instances, root, numbers))
+
+
+def _instances(root: ElementTree.Element, numbers: Mapping[str, int], size: Size) -> list[Instance]:
+    stated = [root.findtext(f"size/{side}") or "0" for side in ("height", "width")]
+    # Some tools write 0 for a size that they don't know.
+    if set(stated) != {"0"} and stated != list(map(str, size)):
+        raise Unusable("the file states another size than that of the image")
+    return [Instance(numbers[_text(item, "name")], _box(item)) for item in root.findall("object")]
+
+
+def _box(item: ElementTree.Element) -> tuple[float, float, float, float]:
+    """Return the edges of a box; VOC counts pixels from 1 and includes the last one, so that 1 to W is all of a row."""
+    try:
+        x1, y1, x2, y2 = (float(_text(item, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
+    except ValueError:
+        return (math.nan,) * 4
+    return x1 - 1, y1 - 1, x2, y2
