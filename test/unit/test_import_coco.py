@@ -287,3 +287,41 @@ def test_boxes_in_fractions_are_refused(source: Path) -> None:
     with pytest.raises(InputError, match="multiply fractions by the width and height"):
         imported(write_coco(source / "a.json", annotations), out(source))
     assert not out(source).exists()
+
+
+def test_the_exact_name_is_preferred_to_another_letter_case(source: Path) -> None:
+    write_image(source / "images" / "1.PNG")
+    imported(write_coco(source / "a.json", [GOOD]), out(source), kind=BOXES)
+    assert list(labels(out(source))) == [("task", "images/1.png")]
+
+
+def test_landmarks_of_another_number_are_counted(source: Path) -> None:
+    categories = [{"id": 1, "name": "femur", "keypoints": ["left", "right"]}]
+    good, bad = ({"image_id": n, "category_id": 1, "keypoints": [9, 9, 2] * (3 - n)} for n in (1, 2))
+    lines = imported(write_coco(source / "a.json", [good, bad], categories=categories), out(source))
+    assert left_out(lines) == {"an annotation has another number of coordinates than its kind needs": 1}
+
+
+def test_files_whose_ids_differ_agree_by_the_names(tmp_path: Path) -> None:
+    for split, ids in (("train", (5, 7)), ("val", (7, 5))):
+        write_image(tmp_path / "source" / split / "1.png")
+        categories = [{"id": number, "name": name} for number, name in zip(ids, ("a", "b"), strict=True)]
+        annotations = [{"image_id": 1, "category_id": number} for number in ids]
+        images = [{"id": 1, "file_name": "1.png"}]
+        if split == "val":
+            annotations = annotations[:1]
+        else:
+            images += [{"id": 2, "file_name": "2.png"}]
+            write_image(tmp_path / "source" / split / "2.png")
+            annotations[0]["image_id"] = 2
+        path = tmp_path / "source" / split / "labels.json"
+        write_coco(path, annotations, categories=categories, images=images)
+    imported(tmp_path / "source", tmp_path / "out", kind=TaskType.CLASSIFICATION)
+    assert labels(tmp_path / "out" / "train") == {("task", "train/1.png"): 1, ("task", "train/2.png"): 0}
+    assert labels(tmp_path / "out" / "val") == {("task", "val/1.png"): 0}
+
+
+def test_categories_of_one_id_are_refused(source: Path) -> None:
+    categories = [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]
+    with pytest.raises(InputError, match="found two of one id"):
+        imported(write_coco(source / "a.json", [GOOD], categories=categories), out(source))

@@ -13,7 +13,7 @@ import numpy as np
 from aurora.errors import InputError
 from aurora.tasks import TaskType
 from training.exchange.finder import ImageFinder
-from training.exchange.instances import Annotated, Category, Instance, instance_source, polygon_region
+from training.exchange.instances import Annotated, Category, Instance, instance_source, numbers, polygon_region
 from training.exchange.source import Findings, Size, Source, Unusable, split_of
 
 _PARTS = ("images", "annotations", "categories")
@@ -52,10 +52,10 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     categories = [
         Category(name, _points(contents.values(), name) if chosen == TaskType.REGRESSION else ()) for name in names
     ]
-    numbers = {name: number for number, name in enumerate(names)}
     finder = ImageFinder(_root(source))
     splits = {
-        split: _images(path, content, numbers, chosen, finder, findings) for split, (path, content) in contents.items()
+        split: _images(path, content, categories, chosen, finder, findings)
+        for split, (path, content) in contents.items()
     }
     return instance_source(chosen, categories, splits, findings)
 
@@ -121,10 +121,11 @@ def _category_names(contents: Any, findings: Findings) -> list[str]:
             key, name = _key(category.get("id")), category.get("name")
             if not isinstance(name, str) or not name.strip() or key is None:
                 raise InputError(f"expected an id and a name of every category, found {category} in {path}; add them")
-            if names.setdefault(name, key) != key:
-                raise InputError(f"expected one id for the category {name!r}, found two in {path}; export it again")
+            names.setdefault(name, key)
             if key in ids:
                 used.add(name)
+        if len({_key(category["id"]) for category in content["categories"]}) < len(content["categories"]):
+            raise InputError(f"expected categories of different ids, found two of one id in {path}; export it again")
     for name in names.keys() - used:
         findings.noted.add("a category has no annotation and is no class", name)
     if not used:
@@ -161,10 +162,17 @@ def _kind(contents: Any) -> TaskType:
 
 
 def _images(
-    path: Path, content: _Content, numbers: Mapping[str, int], kind: TaskType, finder: ImageFinder, findings: Findings
+    path: Path,
+    content: _Content,
+    categories: Sequence[Category],
+    kind: TaskType,
+    finder: ImageFinder,
+    findings: Findings,
 ) -> Iterator[Annotated]:
     """Yield the images of a file; images that are missing or listed twice are left out."""
-    categories = {_key(category["id"]): numbers.get(category["name"]) for category in content["categories"]}
+    index = {category.name: number for number, category in enumerate(categories)}
+    by_id = {_key(category["id"]): index.get(category["name"]) for category in content["categories"]}
+    read = partial(_instances, by_id, categories, kind, findings)
     annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         annotations[_key(annotation.get("image_id"))].append(annotation)
@@ -182,20 +190,20 @@ def _images(
             findings.left_out.add(str(error), written)
             continue
         seen.add(found.path)
-        read = partial(_instances, image, annotations.pop(key, []), categories, kind, found.name, findings)
-        yield Annotated(found.path, found.name, read)
+        yield Annotated(found.path, found.name, partial(read, image, annotations.pop(key, []), found.name))
     for orphans in (rows for key, rows in annotations.items() if not listed[key]):
         for orphan in orphans:
             findings.left_out.add("an annotation belongs to no image of the file", f"annotation {orphan.get('id')}")
 
 
 def _instances(
+    by_id: Mapping[Any, int | None],
+    categories: Sequence[Category],
+    kind: TaskType,
+    findings: Findings,
     image: Mapping[str, Any],
     annotations: Sequence[Mapping[str, Any]],
-    categories: Mapping[Any, int | None],
-    kind: TaskType,
     name: str,
-    findings: Findings,
     size: Size,
 ) -> list[Instance]:
     """Return the objects of one image."""
@@ -203,39 +211,36 @@ def _instances(
         raise Unusable("the file states another size than that of the image")
     instances = []
     for annotation in annotations:
-        category = categories.get(_key(annotation.get("category_id")))
-        if category is None:
+        number = by_id.get(_key(annotation.get("category_id")))
+        if number is None:
             raise Unusable("an annotation has a category that the file doesn't list")
         if annotation.get("iscrowd"):
             if kind in (TaskType.DETECTION, TaskType.REGRESSION):
                 raise Unusable("the image has a crowd region, which isn't one object")
             findings.noted.add("a crowd region counts as an object", name)
-        instances.append(_instance(annotation, category))
+        instances.append(_instance(annotation, number, kind, len(categories[number].points)))
     return instances
 
 
-def _instance(annotation: Mapping[str, Any], category: int) -> Instance:
-    box, region, points = annotation.get("bbox"), annotation.get("segmentation"), annotation.get("keypoints")
-    corners = None
-    if box:
-        x, y, width, height = _numbers(box, 4)
-        corners = (x, y, x + width, y + height)
-    triples = np.reshape(_numbers(points, len(points) // 3 * 3), (-1, 3)).tolist() if points else []
-    return Instance(
-        category,
-        corners,
-        partial(_region, region) if region else None,
+def _instance(annotation: Mapping[str, Any], category: int, kind: TaskType, count: int) -> Instance:
+    """Return an object with what the type needs: its outline, its box, or `count` landmarks."""
+    if kind == TaskType.DETECTION and annotation.get("bbox"):
+        x, y, width, height = _numbers(annotation["bbox"], 4)
+        return Instance(category, (x, y, x + width, y + height))
+    if kind == TaskType.REGRESSION and annotation.get("keypoints"):
+        triples = np.reshape(_numbers(annotation["keypoints"], 3 * count), (-1, 3)).tolist()
         # Keypoints are numbers of pixels, so whole numbers are their centres, as in an input root.
-        [(x, y) if visibility > 0 else None for x, y, visibility in triples],
-    )
+        return Instance(category, points=[(x, y) if visibility > 0 else None for x, y, visibility in triples])
+    if kind == TaskType.SEGMENTATION and annotation.get("segmentation"):
+        return Instance(category, region=partial(_region, annotation["segmentation"]))
+    return Instance(category)
 
 
 def _numbers(values: Any, count: int) -> list[float]:
-    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
-        raise Unusable("an annotation has something else where numbers are expected")
-    if len(values) != count:
+    found = numbers(values)
+    if len(found) != count:
         raise Unusable("an annotation has another number of coordinates than its kind needs")
-    return [float(value) for value in values]
+    return found
 
 
 def _region(segmentation: Any, size: Size) -> np.ndarray:
@@ -244,7 +249,7 @@ def _region(segmentation: Any, size: Size) -> np.ndarray:
         return _decoded(segmentation, size)
     if not isinstance(segmentation, list) or not all(isinstance(polygon, list) for polygon in segmentation):
         raise Unusable("an annotation has something else where an outline is expected")
-    return polygon_region([_numbers(polygon, len(polygon)) for polygon in segmentation])(size)
+    return polygon_region([numbers(polygon) for polygon in segmentation])(size)
 
 
 def _decoded(encoded: Mapping[str, Any], size: Size) -> np.ndarray:
@@ -253,7 +258,7 @@ def _decoded(encoded: Mapping[str, Any], size: Size) -> np.ndarray:
     if encoded.get("size") != list(size):
         raise Unusable("a run-length encoded mask is of another size than its image")
     counts = encoded.get("counts")
-    runs = _runs(counts) if isinstance(counts, str) else counts
+    runs: Any = _runs(counts) if isinstance(counts, str) else counts
     # The library doesn't check the runs: it returns memory as it finds it where they are too few.
     valid = isinstance(runs, list) and all(type(run) is int and run >= 0 for run in runs)
     if not valid or sum(runs) != math.prod(size):

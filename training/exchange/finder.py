@@ -37,7 +37,7 @@ class ImageFinder:
         if not best:
             raise Unusable("its image is missing")
         if len(best) > 1:
-            raise Unusable("several images have its name, in different folders")
+            raise Unusable("several images have its name")
         if "\\" in written:
             findings.noted.add("its path has backslashes; the image was found by its name", best[0])
         elif PurePosixPath(best[0]).name != path.name:
@@ -45,12 +45,13 @@ class ImageFinder:
         return Found(self.root / best[0], best[0])
 
 
-def _rank(name: str, written: PurePosixPath, source: str) -> tuple[int, bool, int]:
-    """Say how well an image fits: by the last parts of its path, its split, and its nearness to the annotations."""
+def _rank(name: str, written: PurePosixPath, source: str) -> tuple[int, bool, bool, int]:
+    """Say how well an image fits: by the end of its path, its spelling, its split, and its nearness to `source`."""
     parts = PurePosixPath(name.casefold()).parts
     tail = _equal(parts[::-1], PurePosixPath(str(written).casefold()).parts[::-1])
     folder, split = str(PurePosixPath(name).parent), split_of(source)
-    return tail, not split or split_of(folder) == split, _equal(parts, PurePosixPath(source.casefold()).parts)
+    exact = PurePosixPath(name).name == written.name
+    return tail, exact, not split or split_of(folder) == split, _equal(parts, PurePosixPath(source.casefold()).parts)
 
 
 def _equal(first: tuple[str, ...], second: tuple[str, ...]) -> int:

@@ -26,7 +26,7 @@ from training.exchange.source import (
 # Words in the names of folders that hold images or masks: `train_masks` belongs to `train_images` and to `train`.
 _IMAGES = {"image", "images", "img", "imgs"}
 _MASKS = {"mask", "masks", "label", "labels", "annotation", "annotations", "gt", "segmentation", "segmentations"}
-# How the name of a mask ends that is named after its image: BUSI's x_mask_1.png, HC18's x_Annotation.png.
+# How the name of a mask ends that is named after its image, such as x_mask.png and x_mask_1.png.
 _MASK_NAME = re.compile(r"[ _-](mask|seg|segmentation|gt|label|annotation)([ _-]?\d+)?$", re.IGNORECASE)
 
 

@@ -59,9 +59,14 @@ def import_data(source: Path, out: Path, wish: Wish) -> list[str]:
     """
     patient = _pattern(wish.patient)
     _check_arguments(source, out, wish.task_id)
-    name, why = (wish.format_name, "as --format says") if wish.format_name else recognise(source)
     findings = Findings()
-    read = FORMATS[name].read(source, wish.kind, findings)
+    try:
+        name, why = (wish.format_name, "as --format says") if wish.format_name else recognise(source)
+        read = FORMATS[name].read(source, wish.kind, findings)
+    except OSError as error:
+        raise InputError(
+            f"expected files that can be read, found {error.filename} ({error.strerror}); check its permissions"
+        ) from error
     names = {wish.task_id + target.suffix: target.names for target in read.targets}
     _check_official(read.kind, names)
     with _complete(out) as folder:

@@ -5,17 +5,20 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from aurora.errors import InputError
+from aurora.rows.table import MAX_CLASSES
 from aurora.tasks import TaskType
 from training.exchange.source import Findings, Item, Label, Size, Source, Target, Unusable, named_splits
 
 Box = tuple[float, float, float, float]
 #: How far outside the image an outline may reach, in sides of the image; beyond, it belongs to another image.
 FAR = 1.0
+#: Greater coordinates are no pixels of any image.
+LARGE = 1e12
 
 
 class Category(NamedTuple):
@@ -44,6 +47,14 @@ class Annotated(NamedTuple):
     image: Path
     name: str
     read: Callable[[Size], list[Instance]]
+
+
+def numbers(values: Any) -> list[float]:
+    """Return a list of numbers as an annotation has it; raise `Unusable` if it is something else."""
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        raise Unusable("an annotation has something else where numbers are expected")
+    # A whole number may be too large for a float.
+    return [float(value) if abs(value) < LARGE else math.nan for value in values]
 
 
 def polygon_region(polygons: Sequence[Sequence[float]]) -> Callable[[Size], np.ndarray]:
@@ -76,6 +87,8 @@ def instance_source(
     An input root holds one box, or one set of points, per image and task; images with several are left out.
     """
     names = [category.name for category in categories]
+    if len(names) >= MAX_CLASSES:
+        raise InputError(f"expected fewer than {MAX_CLASSES} classes, found {len(names)}; merge or remove some")
     if len(set(map(_suffix, names))) < len(names):
         raise InputError(f"expected classes of different names, found {', '.join(names)}; rename one of them")
     if kind == TaskType.SEGMENTATION:

@@ -11,7 +11,7 @@ from typing import Any
 from aurora.errors import InputError
 from aurora.tasks import TaskType
 from training.exchange.finder import ImageFinder
-from training.exchange.instances import Annotated, Category, Instance, instance_source, polygon_region
+from training.exchange.instances import Annotated, Category, Instance, instance_source, numbers, polygon_region
 from training.exchange.source import Findings, Size, Source, Unusable, split_of
 
 _HEAD = 4096
@@ -119,12 +119,9 @@ def _instances(content: Mapping[str, Any], names: Sequence[str], points: bool, s
 
 def _corners(shape: Shape) -> list[tuple[float, float]]:
     corners = shape.get("points")
-    if not isinstance(corners, list) or not all(
-        isinstance(corner, list) and len(corner) == 2 and all(type(value) in (int, float) for value in corner)
-        for corner in corners
-    ):
+    if not isinstance(corners, list) or not all(isinstance(corner, list) and len(corner) == 2 for corner in corners):
         raise Unusable("a shape has something else than pairs of numbers as its points")
-    return [(float(x), float(y)) for x, y in corners]
+    return [(x, y) for x, y in map(numbers, corners)]
 
 
 def _landmarks(shapes: Sequence[Shape], names: Sequence[str]) -> Instance:

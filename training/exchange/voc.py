@@ -69,9 +69,10 @@ def _parse(path: Path) -> ElementTree.Element:
 def _names(path: Path) -> set[str]:
     """Return the names of the objects in a file; none if it can't be read, which is reported later."""
     try:
-        return {_text(item, "name") for item in _parse(path).findall("object")}
+        found = {(item.findtext("name") or "").strip() for item in _parse(path).findall("object")}
     except Unusable:
         return set()
+    return found - {""}
 
 
 def _text(element: ElementTree.Element, path: str) -> str:
@@ -111,7 +112,7 @@ def _images(
 
 
 def _instances(root: ElementTree.Element, numbers: Mapping[str, int], size: Size) -> list[Instance]:
-    stated = [root.findtext(f"size/{side}") or "0" for side in ("height", "width")]
+    stated = [(root.findtext(f"size/{side}") or "0").strip() for side in ("height", "width")]
     # Some tools write 0 for a size that they don't know.
     if set(stated) != {"0"} and stated != list(map(str, size)):
         raise Unusable("the file states another size than that of the image")

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aurora.errors import ImageError
-from aurora.images import encode_mask
-from aurora.images.headers import read_info
+from aurora.images import encode_mask, read_image
 from aurora.rows.row import BOX
 from aurora.tasks import TaskType
 from training.exchange.source import Findings, Item, Label, Source, Target, Unusable, stem
@@ -39,14 +38,18 @@ class RootWriter:
         """Write the items of a split, and return the number of rows by task."""
         counts: dict[str, int] = {}
         with ExitStack() as files:
-            tables: dict[int, Any] = {}
+            tables: dict[int, csv.DictWriter] = {}
             for item in items:
                 for number, label in self._labels(item).items():
                     target = source.targets[number]
                     row = self._row(source.kind, target, item, label)
                     if number not in tables:
-                        tables[number] = files.enter_context(self._table(target, list(row)))
-                    csv.DictWriter(tables[number], list(row)).writerow(row)
+                        path = self.root / "csv_files" / f"{row['task_id']}.csv"
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        file = files.enter_context(path.open("w", newline="", encoding="utf-8"))
+                        tables[number] = csv.DictWriter(file, list(row))
+                        tables[number].writeheader()
+                    tables[number].writerow(row)
                     task = row["task_id"]
                     counts[task] = counts.get(task, 0) + 1
         return counts
@@ -54,17 +57,20 @@ class RootWriter:
     def _labels(self, item: Item) -> Mapping[int, Label]:
         """Return the labels of an item; none, with a note, if it can't be used."""
         try:
+            if not item.name.isprintable():
+                raise Unusable("the image has a name that isn't plain text")
             # The reader refuses links that lead out of a root, but a source may consist of links.
-            image = Path(os.path.realpath(item.image))
-            info = read_info(image, image.parent)
-            labels = item.read(info.size)
+            path = Path(os.path.realpath(item.image))
+            # Decoded as a whole, so that no damaged image is imported.
+            image = read_image(path, path.parent)
+            labels = item.read(image.pixels.shape[:2])
         except Unusable as error:
             self.findings.left_out.add(str(error), item.name)
             return {}
         except ImageError as error:
             self.findings.left_out.add(f"the image {error.reason}", item.name)
             return {}
-        for warning in info.warnings if labels else ():
+        for warning in image.warnings if labels else ():
             self.findings.noted.add(f"the image: {warning}", item.name)
         return labels
 
@@ -112,13 +118,6 @@ class RootWriter:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_bytes(encode_mask(mask, path))  # type: ignore[arg-type]
         return path
-
-    def _table(self, target: Target, columns: list[str]) -> Any:
-        path = self.root / "csv_files" / f"{self.task_id}{target.suffix}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", newline="", encoding="utf-8")
-        csv.DictWriter(file, columns).writeheader()
-        return file
 
 
 def _points(points: Any) -> dict[str, str]:
