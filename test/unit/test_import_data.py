@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 from click.testing import CliRunner
-from support.formats import disc, imported, labels, write_coco, write_image, write_mask
+from support.formats import disc, imported, labels, left_out, write_coco, write_image, write_mask
 
 from aurora.errors import AuroraError, InputError, OutputError, UsageError
 from aurora.rows import read_rows
@@ -82,6 +82,13 @@ def test_a_source_of_links_becomes_a_root_without_links(source: Path, tmp_path: 
     imported(links, tmp_path / "out")
     assert len(labels(tmp_path / "out")) == 3
     assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
+
+
+def test_a_name_that_is_no_text_is_counted(source: Path, tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        path = source / folder / "p0_left.png"
+        path.rename(path.with_name(os.fsdecode(b"\xff.png")))
+    assert left_out(imported(source, tmp_path / "out")) == {"the image has a name that isn't UTF-8": 1}
 
 
 def test_the_pattern_gives_the_patients(source: Path, tmp_path: Path) -> None:

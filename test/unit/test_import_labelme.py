@@ -86,7 +86,7 @@ def test_files_of_another_tool_are_read_as_that_tool_wrote_them(tmp_path: Path) 
         (
             [shape(points=[["1", 1], [2, 2], [3, 9]])],
             {},
-            "a shape has something else than pairs of numbers as its points",
+            "an annotation has something else where numbers are expected",
         ),
         ([shape(points="far")], {}, "a shape has something else than pairs of numbers as its points"),
         (

@@ -57,8 +57,8 @@ class RootWriter:
     def _labels(self, item: Item) -> Mapping[int, Label]:
         """Return the labels of an item; none, with a note, if it can't be used."""
         try:
-            if not item.name.isprintable():
-                raise Unusable("the image has a name that isn't plain text")
+            if any("\ud800" <= character <= "\udfff" for character in item.name):
+                raise Unusable("the image has a name that isn't UTF-8")
             # The reader refuses links that lead out of a root, but a source may consist of links.
             path = Path(os.path.realpath(item.image))
             # Decoded as a whole, so that no damaged image is imported.
