@@ -24,7 +24,7 @@ from aurora.tasks import TYPES, TaskType
     "--type",
     "kind",
     envvar="AURORA_TYPE",
-    type=click.Choice(list(TYPES), case_sensitive=False),
+    type=click.Choice(list(TYPES)),
     help="Default: what the source suggests.",
 )
 @click.option("--patient", metavar="PATTERN", help="Regular expression whose group is the patient in an image's path.")

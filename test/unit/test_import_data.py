@@ -13,6 +13,8 @@ from aurora.rows import read_rows
 from aurora.tasks import TaskType
 from training.cli import main
 from training.config import load_config
+from training.data.cases import described, task_registry
+from training.data.prepare import prepare
 from training.exchange import importer
 from training.exchange.formats import FORMATS
 
@@ -53,6 +55,20 @@ def test_a_configuration_takes_the_names(source: Path, tmp_path: Path) -> None:
     config = tmp_path / "fit.yaml"
     config.write_text("steps: 10\n" + (tmp_path / "out" / "task.yaml").read_text())
     assert load_config(config).names == {"task": ["background", "class 1"]}
+
+
+def test_the_training_prepares_the_roots_of_splits(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("cyst", "mass"):
+            write_image(tmp_path / "source" / split / name / f"{split}.png")
+    imported(tmp_path / "source", tmp_path / "out")
+    config = tmp_path / "fit.yaml"
+    config.write_text("steps: 10\n" + (tmp_path / "out" / "task.yaml").read_text())
+    settings = load_config(config)
+    training, validation = prepare(settings, [tmp_path / "out" / "train"], [tmp_path / "out" / "val"])
+    assert (len(training), len(validation)) == (2, 2)
+    tasks = described(task_registry(training), settings.aliases, settings.names, settings.trained_on)
+    assert tasks["task"].names == ("cyst", "mass")
 
 
 @pytest.mark.parametrize("copy", [True, False])
@@ -152,6 +168,15 @@ def test_a_folder_that_cannot_be_written_is_named(source: Path, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"can't write \S+file/out"):
         imported(source, tmp_path / "file" / "out")
+
+
+def test_files_that_cannot_be_read_are_named(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", "labels.json")
+
+    monkeypatch.setattr(importer, "recognise", refuse)
+    with pytest.raises(InputError, match=r"found labels\.json \(Permission denied\); check its permissions"):
+        imported(source, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

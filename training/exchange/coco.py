@@ -17,8 +17,11 @@ from training.exchange.instances import Annotated, Category, Instance, instance_
 from training.exchange.source import Findings, Size, Source, Unusable, split_of
 
 _PARTS = ("images", "annotations", "categories")
-#: The first characters of a JSON file, in which `recognise` looks for the parts of COCO.
+#: The number of bytes at the start and the end of a JSON file in which `recognise` looks for the parts of COCO.
 _HEAD = 1 << 16
+
+_Content = dict[str, list[dict[str, Any]]]
+_File = tuple[Path, _Content]
 
 
 def recognise(source: Path) -> str | None:
@@ -47,21 +50,16 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
         InputError: there isn't one COCO file per split, or a file is damaged.
     """
     contents = _contents(source)
-    names = _category_names(contents.values(), findings)
-    chosen = kind or _kind(contents.values())
-    categories = [
-        Category(name, _points(contents.values(), name) if chosen == TaskType.REGRESSION else ()) for name in names
-    ]
+    files = list(contents.values())
+    names = _category_names(files, findings)
+    chosen = kind or _kind(files)
+    categories = [Category(name, _points(files, name) if chosen == TaskType.REGRESSION else ()) for name in names]
     finder = ImageFinder(_root(source))
     splits = {
         split: _images(path, content, categories, chosen, finder, findings)
         for split, (path, content) in contents.items()
     }
     return instance_source(chosen, categories, splits, findings)
-
-
-_Content = dict[str, list[dict[str, Any]]]
-_Contents = dict[str, tuple[Path, _Content]]
 
 
 def _root(source: Path) -> Path:
@@ -72,9 +70,9 @@ def _root(source: Path) -> Path:
     return source.parent.parent if above else source.parent
 
 
-def _contents(source: Path) -> _Contents:
+def _contents(source: Path) -> dict[str, _File]:
     """Return the file and content of each split; JSON files of another kind are passed over in a folder."""
-    contents: _Contents = {}
+    contents: dict[str, _File] = {}
     for path in _files(source):
         content = _load(path)
         if content is None:
@@ -111,11 +109,11 @@ def _load(path: Path) -> _Content | None:
     return content
 
 
-def _category_names(contents: Any, findings: Findings) -> list[str]:
+def _category_names(files: Sequence[_File], findings: Findings) -> list[str]:
     """Return the names of the categories that annotations use, in the order of their ids."""
     names: dict[str, Any] = {}
     used = set()
-    for path, content in contents:
+    for path, content in files:
         ids = {_key(annotation.get("category_id")) for annotation in content["annotations"]}
         for category in content["categories"]:
             key, name = _key(category.get("id")), category.get("name")
@@ -126,7 +124,7 @@ def _category_names(contents: Any, findings: Findings) -> list[str]:
                 used.add(name)
         if len({_key(category["id"]) for category in content["categories"]}) < len(content["categories"]):
             raise InputError(f"expected categories of different ids, found two of one id in {path}; export it again")
-    for name in names.keys() - used:
+    for name in sorted(names.keys() - used):
         findings.noted.add("a category has no annotation and is no class", name)
     if not used:
         raise InputError("expected annotations of a category, found none; export the file with its annotations")
@@ -140,9 +138,9 @@ def _key(value: Any) -> int | str | None:
     return value if isinstance(value, int) else None
 
 
-def _points(contents: Any, name: str) -> tuple[str, ...]:
+def _points(files: Sequence[_File], name: str) -> tuple[str, ...]:
     """Return the names of a category's landmarks."""
-    for _, content in contents:
+    for _, content in files:
         for category in content["categories"]:
             if category.get("name") == name and isinstance(category.get("keypoints"), list) and category["keypoints"]:
                 return tuple(map(str, category["keypoints"]))
@@ -151,9 +149,9 @@ def _points(contents: Any, name: str) -> tuple[str, ...]:
     )
 
 
-def _kind(contents: Any) -> TaskType:
-    """Return what the annotations say most: landmarks, outlines or boxes."""
-    annotations = [annotation for _, content in contents for annotation in content["annotations"]]
+def _kind(files: Sequence[_File]) -> TaskType:
+    """Return the richest that annotations hold: landmarks, outlines or boxes."""
+    annotations = [annotation for _, content in files for annotation in content["annotations"]]
     if any(annotation.get("keypoints") for annotation in annotations):
         return TaskType.REGRESSION
     if any(annotation.get("segmentation") for annotation in annotations):
@@ -267,9 +265,9 @@ def _decoded(encoded: Mapping[str, Any], size: Size) -> np.ndarray:
 
 
 def _runs(text: str) -> list[int]:
-    """Return the runs of a compressed mask: numbers of 5 bits per character, differences from the third on.
+    """Return the runs of a compressed mask: numbers of 5 bits per character.
 
-    The reference is `rleFrString` in COCO's maskApi.c.
+    From the fourth on, they are differences from the last but one. The reference is `rleFrString` in COCO's maskApi.c.
     """
     runs: list[int] = []
     value = bits = 0

@@ -60,13 +60,7 @@ def import_data(source: Path, out: Path, wish: Wish) -> list[str]:
     patient = _pattern(wish.patient)
     _check_arguments(source, out, wish.task_id)
     findings = Findings()
-    try:
-        name, why = (wish.format_name, "as --format says") if wish.format_name else recognise(source)
-        read = FORMATS[name].read(source, wish.kind, findings)
-    except OSError as error:
-        raise InputError(
-            f"expected files that can be read, found {error.filename} ({error.strerror}); check its permissions"
-        ) from error
+    read, how = _read(source, wish, findings)
     names = {wish.task_id + target.suffix: target.names for target in read.targets}
     _check_official(read.kind, names)
     with _complete(out) as folder:
@@ -78,11 +72,22 @@ def import_data(source: Path, out: Path, wish: Wish) -> list[str]:
                 counts[split] = rows
         _finish(folder, counts, names, findings)
     return [
-        f"{source} was read as {name}, {why}",
+        how,
         *_tables(out, counts, read, names),
         *findings.lines(),
         f"look at {out / SHEET}: are the labels where they belong?",
     ]
+
+
+def _read(source: Path, wish: Wish, findings: Findings) -> tuple[Source, str]:
+    """Return the content of a source, and a line about its format."""
+    try:
+        name, why = (wish.format_name, "as --format says") if wish.format_name else recognise(source)
+        return FORMATS[name].read(source, wish.kind, findings), f"{source} was read as {name}, {why}"
+    except OSError as error:
+        raise InputError(
+            f"expected files that can be read, found {error.filename} ({error.strerror}); check its permissions"
+        ) from error
 
 
 def _finish(folder: Path, counts: Counts, names: Mapping[str, tuple[str, ...]], findings: Findings) -> None:
