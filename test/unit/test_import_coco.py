@@ -325,3 +325,15 @@ def test_categories_of_one_id_are_refused(source: Path) -> None:
     categories = [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]
     with pytest.raises(InputError, match="found two of one id"):
         imported(write_coco(source / "a.json", [GOOD], categories=categories), out(source))
+
+
+def test_one_class_is_no_classification(source: Path) -> None:
+    with pytest.raises(InputError, match="expected two or more classes for classification, found only lesion"):
+        imported(write_coco(source / "a.json", [GOOD]), out(source), kind=TaskType.CLASSIFICATION)
+
+
+def test_classes_of_names_that_make_one_task_are_refused(source: Path) -> None:
+    categories = [{"id": 1, "name": "cyst a"}, {"id": 2, "name": "cyst/a"}]
+    annotations = [GOOD, {**GOOD, "category_id": 2}]
+    with pytest.raises(InputError, match="expected classes of different names, found cyst a, cyst/a"):
+        imported(write_coco(source / "a.json", annotations, categories=categories), out(source))

@@ -86,28 +86,32 @@ def instance_source(
 
     An input root holds one box, or one set of points, per image and task; images with several are left out.
     """
-    names = [category.name for category in categories]
-    if len(names) >= MAX_CLASSES:
-        raise InputError(f"expected fewer than {MAX_CLASSES} classes, found {len(names)}; merge or remove some")
-    if len(set(map(_suffix, names))) < len(names):
-        raise InputError(f"expected classes of different names, found {', '.join(names)}; rename one of them")
-    if kind == TaskType.SEGMENTATION:
-        targets = [Target("", ("background", *names))]
-    elif kind == TaskType.CLASSIFICATION:
-        targets = [Target("", tuple(names))]
-    else:
-        single = len(names) == 1
-        targets = [
-            Target("" if single else _suffix(name), category.points if kind == TaskType.REGRESSION else (name,))
-            for name, category in zip(names, categories, strict=True)
-        ]
     label = _LABELS[kind]
 
     def items(images: Iterable[Annotated]) -> Iterator[Item]:
         for image, name, read in images:
             yield Item(image, name, partial(_labels, label, read, name, findings))
 
-    return Source(kind, tuple(targets), named_splits({key: items(images) for key, images in splits.items()}))
+    roots = named_splits({split: items(images) for split, images in splits.items()})
+    return Source(kind, _targets(kind, categories), roots)
+
+
+def _targets(kind: TaskType, categories: Sequence[Category]) -> tuple[Target, ...]:
+    names = tuple(category.name for category in categories)
+    if len(names) >= MAX_CLASSES:
+        raise InputError(f"expected fewer than {MAX_CLASSES} classes, found {len(names)}; merge or remove some")
+    if len(set(map(_suffix, names))) < len(names):
+        raise InputError(f"expected classes of different names, found {', '.join(names)}; rename one of them")
+    if kind == TaskType.SEGMENTATION:
+        return (Target("", ("background", *names)),)
+    if kind == TaskType.CLASSIFICATION:
+        if len(names) == 1:
+            raise InputError(f"expected two or more classes for classification, found only {names[0]}; change --type")
+        return (Target("", names),)
+    return tuple(
+        Target("" if len(names) == 1 else _suffix(name), points if kind == TaskType.REGRESSION else (name,))
+        for name, points in categories
+    )
 
 
 def _labels(
