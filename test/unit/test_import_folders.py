@@ -51,6 +51,20 @@ def test_folders_of_classes_in_splits_become_a_root_per_split(tmp_path: Path) ->
     assert (tmp_path / "out" / "task.yaml").read_text() == "names:\n  task: [cyst, mass]\n"
 
 
+def test_names_of_classes_are_kept(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for folder in ("Left Kidney/images", "left kidney", "Spleen", "."):
+        write_image(source / folder / f"{len(folder)}.png")
+    lines = imported(source, tmp_path / "out")
+    assert labels(tmp_path / "out") == {
+        ("task", "Left Kidney/images/18.png"): 0,
+        ("task", "left kidney/11.png"): 0,
+        ("task", "Spleen/6.png"): 1,
+    }
+    assert (tmp_path / "out" / "task.yaml").read_text() == "names:\n  task: [Left Kidney, Spleen]\n"
+    assert left_out(lines) == {"the image is in no folder of a class": 1}
+
+
 def test_names_of_folders_may_hold_more_than_images_and_masks(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for split in ("train", "test"):

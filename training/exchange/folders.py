@@ -89,24 +89,26 @@ def _pairs(source: Path) -> dict[tuple[str, str], _Pair]:
 
 def _place(path: str) -> tuple[str, str, bool]:
     """Return the folder of an image or mask without words for images and masks, its name, and whether it says mask."""
-    kept, in_masks = [], False
-    for part in PurePosixPath(path).parts[:-1]:
-        words = re.split(r"[ _-]", part.casefold())
-        in_masks = in_masks or bool(_MASKS.intersection(words))
-        left = [word for word in words if word not in _IMAGES | _MASKS]
-        kept += ["_".join(left)] if left else []
-    return "/".join(kept), PurePosixPath(stem(path)).name, in_masks
+    folders = [_words(part) for part in PurePosixPath(path).parts[:-1]]
+    kept = ["_".join(word for word in words if word not in _IMAGES | _MASKS) for words in folders]
+    in_masks = any(_MASKS.intersection(words) for words in folders)
+    return "/".join(part for part in kept if part), PurePosixPath(stem(path)).name, in_masks
 
 
-def _class_of(folder: str) -> str | None:
-    """Return the class that a folder of `_pairs` names: its last part that isn't a split."""
-    parts = [part for part in PurePosixPath(folder).parts if not split_of(part)]
-    return parts[-1] if parts else None
+def _words(name: str) -> list[str]:
+    return re.split(r"[ _-]", name.casefold())
+
+
+def _class_of(image: str) -> str | None:
+    """Return the class of an image: its innermost folder that says neither images nor a split."""
+    folders = reversed(PurePosixPath(image).parts[:-1])
+    return next((part for part in folders if not split_of(part) and not _IMAGES.issuperset(_words(part))), None)
 
 
 def _classes(pairs: Mapping[tuple[str, str], _Pair]) -> list[str]:
-    found = {_class_of(folder) for (folder, _), pair in pairs.items() if pair.images}
-    return sorted(name for name in found if name)
+    """Return the names of the classes in order; of one name in several letter cases, the first."""
+    names = {name for pair in pairs.values() for image in pair.images if (name := _class_of(image))}
+    return sorted({name.casefold(): name for name in sorted(names, reverse=True)}.values(), key=str.casefold)
 
 
 def _segmentation(source: Path, pairs: Mapping[tuple[str, str], _Pair], findings: Findings) -> Source:
@@ -149,15 +151,16 @@ def _is_pair(pair: _Pair, findings: Findings) -> bool:
 def _classification(
     source: Path, pairs: Mapping[tuple[str, str], _Pair], classes: list[str], findings: Findings
 ) -> Source:
+    numbers = {name.casefold(): number for number, name in enumerate(classes)}
     splits: dict[str, list[Item]] = defaultdict(list)
     for (folder, _), pair in pairs.items():
-        name = _class_of(folder)
         for image in pair.images:
+            name = _class_of(image)
             if name is None:
                 findings.left_out.add("the image is in no folder of a class", image)
-                continue
-            number = classes.index(name)
-            splits[split_of(folder)].append(Item(source / image, image, partial(_class, number)))
+            else:
+                read = partial(_class, numbers[name.casefold()])
+                splits[split_of(folder)].append(Item(source / image, image, read))
     return Source(TaskType.CLASSIFICATION, (Target("", tuple(classes)),), named_splits(splits))
 
 
