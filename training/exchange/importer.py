@@ -55,7 +55,7 @@ def import_data(source: Path, out: Path, wish: Wish) -> list[str]:
         OutputError: `out` can't be written.
 
     Example:
-        >>> import_data(Path("BUSI"), Path("data/busi"), Wish("lesion", patient=r"\\((\\d+)\\)"))  # doctest: +SKIP
+        >>> import_data(Path("scans"), Path("data/scans"), Wish("lesion", patient=r"(p\\d+)_"))  # doctest: +SKIP
     """
     patient = _pattern(wish.patient)
     _check_arguments(source, out, wish.task_id)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,25 +35,27 @@ class RootWriter:
         self.root, self.task_id, self.patient, self.copy, self.findings = root, task_id, patient, copy, findings
         self._masks: set[str] = set()
 
-    def write(self, source: Source, items: Iterable[Item]) -> dict[str, int]:
+    def write(self, source: Source, items: Iterable[Item]) -> Mapping[str, int]:
         """Write the items of a split, and return the number of rows by task."""
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
+        tables: dict[int, csv.DictWriter] = {}
         with ExitStack() as files:
-            tables: dict[int, csv.DictWriter] = {}
             for item in items:
                 for number, label in self._labels(item).items():
-                    target = source.targets[number]
-                    row = self._row(source.kind, target, item, label)
+                    row = self._row(source.kind, source.targets[number], item, label)
                     if number not in tables:
-                        path = self.root / "csv_files" / f"{row['task_id']}.csv"
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        file = files.enter_context(path.open("w", newline="", encoding="utf-8"))
-                        tables[number] = csv.DictWriter(file, list(row))
-                        tables[number].writeheader()
+                        tables[number] = self._table(files, row)
                     tables[number].writerow(row)
-                    task = row["task_id"]
-                    counts[task] = counts.get(task, 0) + 1
+                    counts[row["task_id"]] += 1
         return counts
+
+    def _table(self, files: ExitStack, row: Mapping[str, Any]) -> csv.DictWriter:
+        """Open the CSV file of a row's task, and write the header."""
+        path = self.root / "csv_files" / f"{row['task_id']}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = csv.DictWriter(files.enter_context(path.open("w", newline="", encoding="utf-8")), list(row))
+        table.writeheader()
+        return table
 
     def _labels(self, item: Item) -> Mapping[int, Label]:
         """Return the labels of an item; none, with a note, if it can't be used."""
