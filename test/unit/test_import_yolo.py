@@ -56,6 +56,15 @@ def test_names_are_read_from_the_files_of_all_tools(tmp_path: Path, names: str) 
     assert (tmp_path / "out" / "task.yaml").read_text() == "names:\n  task_lesion: [lesion]\n"
 
 
+@pytest.mark.parametrize("prefix", ["", "./", "../"])
+def test_the_settings_say_the_split_of_folders_of_any_name(tmp_path: Path, prefix: str) -> None:
+    names = f"path: elsewhere\ntrain: [{prefix}images/a, {prefix}images/b]\nval: {prefix}images/c\nnames: [lesion]\n"
+    source = write_yolo(tmp_path / "source", {"a/1": BOX, "b/1": BOX, "c/1": BOX}, names)
+    imported(source, tmp_path / "out")
+    assert list(labels(tmp_path / "out" / "train")) == [("task", "images/a/1.png"), ("task", "images/b/1.png")]
+    assert list(labels(tmp_path / "out" / "val")) == [("task", "images/c/1.png")]
+
+
 def test_text_files_may_be_beside_images(tmp_path: Path) -> None:
     write_image(tmp_path / "source" / "1.png")
     (tmp_path / "source" / "1.txt").write_text(BOX)

@@ -1,8 +1,9 @@
 """Read YOLO's text files: a line per object, with a box or an outline in fractions of the image."""
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,7 +33,8 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     """Read a folder of images and text files, which is described by data.yaml or classes.txt.
 
     Args:
-        source: the folder; the folders in it say the split, as in `images/train` or `train/images`.
+        source: the folder. The split is what data.yaml says of a folder or, without that, what its name says, as in
+            `images/train` or `train/images`.
         kind: segmentation, detection or classification; None for what the first lines hold.
         findings: takes what can't be used.
 
@@ -50,9 +52,11 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     labelled = [image for image in images if _label_file(source, image).is_file()]
     if not labelled:
         raise InputError(f"expected a text file for each image, found none in {source}; name the folder above both")
+    listed = _listed(source)
     splits: dict[str, list[str]] = defaultdict(list)
     for image in images:
-        splits[split_of(str(PurePosixPath(image).parent))].append(image)
+        said = (split for folder, split in listed.items() if PurePosixPath(image).is_relative_to(folder))
+        splits[next(said, "") or split_of(str(PurePosixPath(image).parent))].append(image)
     chosen = kind or _kind(_label_file(source, image) for image in labelled)
     items = {split: _images(source, found, len(names), chosen, findings) for split, found in splits.items()}
     return instance_source(chosen, [Category(name) for name in names], items, findings)
@@ -94,6 +98,22 @@ def _names(source: Path) -> list[str]:
     if not isinstance(names, list) or not names:
         raise InputError(f"expected names of the classes from 0 on, found {names!r} in {path}; correct it")
     return [str(name) for name in names]
+
+
+def _listed(source: Path) -> Mapping[str, str]:
+    """Return the split of each folder, relative to the source, that data.yaml lists."""
+    path = _names_file(source)
+    content = _yaml(path) if path and path.name not in _NAMES else {}
+    listed: dict[str, str] = {}
+    for split in ("train", "val", "test"):
+        entries = content.get(split) or []
+        for entry in entries if isinstance(entries, list) else [entries]:
+            # Some tools write ../train/images for a folder beside data.yaml.
+            name = re.sub(r"^(\.{1,2}/)+", "", str(entry).replace("\\", "/"))
+            for base in (source / str(content.get("path") or ""), source):
+                if (base / name).is_dir() and (base / name).is_relative_to(source):
+                    listed.setdefault((base / name).relative_to(source).as_posix(), split)
+    return listed
 
 
 def _label_file(source: Path, image: str) -> Path:
