@@ -64,7 +64,7 @@ LABEL org.opencontainers.image.title="aurora-ultrasound" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
-      aurora.weights.sha256="674bdc4d0c97a620d4a14fea23d9e85def2796a00d2008b120fc81c698450824"
+      aurora.weights.sha256="4b228d4689b7a8af088029a1639155dfcba749b6deadaed3cd670a8de2ee0f74"
 # The default folders of every command.
 ENV AURORA_INPUT=/input \
     AURORA_OUTPUT=/output

@@ -88,9 +88,13 @@ def in_words(records: Sequence[Mapping[str, Any]]) -> str:
     parts = [f"{len(records)} frames" + (f", {fallbacks} of them by a fallback" if fallbacks else "")]
     for series in shown(series_of(records)):
         if series.name != "confidence":
-            ends = f"{min(series.values):.3g} to {max(series.values):.3g} {series.unit}".rstrip()
+            ends = f"{_short(min(series.values))} to {_short(max(series.values))} {series.unit}".rstrip()
             parts.append(f"{series.label}: {ends}")
     return "; ".join(parts)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _quantities(record: Mapping[str, Any]) -> Iterator[tuple[str, int | None, str | None, str, float]]:
