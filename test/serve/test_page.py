@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 from axe_core_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from serve.conftest import TASKS, running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -103,7 +103,7 @@ def test_the_frames_of_a_cine_are_seen_with_a_slider_and_a_curve(page: Page, ani
     assert page.inner_text("#frame-number") == "0"
     first = page.evaluate("document.getElementById('canvas').toDataURL()")
     page.fill("#frame", "4")
-    page.wait_for_function("document.getElementById('frame-number').textContent === '4'")
+    expect(page.locator("#frame-number")).to_have_text("4")
     assert page.evaluate("document.getElementById('canvas').toDataURL()") != first
     assert page.locator("#curve path.line").get_attribute("d")
     label = page.locator("#curve svg").get_attribute("aria-label")

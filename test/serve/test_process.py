@@ -3,9 +3,11 @@
 import json
 import signal
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,37 +38,45 @@ def handles(pid: int) -> tuple[int, int]:
     return tuple(len(list(Path(f"/proc/{pid}/{name}").iterdir())) for name in ("fd", "task"))  # type: ignore[return-value]
 
 
-def test_others_are_answered_beside_clients_that_misbehave(small_weights: Path, scan: bytes) -> None:
-    with running("--weights", small_weights, "--engine", "torch") as (address, process):
-        expected = post(address, scan)
-        assert expected[0] == 200
-        with ThreadPoolExecutor(8) as threads:  # every thread of the service has started
-            list(threads.map(lambda image: post(address, image), [scan] * 100))
-        before = handles(process.pid)
-        port = int(address.rpartition(":")[2])
-        request = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
-        whole = body(scan, "breast_2cls")
-        slow = []
-        for length in (len(whole), 10**9, 10**6):
-            for sent in (b"", whole[:100], whole[:-3]):
-                client = socket.create_connection(("127.0.0.1", port))
-                client.sendall(f"{request}Content-Length: {length}\r\n\r\n".encode() + sent)
-                slow.append(client)
-        slow[0].close()  # killed in the middle
-        malformed = [scan[: len(scan) // 2], b"\x89PNG\r\n\x1a\n" * 20, b"DICM" * 99, bytes(1000), b"GIF89a" + scan]
-        with ThreadPoolExecutor(4) as threads:
-            answers = list(threads.map(lambda image: post(address, image), malformed * 10 + [scan] * 10))
-        assert answers[-10:] == [expected] * 10
-        assert {status for status, _ in answers[:-10]} <= {200, 422}
-        for client in slow:
-            client.close()
-        for _ in range(100):
-            if handles(process.pid) <= before:
-                break
-            time.sleep(0.05)
-        assert handles(process.pid)[0] <= before[0]
-        assert handles(process.pid)[1] <= before[1]
-        assert process.poll() is None
+@pytest.fixture(scope="module")
+def service(small_weights: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    with running("--weights", small_weights, "--engine", "torch") as started:
+        yield started
+
+
+def test_others_are_answered_beside_clients_that_misbehave(
+    service: tuple[str, subprocess.Popen[bytes]], scan: bytes
+) -> None:
+    address, process = service
+    expected = post(address, scan)
+    assert expected[0] == 200
+    with ThreadPoolExecutor(8) as threads:  # every thread of the service has started
+        list(threads.map(lambda image: post(address, image), [scan] * 100))
+    before = handles(process.pid)
+    port = int(address.rpartition(":")[2])
+    request = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+    whole = body(scan, "breast_2cls")
+    slow = []
+    for length in (len(whole), 10**9, 10**6):
+        for sent in (b"", whole[:100], whole[:-3]):
+            client = socket.create_connection(("127.0.0.1", port))
+            client.sendall(f"{request}Content-Length: {length}\r\n\r\n".encode() + sent)
+            slow.append(client)
+    slow[0].close()  # killed in the middle
+    malformed = [scan[: len(scan) // 2], b"\x89PNG\r\n\x1a\n" * 20, b"DICM" * 99, bytes(1000), b"GIF89a" + scan]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda image: post(address, image), malformed * 10 + [scan] * 10))
+    assert answers[-10:] == [expected] * 10
+    assert {status for status, _ in answers[:-10]} <= {200, 422}
+    for client in slow:
+        client.close()
+    for _ in range(100):
+        if handles(process.pid) <= before:
+            break
+        time.sleep(0.05)
+    assert handles(process.pid)[0] <= before[0]
+    assert handles(process.pid)[1] <= before[1]
+    assert process.poll() is None
 
 
 def test_accepted_requests_are_answered_after_sigterm(small_weights: Path, scan: bytes) -> None:
@@ -91,9 +101,8 @@ def test_weights_that_are_missing_end_the_command_with_one_sentence(tmp_path: Pa
             pass
 
 
-def test_a_taken_port_is_named(small_weights: Path) -> None:
-    with running("--weights", small_weights, "--engine", "torch") as (address, _):
-        port = address.rpartition(":")[2]
-        with pytest.raises(AssertionError, match=f"error: expected a free port, found port {port}"):  # noqa: SIM117
-            with running("--weights", small_weights, "--engine", "torch", "--port", port):
-                pass
+def test_a_taken_port_is_named(service: tuple[str, subprocess.Popen[bytes]], small_weights: Path) -> None:
+    port = service[0].rpartition(":")[2]
+    with pytest.raises(AssertionError, match=f"error: expected a free port, found port {port}"):  # noqa: SIM117
+        with running("--weights", small_weights, "--engine", "torch", "--port", port):
+            pass
