@@ -83,7 +83,7 @@ def predict(
 ) -> None:
     """Predict images without a CSV file: files, folders, patterns, or - for a list of paths on stdin.
 
-    Exit codes: 0 every image was seen, 2 usage, 3 no image, 4 weights, 5 output, 6 device or internal, 10 fallbacks
+    Exit codes: 0 an image was predicted, 2 usage, 3 none was, 4 weights, 5 output, 6 device or internal, 10 fallbacks
     under --strict, 143 stopped by a signal.
     """
     from aurora.images.cine import require_frames

@@ -19,7 +19,7 @@ import cv2
 from aurora.api.model import Model, load
 from aurora.api.results import MaskResult, Result
 from aurora.engine.base import EngineName
-from aurora.errors import ImageError, Stopped, UsageError
+from aurora.errors import ImageError, InputError, Stopped, UsageError
 from aurora.images import encode_mask
 from aurora.runtime.cli import graceful_shutdown
 from aurora.runtime.text import dump_json, text_table
@@ -69,6 +69,7 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
     Images whose record is in the output folder are passed over, unless `overwrite` is set.
 
     Raises:
+        InputError: nothing could be predicted; the results, which say why, are written.
         AuroraError: the weights, the device or the output can't be used, or a library is missing.
     """
     folder = OutputFolder(settings.output)
@@ -107,7 +108,16 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
     if len(records) < len(sources):
         click.echo("stopped by a signal; the same command predicts the rest", err=True)
         return EXIT_STOPPED
+    _require_an_answer([record for _, found in done for record in found])
     return EXIT_FALLBACKS if settings.strict and fallbacks else 0
+
+
+def _require_an_answer(rows: Sequence[dict[str, Any]]) -> None:
+    """Raise `InputError` with the first reason if every result is a fallback."""
+    if rows and all(row["fallback"] is not None for row in rows):
+        raise InputError(
+            f"expected an image, found none that can be predicted: {rows[0]['source']} {rows[0]['fallback']}"
+        )
 
 
 def _dicom_writer(folder: OutputFolder) -> "DicomWriter":

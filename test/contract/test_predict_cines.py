@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image as Pillow
 
 import aurora
-from aurora.errors import Stopped, UsageError
+from aurora.errors import InputError, Stopped, UsageError
 from aurora.images import read_image
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
@@ -205,7 +205,8 @@ def test_frames_are_chosen(weights: Path, avi: Path, tmp_path: Path, which: str,
 def test_wrong_words_for_frames_are_told_what_is_right(weights: Path, gif: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"expected frames as all, middle, every:N or A:B, such as .* found 'half'"):
         predict(weights, gif, "--frames", "half", *flags(tmp_path / "out"))
-    predict(weights, gif, "--frames", "10:20", *flags(tmp_path / "out", "IUGC"))
+    with pytest.raises(InputError, match="expected the frames 10:20, found"):
+        predict(weights, gif, "--frames", "10:20", *flags(tmp_path / "out", "IUGC"))
     (record,) = records(tmp_path / "out")
     assert record["fallback"] == f"expected the frames 10:20, found {COUNT} frames; choose others"
 
@@ -226,12 +227,15 @@ def test_a_damaged_frame_is_a_fallback_and_black_in_the_video(weights: Path, gif
     assert [number for number, frame in enumerate(frames) if np.median(frame) < 10] == fallbacks
 
 
-def test_files_without_frames_are_fallbacks(weights: Path, tmp_path: Path) -> None:
+def test_files_without_frames_are_fallbacks_and_nothing_else_is_an_error(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("once upon a time")
     (tmp_path / "empty.mp4").write_bytes(b"\0\0\0\x18ftypisom\0\0\2\0isomiso2")
     out = tmp_path / "out"
-    result = predict(weights, tmp_path, "--frames", "all", *flags(out, "cervix_multi", "IUGC"))
-    assert result.exit_code == 0
+    with pytest.raises(
+        InputError, match=r"^expected an image, found none .*empty\.mp4 is a video without a frame"
+    ) as error:
+        predict(weights, tmp_path, "--frames", "all", *flags(out, "cervix_multi", "IUGC"))
+    assert error.value.exit_code == 3
     reasons = [record["fallback"] for record in records(out)]
     assert all("is a video without a frame" in reason for reason in reasons[:2])
     assert all("is a text file" in reason for reason in reasons[2:])
