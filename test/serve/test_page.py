@@ -10,6 +10,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from serve.conftest import TASKS, running
 
+PNG = b"\x89PNG\r\n"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
 
@@ -126,10 +127,10 @@ def test_an_image_may_be_dropped(page: Page, scan: bytes) -> None:
     predict(page, "breast_2cls")
 
 
-def test_the_picture_and_the_record_can_be_saved(page: Page, scan: bytes, tmp_path: Path) -> None:
+def test_the_picture_the_masks_and_the_record_can_be_saved(page: Page, scan: bytes, tmp_path: Path) -> None:
     upload(page, scan)
     predict(page, "cervix_multi")
-    for button, begin in (("#save-picture", b"\x89PNG"), ("#save-record", b"[\n  {")):
+    for button, begin in (("#save-picture", PNG), ("#save-masks", PNG), ("#save-record", b"[\n  {")):
         with page.expect_download() as download:
             page.click(button)
         download.value.save_as(tmp_path / "saved")

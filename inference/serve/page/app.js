@@ -177,6 +177,7 @@ async function show(index) {
   shown = { index, image, layers };
   at("layers").replaceChildren(element("legend", { textContent: "Shown" }), ...layers.map(layerLabel));
   at("layers").hidden = !layers.length;
+  at("save-masks").hidden = !layers.some((layer) => layer.ids);
   at("answers").replaceChildren(...results.map(answer));
   at("canvas").setAttribute("aria-label", results.map((r) => `${r.task}: ${r.answer}`).join("; "));
   at("frame-number").textContent = frames[index].frame ?? "";
@@ -354,6 +355,13 @@ at("frame").addEventListener("input", () => show(Number(at("frame").value)));
 at("quantity").addEventListener("change", drawCurve);
 at("token").addEventListener("change", loadTasks);
 at("save-picture").addEventListener("click", () => at("canvas").toBlob((blob) => save("prediction.png", blob)));
+at("save-masks").addEventListener("click", () => {
+  const { frame, results } = frames[shown.index];
+  for (const { task, mask_png: png } of results.filter((result) => result.mask_png)) {
+    const name = frame === null ? `${task}.png` : `${task}-${frame}.png`;
+    save(name, new Blob([Uint8Array.from(atob(png), (c) => c.charCodeAt(0))], { type: "image/png" }));
+  }
+});
 at("save-record").addEventListener("click", () => {
   const records = frames.flatMap(({ results }) => results.map(({ picture_jpeg: _, ...record }) => record));
   save("prediction.json", new Blob([JSON.stringify(records, null, 2)], { type: "application/json" }));
