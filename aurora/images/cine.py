@@ -177,8 +177,8 @@ def _picture(real: Path, path: Path) -> Cine:
         tiff = data[:2] in (b"II", b"MM")
     if header.frames < 2:
         return _still(real, path)
+    require_decodable(header.size, path)
     if tiff:
-        require_decodable(header.size, path)
         count, fps, read = count_pages(real), None, partial(read_pages, real, header)
     else:
         (count, fps), read = probe_animation(real), partial(read_animation, real)

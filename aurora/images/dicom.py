@@ -93,7 +93,7 @@ def decode_frame(header: bytes, pixels: bytes, number: int, path: Path) -> Frame
         path: that file, for messages.
     """
     shown, inverted = _without_geometry(header)
-    with temporary_file() as (file, name):
+    with memory_file() as (file, name):
         file.write(shown)
         file.write(pixels)
         return _middle(_header_reader(name, path), inverted, header, path, number)
@@ -101,7 +101,7 @@ def decode_frame(header: bytes, pixels: bytes, number: int, path: Path) -> Frame
 
 def require_readable(header: bytes, pixels: bytes, path: Path) -> None:
     """Raise `ImageError` unless the header of `decode_frame` can be read, before every frame fails for it."""
-    with temporary_file() as (file, name):
+    with memory_file() as (file, name):
         file.write(_without_geometry(header)[0])
         file.write(pixels)
         _header_reader(name, path)
@@ -141,7 +141,7 @@ def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool, bytes]]:
         if shown == header:
             yield _header_reader(str(path), path), inverted, header
             return
-        with temporary_file() as (changed, name):
+        with memory_file() as (changed, name):
             changed.write(shown)
             changed.write(data[len(header) :])
             yield _header_reader(name, path), inverted, header
@@ -178,7 +178,7 @@ def _without_geometry(header: bytes) -> tuple[bytes, bool]:
 
 
 @contextmanager
-def temporary_file() -> Iterator[tuple[BinaryIO, str]]:
+def memory_file() -> Iterator[tuple[BinaryIO, str]]:
     """Yield an unbuffered temporary file and its name, in memory where the system can."""
     if sys.platform == "linux":  # where no folder may be writable
         with open(os.memfd_create("dicom"), "wb", buffering=0) as file:

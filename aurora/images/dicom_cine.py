@@ -18,9 +18,9 @@ from aurora.images.dicom import (
     UNREADABLE,
     Frame,
     decode_frame,
+    memory_file,
     require_readable,
     require_safe,
-    temporary_file,
     transfer_syntax,
 )
 
@@ -120,7 +120,7 @@ def video_in_dicom(path: Path) -> Iterator[tuple[str, float | None]]:
     """
     from pydicom.encaps import generate_fragments, parse_basic_offsets
 
-    with path.open("rb") as file, temporary_file() as (video, name):
+    with path.open("rb") as file, memory_file() as (video, name):
         try:
             dataset = _header(file)
             file.seek(12, 1)  # the tag of the pixels, their type and their undefined length

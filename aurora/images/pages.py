@@ -1,15 +1,20 @@
 """Read the pages of a TIFF file and the frames of an animated GIF, WebP or PNG file, one after another."""
 
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from aurora.errors import ImageError
-from aurora.images.headers import Header, require_decodable
+from aurora.images.headers import Header
 from aurora.images.reader import Stored, read_deep
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 _DAMAGED = "can't be decoded, the file is damaged"
 
@@ -41,20 +46,14 @@ def probe_animation(path: Path) -> tuple[int, float | None]:
     """Return the number of frames of an animated GIF, WebP or PNG file, and its frames per second if it states them.
 
     Raises:
-        ImageError: the file is damaged, or its frames are too large.
+        ImageError: the file is damaged.
     """
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None  # its limit would print a warning; `require_decodable` replaces it
     try:
-        with Image.open(path, formats=("GIF", "WEBP", "PNG")) as image:
-            require_decodable((image.height, image.width), path)
+        with _animation(path) as image:
             count = getattr(image, "n_frames", 1)
             image.seek(min(1, count - 1))
             image.load()  # WebP says only then how long a frame is shown
             duration = image.info.get("duration", 0)
-    except ImageError:
-        raise
     except Exception:  # Pillow raises all kinds of errors on damaged content
         raise ImageError(_DAMAGED, path) from None
     return count, 1000 / duration if duration else None
@@ -62,12 +61,18 @@ def probe_animation(path: Path) -> tuple[int, float | None]:
 
 def read_animation(path: Path, numbers: range) -> Iterator[Stored | ImageError]:
     """Yield frames of an animated GIF, WebP or PNG file, ascending numbers from 0, or why there is none."""
-    from PIL import Image
-
-    with Image.open(path, formats=("GIF", "WEBP", "PNG")) as image:
+    with _animation(path) as image:
         for number in numbers:
             try:
                 image.seek(number)
                 yield Stored(np.asarray(image.convert("RGB")))
             except Exception:  # Pillow raises all kinds of errors on damaged content
                 yield ImageError(_DAMAGED, path, (image.height, image.width))
+
+
+def _animation(path: Path) -> "PillowImage":
+    from PIL import Image
+
+    # Pillow warns of images that are larger than its own limit; the caller has checked the size by ours.
+    with warnings.catch_warnings(action="ignore"):
+        return Image.open(path, formats=("GIF", "WEBP", "PNG"))

@@ -19,7 +19,7 @@ from aurora.errors import AuroraError, ImageError, UsageError
 from aurora.runtime.text import dump_json
 from aurora.tasks import to_records
 from inference.serve.guard import Guard
-from inference.serve.service import BusyError, Service
+from inference.serve.service import BusyError, LoadingError, Service
 
 logger = logging.getLogger("aurora.inference")
 
@@ -79,7 +79,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/tasks", summary="The tasks that the weights know")
     async def tasks() -> list[dict[str, Any]]:
-        return to_records(_ready(service).tasks)
+        return to_records(service.loaded().tasks)
 
     @app.post("/predict", summary="Predict one image for one or more tasks")
     async def predict(
@@ -89,7 +89,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         picture: Annotated[bool, Form()] = False,
         frames: Annotated[str | None, Form()] = None,
     ) -> Response:
-        _ready(service)
+        service.loaded()
         content = await image.read()
         if frames:
             found = service.predict_frames(content, task, frames, pixel_size, picture=picture)
@@ -104,18 +104,11 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/invoke", status_code=201, summary="Predict the whole input folder, as `inference run` does")
     async def invoke() -> dict[str, str]:
-        _ready(service)
         return {"message": await asyncio.to_thread(service.invoke)}
 
     @app.get("/metrics", summary="Counters in the text format of Prometheus", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         return PlainTextResponse(service.metrics.text())
-
-
-def _ready(service: Service) -> Any:
-    if service.model is None:
-        raise HTTPException(503, "the weights are still being loaded; try again in a second", {"Retry-After": "1"})
-    return service.model
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -134,6 +127,10 @@ def _add_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or "body"
         return JSONResponse({"error": f"the field {field}: {first['msg'].lower()}; see /openapi.json"}, 422)
+
+    @app.exception_handler(LoadingError)
+    async def loading(request: Request, error: LoadingError) -> Response:
+        return JSONResponse({"error": str(error)}, 503, {"Retry-After": RETRY_AFTER})
 
     @app.exception_handler(BusyError)
     async def busy(request: Request, error: BusyError) -> Response:

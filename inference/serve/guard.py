@@ -15,7 +15,7 @@ MAX_BODY, BODY_SECONDS = 64 << 20, 60.0
 #: The most bytes of bodies that are held at once, until their requests are answered.
 MAX_HELD = 1 << 30
 #: The paths that need no token: the platform asks for the health, and the page asks the user for the token.
-OPEN_PATHS = ("/health", "/", "/page/")
+OPEN_PATHS, OPEN_FOLDER = ("/health", "/"), "/page/"
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -63,7 +63,7 @@ class Guard:
             self.held -= body.received
 
     def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
-        if self.token and not path.startswith(OPEN_PATHS[2]) and path not in OPEN_PATHS:
+        if self.token and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
             given = headers.get("authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
                 text = "expected the token of this service in the header Authorization: Bearer TOKEN"

@@ -16,7 +16,7 @@ from aurora.api.images import temporary_file
 from aurora.api.model import Model, load
 from aurora.api.results import MaskResult, Result
 from aurora.engine.base import EngineName
-from aurora.errors import AuroraError, UsageError
+from aurora.errors import UsageError
 from aurora.images import encode_mask
 from aurora.images.cine import frame_numbers, open_cine
 from aurora.runtime.cli import ShutdownRequest
@@ -29,6 +29,10 @@ WAITING = 64
 #: The most frames that one request may choose.
 MAX_FRAMES = 600
 _JPEG_QUALITY = 90
+
+
+class LoadingError(Exception):
+    """The weights are still being loaded."""
 
 
 class BusyError(Exception):
@@ -88,7 +92,7 @@ class Service:
         self._count(1)
         try:
             # The submission itself checks tasks only; everything else runs in the threads of the queue.
-            future: Future[list[Result]] = self._loaded().submit(image, tasks, pixel_size=pixel_size)
+            future: Future[list[Result]] = self.loaded().submit(image, tasks, pixel_size=pixel_size)
             results = await asyncio.wrap_future(future)
             return await asyncio.to_thread(_records, results, picture)
         finally:
@@ -123,7 +127,7 @@ class Service:
                         f"{which!r}, which chooses {len(numbers)}; choose others, such as every:10"
                     )
                 frames = frames_of(cine, numbers)
-                for results in self._loaded().predict_many(frames, tasks, pixel_size=pixel_size):
+                for results in self.loaded().predict_many(frames, tasks, pixel_size=pixel_size):
                     found = {"frame": results[0].frame, "frames": cine.count, "fps": cine.fps}
                     yield found | {"results": _records(results, picture)}
         finally:
@@ -140,14 +144,15 @@ class Service:
             raise BusyError("expected one invocation at a time, found another one running; wait for its response")
         try:
             settings = RunSettings(self.settings.input, self.settings.output)
-            result = run.predict(settings, self._loaded().engine, ShutdownRequest())
+            result = run.predict(settings, self.loaded().engine, ShutdownRequest())
             return result.summary.splitlines()[-1]
         finally:
             self._invoking.release()
 
-    def _loaded(self) -> Model:
+    def loaded(self) -> Model:
+        """Return the model; raise `LoadingError` until it is loaded."""
         if self.model is None:
-            raise AuroraError("the weights are still being loaded; try again in a second")
+            raise LoadingError("the weights are still being loaded; try again in a second")
         return self.model
 
     def _require_place(self) -> None:

@@ -7,14 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
+from support.small_weights import save_small_weights
 
 import aurora
-from aurora.model import checkpoint
-from aurora.model.aurora import Aurora
-from aurora.model.config import PRESETS
-from aurora.tasks import OFFICIAL, registry
 from inference.cli import main
 
 TASKS = ("cervix_multi", "breast_2cls", "uterine_fibroid_det", "IUGC")
@@ -22,10 +18,7 @@ TASKS = ("cervix_multi", "breast_2cls", "uterine_fibroid_det", "IUGC")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    checkpoint.save(path, Aurora(PRESETS["micro"], registry([OFFICIAL[name] for name in TASKS])), {})
-    return path
+    return save_small_weights(tmp_path_factory.mktemp("weights"), TASKS)
 
 
 @pytest.fixture

@@ -13,18 +13,15 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-import torch
 from click.testing import CliRunner, Result
 from pydicom.dataset import Dataset
 from support.dicom_images import GEOMETRY, KINDS, PATIENT, STUDY, write_image
+from support.small_weights import save_small_weights
 
 import inference.predict.predict as command
 from aurora.api.results import MaskResult
 from aurora.images.reader import Image
-from aurora.model import checkpoint
-from aurora.model.aurora import Aurora
-from aurora.model.config import PRESETS
-from aurora.tasks import OFFICIAL, Task, TaskType, registry
+from aurora.tasks import OFFICIAL, Task, TaskType
 from inference.cli import main
 
 highdicom = pytest.importorskip("highdicom", reason="--save dicom needs highdicom")
@@ -58,10 +55,7 @@ class Predicted(NamedTuple):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    checkpoint.save(path, Aurora(PRESETS["micro"], registry([OFFICIAL[name] for name in TASKS])), {})
-    return path
+    return save_small_weights(tmp_path_factory.mktemp("weights"), TASKS)
 
 
 def predict(

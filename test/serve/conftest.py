@@ -14,25 +14,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from support.small_weights import TASKS, save_small_weights
 
-from aurora.model import checkpoint
-from aurora.model.aurora import Aurora
-from aurora.model.config import PRESETS
-from aurora.tasks import OFFICIAL, registry
 from training.phantom import generate
-
-TASKS = ("cervix_multi", "breast_2cls", "uterine_fibroid_det", "IUGC")
 
 
 @pytest.fixture(scope="session")
 def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights for one task of each type."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    checkpoint.save(path, Aurora(PRESETS["micro"], registry([OFFICIAL[name] for name in TASKS])), {})
-    return path
+    return save_small_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -13,16 +14,17 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from support.small_weights import TASKS
 
 import aurora
 from aurora.errors import AuroraError, WeightsError
+from aurora.render.drawing import COLOURS
 from inference.cli import main
 from inference.serve import guard
-from inference.serve.app import make_app
+from inference.serve.app import PAGE, make_app
 from inference.serve.service import WAITING, ServeSettings, Service
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
-TASKS = ["cervix_multi", "breast_2cls", "uterine_fibroid_det", "IUGC"]
 
 
 def settings(weights: Path, root: Path, **changes: Any) -> ServeSettings:
@@ -135,7 +137,7 @@ def test_weights_that_cannot_be_used_end_the_service(tmp_path: Path) -> None:
 
 
 def test_the_tasks_are_those_of_the_weights(client: TestClient) -> None:
-    assert [task["id"] for task in client.get("/tasks").json()] == TASKS
+    assert [task["id"] for task in client.get("/tasks").json()] == list(TASKS)
 
 
 @pytest.mark.parametrize(
@@ -292,3 +294,9 @@ def test_an_invocation_that_fails_says_why(client: TestClient, service: Service)
     assert "input" in sentence(response)
     with service._invoking:
         assert client.post("/invoke").status_code == 429
+
+
+def test_the_page_has_the_colours_of_the_pictures() -> None:
+    script = (PAGE / "app.js").read_text(encoding="utf-8")
+    (stated,) = re.findall(r"^const COLOURS = (.+);$", script, re.MULTILINE)
+    assert json.loads(stated) == [list(colour) for colour in COLOURS]

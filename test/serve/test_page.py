@@ -8,7 +8,8 @@ from typing import Literal
 import pytest
 from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
-from serve.conftest import TASKS, running
+from serve.conftest import running
+from support.small_weights import TASKS
 
 PNG = b"\x89PNG\r\n"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

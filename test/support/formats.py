@@ -1,11 +1,13 @@
 """Small data sets in the formats that people have, and the labels that are imported from them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import supervision
 
 from aurora.kinds import KINDS
 from inference.check import check
@@ -78,3 +80,18 @@ def left_out(lines: list[str]) -> dict[str, int]:
     """Return how often each reason for leaving something out was counted."""
     found = [line.removeprefix("left out (").rpartition(" [")[0] for line in lines if line.startswith("left out (")]
     return {text: int(count) for count, _, text in (line.partition("): ") for line in found)}
+
+
+def boxes_of_another_tool(
+    folder: Path, write: Callable[[supervision.DetectionDataset, str, str], object]
+) -> tuple[Path, dict[str, tuple[int, ...]]]:
+    """Let `supervision` write two images and a box in each to `folder`/source; return that folder and the boxes."""
+    boxes = {"a.png": (3, 4, 20, 21), "b.png": (30, 7, 64, 48)}
+    paths = [str(write_image(folder / "images" / name)) for name in boxes]
+    objects = {
+        path: supervision.Detections(xyxy=np.array([box], float), class_id=np.array([0]))
+        for path, box in zip(paths, boxes.values(), strict=True)
+    }
+    source = folder / "source"
+    write(supervision.DetectionDataset(["lesion"], paths, objects), str(source / "images"), str(source / "annotations"))
+    return source, boxes

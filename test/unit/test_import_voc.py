@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import supervision
-from support.formats import HEIGHT, WIDTH, imported, labels, left_out, write_image
+from support.formats import HEIGHT, WIDTH, boxes_of_another_tool, imported, labels, left_out, write_image
 
 from aurora.errors import InputError
 from aurora.tasks import TaskType
@@ -57,15 +56,7 @@ def test_lists_of_names_say_the_split(tmp_path: Path) -> None:
 
 
 def test_files_of_another_tool_are_read_as_that_tool_wrote_them(tmp_path: Path) -> None:
-    boxes = {"a.png": (3, 4, 20, 21), "b.png": (30, 7, 64, 48)}
-    paths = [str(write_image(tmp_path / "images" / name)) for name in boxes]
-    objects = {
-        path: supervision.Detections(xyxy=np.array([box], float), class_id=np.array([0]))
-        for path, box in zip(paths, boxes.values(), strict=True)
-    }
-    source = tmp_path / "source"
-    dataset = supervision.DetectionDataset(["lesion"], paths, objects)
-    dataset.as_pascal_voc(str(source / "images"), str(source / "annotations"))
+    source, boxes = boxes_of_another_tool(tmp_path, supervision.DetectionDataset.as_pascal_voc)
     imported(source, tmp_path / "out")
     found = {name: tuple(box) for (_, name), box in labels(tmp_path / "out").items()}
     assert found == {f"images/{name}": box for name, box in boxes.items()}

@@ -7,25 +7,16 @@ from threading import Event
 import cv2
 import numpy as np
 import pytest
-import torch
+from support.small_weights import TASKS, save_small_weights
 
 import aurora
 from aurora.api.model import Model
 from aurora.errors import UsageError
-from aurora.model import checkpoint
-from aurora.model.aurora import Aurora
-from aurora.model.config import PRESETS
-from aurora.tasks import OFFICIAL, registry
-
-TASKS = ["cervix_multi", "breast_2cls", "uterine_fibroid_det", "IUGC"]
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    torch.manual_seed(0)
-    path = tmp_path / "w.safetensors"
-    checkpoint.save(path, Aurora(PRESETS["micro"], registry([OFFICIAL[name] for name in TASKS])), {})
-    return aurora.load(path, engine="torch")
+    return aurora.load(save_small_weights(tmp_path, TASKS), engine="torch")
 
 
 def images(count: int) -> list[bytes]:

@@ -2,10 +2,13 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from training.exchange.source import Findings, Unusable, images_below, split_of
+
+Content = TypeVar("Content")
 
 
 class Found(NamedTuple):
@@ -43,6 +46,33 @@ class ImageFinder:
         elif PurePosixPath(best[0]).name != path.name:
             findings.noted.add("the image has its name in another letter case", best[0])
         return Found(self.root / best[0], best[0])
+
+
+def images_of(
+    files: Iterable[Path], read: Callable[[Path], tuple[str, Content]], finder: ImageFinder, findings: Findings
+) -> Iterator[tuple[Found, Content]]:
+    """Yield the image and the content of each file of annotations, of formats with one file per image.
+
+    A file that is damaged, or without an image of its own, is counted in `findings`.
+
+    Args:
+        files: the files.
+        read: returns the path that a file writes for its image, and the content; raises `Unusable`.
+        finder: finds the images.
+        findings: takes what is left out.
+    """
+    seen: set[Path] = set()
+    for path in files:
+        try:
+            written, content = read(path)
+            found = finder.find(written, path, findings)
+            if found.path in seen:
+                raise Unusable(f"another {path.suffix[1:].upper()} file names the same image")
+        except Unusable as error:
+            findings.left_out.add(str(error), path.name)
+            continue
+        seen.add(found.path)
+        yield found, content
 
 
 def _rank(name: str, written: PurePosixPath, source: str) -> tuple[int, bool, bool, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from aurora.errors import InputError
 from aurora.tasks import TaskType
-from training.exchange.finder import ImageFinder
+from training.exchange.finder import ImageFinder, images_of
 from training.exchange.instances import Annotated, Category, Instance, instance_source, numbers, polygon_region
 from training.exchange.source import Findings, Size, Source, Unusable, split_of
 
@@ -93,17 +93,11 @@ def _form(shape: Shape) -> str:
 def _images(
     files: Sequence[Path], names: Sequence[str], points: bool, finder: ImageFinder, findings: Findings
 ) -> Iterator[Annotated]:
-    seen: set[Path] = set()
-    for path in files:
-        try:
-            content = _parse(path)
-            found = finder.find(content["imagePath"], path, findings)
-            if found.path in seen:
-                raise Unusable("another JSON file names the same image")
-        except Unusable as error:
-            findings.left_out.add(str(error), path.name)
-            continue
-        seen.add(found.path)
+    def read(path: Path) -> tuple[str, Mapping[str, Any]]:
+        content = _parse(path)
+        return content["imagePath"], content
+
+    for found, content in images_of(files, read, finder, findings):
         yield Annotated(found.path, found.name, partial(_instances, content, names, points))
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from aurora.errors import InputError
 from aurora.tasks import TaskType
-from training.exchange.finder import ImageFinder
+from training.exchange.finder import ImageFinder, images_of
 from training.exchange.instances import Annotated, Category, Instance, instance_source
 from training.exchange.source import Findings, Size, Source, Unusable, split_of
 
@@ -97,17 +97,11 @@ def _listed(source: Path) -> Mapping[str, str]:
 def _images(
     files: Sequence[Path], numbers: Mapping[str, int], finder: ImageFinder, findings: Findings
 ) -> Iterator[Annotated]:
-    seen: set[Path] = set()
-    for path in files:
-        try:
-            root = _parse(path)
-            found = finder.find(_text(root, "filename"), path, findings)
-            if found.path in seen:
-                raise Unusable("another XML file names the same image")
-        except Unusable as error:
-            findings.left_out.add(str(error), path.name)
-            continue
-        seen.add(found.path)
+    def read(path: Path) -> tuple[str, ElementTree.Element]:
+        root = _parse(path)
+        return _text(root, "filename"), root
+
+    for found, root in images_of(files, read, finder, findings):
         yield Annotated(found.path, found.name, partial(_instances, root, numbers))
 
 

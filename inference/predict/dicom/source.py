@@ -1,4 +1,4 @@
-"""Read what a DICOM image says of itself, its patient and its study, for the objects that are made from it.
+"""Read the attributes of a DICOM image that its Segmentations and reports need: patient, study, series and geometry.
 
 highdicom copies whatever a source image says of its patient and study, refuses kinds of images that it doesn't know,
 such as the retired ultrasound classes, and needs attributes that real images lack. So it never sees the image, but a

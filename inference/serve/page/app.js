@@ -13,6 +13,7 @@ const TYPES = { segmentation: "outline", classification: "class", detection: "bo
 const at = (id) => document.getElementById(id);
 let file = null;
 let frames = []; // the service's answers, one for each frame; one for a still image
+let curves = new Map(); // the values of all frames, by what was measured
 let shown = null; // the frame that is shown, with its picture and decoded masks
 const hidden = new Set(); // the names of the layers that are switched off
 
@@ -301,7 +302,8 @@ function quantities() {
 function prepareCine() {
   at("cine").hidden = frames.length < 2;
   [at("frame").max, at("frame").value] = [frames.length - 1, 0];
-  const names = [...quantities().keys()];
+  curves = quantities();
+  const names = [...curves.keys()];
   at("quantity").replaceChildren(...names.map((name) => element("option", { value: name, textContent: name })));
 }
 
@@ -309,7 +311,7 @@ function drawCurve() {
   if (frames.length < 2) {
     return;
   }
-  const values = quantities().get(at("quantity").value) ?? [];
+  const values = curves.get(at("quantity").value) ?? [];
   const known = values.filter((value) => value !== undefined);
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const x = (index) => 60 + (520 * index) / (frames.length - 1);
