@@ -30,7 +30,8 @@ class _Ticket(Generic[Result]):
 class SharedQueue:
     """A queue in front of an engine. A batch takes all images that have been read while the last one was computed.
 
-    Nothing waits for a batch to fill, and the answers don't depend on what else is in the batch. Every method may be
+    Nothing waits for a batch to fill, and the answers don't depend on what else is in the
+    batch, up to the engine's rounding. Every method may be
     called from any thread.
 
     Args:

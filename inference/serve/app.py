@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Form, Request, UploadFile
+from fastapi import Depends, FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
@@ -26,6 +28,30 @@ logger = logging.getLogger("aurora.inference")
 PAGE = Path(__file__).parent / "page"
 #: The seconds after which a client that was refused may try again.
 RETRY_AFTER = "1"
+
+
+class Problem(BaseModel):
+    """Why a request has no answer, in one sentence."""
+
+    error: str
+
+
+def _problems(reasons: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return the part of the OpenAPI description that says when a request gets which status."""
+    return {status: {"model": Problem, "description": text} for status, text in reasons.items()}
+
+
+_LOADING = _problems({503: "The weights are still being loaded."})
+_REFUSED = _problems(
+    {
+        400: "The request is malformed.",
+        413: "The body is larger than 64 MiB.",
+        415: "The request isn't multipart.",
+        422: "The image can't be read, the weights don't know a task, or a field is missing or wrong.",
+        429: "Too much waits already; Retry-After says when to try again.",
+    }
+)
+_FAILED = _problems({429: "Another invocation is running.", 500: "The run failed, with its reason."})
 
 
 def make_app(service: Service, failed: Callable[[AuroraError], None]) -> FastAPI:
@@ -57,12 +83,15 @@ def make_app(service: Service, failed: Callable[[AuroraError], None]) -> FastAPI
         version=__version__,
         description="Ultrasound images in, predictions out. Research use only.",
         lifespan=lifespan,
-        docs_url=None,  # these pages load code from elsewhere
+        docs_url=None,  # FastAPI's own pages load code from elsewhere
         redoc_url=None,
+        # It describes the token and refuses nothing; the guard does, before a body is read.
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if service.settings.token else [],
     )
     app.add_middleware(Guard, token=service.settings.token, count=service.metrics.count)
     _add_errors(app)
     _add_routes(app, service)
+    app.mount("/page/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]), name="swagger")
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     return app
 
@@ -72,23 +101,36 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html")
 
+    @app.get("/api", include_in_schema=False)
+    async def api() -> FileResponse:
+        return FileResponse(PAGE / "api.html")
+
     @app.get("/health", summary="Whether the weights are loaded and verified: 200, before that 503")
     async def health() -> Response:
         ready = service.model is not None
         return JSONResponse({"status": "ready" if ready else "loading"}, 200 if ready else 503)
 
-    @app.get("/tasks", summary="The tasks that the weights know")
+    @app.get("/tasks", summary="The tasks that the weights know", responses=_LOADING)
     async def tasks() -> list[dict[str, Any]]:
         return to_records(service.loaded().tasks)
 
-    @app.post("/predict", summary="Predict one image for one or more tasks")
+    @app.post("/predict", summary="Predict one image for one or more tasks", responses=_LOADING | _REFUSED)
     async def predict(
-        image: UploadFile,
-        task: Annotated[list[str], Form()],
-        pixel_size: Annotated[float | None, Form(gt=0, allow_inf_nan=False)] = None,
-        picture: Annotated[bool, Form()] = False,
-        frames: Annotated[str | None, Form()] = None,
+        image: Annotated[UploadFile, File(description="A file of any format that `inference run` reads.")],
+        task: Annotated[list[str], Form(description="Ids of tasks, as /tasks lists them.")],
+        pixel_size: Annotated[
+            float | None,
+            Form(gt=0, allow_inf_nan=False, description="The side of a pixel in mm, if the file doesn't state it."),
+        ] = None,
+        picture: Annotated[
+            bool, Form(description="Whether to add the image as JPEG in base64, `picture_jpeg`.")
+        ] = False,
+        frames: Annotated[
+            str | None,
+            Form(description="Frames of a cine: all, middle, every:N or A:B. The response is then a line per frame."),
+        ] = None,
     ) -> Response:
+        """Return `{"results": [...]}`: a record for each task, with `mask_png` in base64 where the answer is a mask."""
         service.loaded()
         content = await image.read()
         if frames:
@@ -102,7 +144,12 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             raise HTTPException(422, f"no prediction: the image {unreadable}")
         return JSONResponse({"results": records})  # as it is: converting it again takes longer than predicting
 
-    @app.post("/invoke", status_code=201, summary="Predict the whole input folder, as `inference run` does")
+    @app.post(
+        "/invoke",
+        status_code=201,
+        summary="Predict the whole input folder, as inference run does",
+        responses=_LOADING | _FAILED,
+    )
     async def invoke() -> dict[str, str]:
         return {"message": await asyncio.to_thread(service.invoke)}
 
@@ -122,11 +169,11 @@ def _add_errors(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         kind = request.headers.get("content-type", "nothing").partition(";")[0]
         if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
-            text = f"expected multipart/form-data with the fields image and task, found {kind}; see /openapi.json"
+            text = f"expected multipart/form-data with the fields image and task, found {kind}; see /api"
             return JSONResponse({"error": text}, 415)
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        return JSONResponse({"error": f"the field {field}: {first['msg'].lower()}; see /openapi.json"}, 422)
+        return JSONResponse({"error": f"the field {field}: {first['msg'].lower()}; see /api"}, 422)
 
     @app.exception_handler(LoadingError)
     async def loading(request: Request, error: LoadingError) -> Response:

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY, BODY_SECONDS = 64 << 20, 60.0
 #: The most bytes of bodies that are held at once, until their requests are answered.
 MAX_HELD = 1 << 30
-#: The paths that need no token: the platform asks for the health, and the page asks the user for the token.
-OPEN_PATHS, OPEN_FOLDER = ("/health", "/"), "/page/"
+#: The paths that need no token: the platform asks for the health, and the pages ask the user for the token.
+OPEN_PATHS, OPEN_FOLDER = ("/health", "/", "/api", "/openapi.json"), "/page/"
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "

@@ -168,11 +168,23 @@ def test_other_wrong_requests(client: TestClient) -> None:
     response = client.post("/predict", content=b"{}", headers={"Content-Type": "application/json"})
     assert response.status_code == 415
     assert sentence(response) == (
-        "expected multipart/form-data with the fields image and task, found application/json; see /openapi.json"
+        "expected multipart/form-data with the fields image and task, found application/json; see /api"
     )
     response = client.post("/predict", content=b"--x\r\nbroken", headers=MULTIPART)
     assert response.status_code in (400, 422)
     assert sentence(response)
+
+
+def test_the_requests_are_described_for_people_and_programs(small_weights: Path, tmp_path: Path) -> None:
+    with client_of(Service(settings(small_weights, tmp_path, token="secret"))) as client:
+        assert client.get("/api").text == (PAGE / "api.html").read_text()
+        assert client.get("/page/swagger/swagger-ui-bundle.js").status_code == 200
+        described = client.get("/openapi.json").json()
+    assert list(described["components"]["securitySchemes"]) == ["HTTPBearer"]
+    responses = described["paths"]["/predict"]["post"]["responses"]
+    assert set(responses) == {"200", "400", "413", "415", "422", "429", "503"}
+    errors = {json.dumps(responses[status]["content"]) for status in responses if status != "200"}
+    assert errors == {'{"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}'}
 
 
 def test_a_body_that_is_too_large_is_refused_unread(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +250,7 @@ def test_a_token_is_asked_for(small_weights: Path, tmp_path: Path, scan: bytes) 
     with client_of(service) as client:
         for path in ("/health", "/", "/page/app.js"):
             assert client.get(path).status_code == 200
-        for path in ("/tasks", "/metrics", "/openapi.json"):
+        for path in ("/tasks", "/metrics"):
             assert client.get(path).status_code == 401
         refused = predict(client, scan, "breast_2cls")
         assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")

@@ -166,6 +166,14 @@ def test_axe_finds_no_barrier(page: Page, scan: bytes, scheme: Literal["light", 
     assert [(item["id"], item["impact"], [node["html"] for node in item["nodes"]]) for item in found] == []
 
 
+def test_a_request_can_be_tried_on_the_page_of_requests(page: Page, address: str) -> None:
+    page.goto(f"{address}/api")
+    page.click("text=The tasks that the weights know")
+    page.click("text=Execute")
+    expect(page.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    assert next(iter(TASKS)) in page.inner_text(".live-responses-table")
+
+
 def test_what_went_wrong_is_said_in_words(browser: Browser, address: str) -> None:
     page = browser.new_context().new_page()  # whose console names the refused request
     page.goto(address)
