@@ -73,7 +73,9 @@ def _write(reader: RunReader, settings: ExportSettings, folder: Path) -> Iterato
     for task in reader.tasks():
         if task.type not in written.TYPES:
             for row in reader.rows_of(task):
-                reader.findings.left_out.add(f"{settings.format_name} holds no {task.type}", row.place)
+                reader.findings.left_out.add(
+                    f"the format {settings.format_name} holds no task of the type {task.type}", row.place
+                )
             continue
         images = reader.images(task, written.LINKED)
         first = next(images, None)
