@@ -256,7 +256,10 @@ def pack(input: Path, predictions: Path, out: Path) -> None:
 @click.option("--weights", type=FILE, help="Checkpoint that names the classes. Default: the shipped one.")
 @click.option("--copy", is_flag=True, help="Copy images. Default: hard links, where the file system allows.")
 def export_predictions(**flags: Any) -> None:
-    """Turn the predictions of a run into data sets to correct in a labelling tool, with the images."""
+    """Turn the predictions of a run into data sets to correct in a labelling tool.
+
+    Rows without a usable prediction are left out and counted. Exit codes: 0 written, 3 nothing can be exported.
+    """
     from inference.export.export import ExportSettings
     from inference.export.export import export_predictions as command
 

@@ -16,7 +16,7 @@ from aurora.kinds.landmarks import record as points_record
 from aurora.rows import Row, image_file, predicted_mask_path, read_rows
 from aurora.tasks import TaskType
 from inference.export.export import ExportSettings, export_predictions
-from inference.export.reader import JOURNAL
+from inference.output.journal import JOURNAL
 from training.data.cases import load_cases
 
 #: By the id of the task and the name of the image.
@@ -61,15 +61,19 @@ def answers(root: Path, out: Path) -> Answers:
             entries[entry["task_id"], entry["image_path"]] = entry
     found: Answers = {}
     for row in read_rows(root).rows:
-        entry = entries.get((row.task_id, row.image_path), {})
-        found[row.task_id, stem(row.image_path)] = (
-            cv2.imread(str(out / predicted_mask_path(row)), cv2.IMREAD_UNCHANGED)
-            if row.type == TaskType.SEGMENTATION
-            else next((entry[key] for key in entry if key in ("predicted_class", "bbox_pixels")), None)
-            if row.type != TaskType.REGRESSION
-            else np.reshape(entry["predicted_points_pixels"], (-1, 2))
-        )
+        key = row.task_id, stem(row.image_path)
+        if row.type == TaskType.SEGMENTATION:
+            found[key] = cv2.imread(str(out / predicted_mask_path(row)), cv2.IMREAD_UNCHANGED)
+        else:
+            found[key] = _ANSWERS[row.type](entries[row.task_id, row.image_path])
     return found
+
+
+_ANSWERS = {
+    TaskType.CLASSIFICATION: lambda entry: entry["predicted_class"],
+    TaskType.DETECTION: lambda entry: entry["bbox_pixels"],
+    TaskType.REGRESSION: lambda entry: np.reshape(entry["predicted_points_pixels"], (-1, 2)),
+}
 
 
 def stem(path: str) -> str:

@@ -163,7 +163,7 @@ def test_the_names_of_labels_and_images_may_have_any_characters(
     config = ElementTree.parse(tmp_path / "label-studio" / "lung" / "labeling_config.xml")
     (label,) = (label.get("value") for label in config.iter("Label"))
     (name,) = (name.text for name in ElementTree.parse(tmp_path / "cvat" / "lung" / "annotations.xml").iter("name"))
-    assert label == name == "<&\"lung'>"
+    assert label == name == "<&\"pleural line'>"
 
 
 def test_an_outline_contains_the_centres_of_exactly_its_pixels() -> None:
