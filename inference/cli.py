@@ -241,6 +241,32 @@ def pack(input: Path, predictions: Path, out: Path) -> None:
     click.echo(f"{count} files in {out}")
 
 
+@main.command("export-predictions", context_settings=ENVIRONMENT)
+@click.option("--input", type=FOLDER, required=True, help="Input folder of the run.")
+@click.option("--predictions", type=FOLDER, required=True, help="Folder that 'run' has written.")
+@click.option(
+    "--format",
+    "format_name",
+    envvar="AURORA_FORMAT",
+    type=click.Choice(["coco", "yolo", "nnunet", "label-studio", "cvat"]),
+    required=True,
+    help="Format to write, a folder per task.",
+)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the data sets; new or empty.")
+@click.option("--weights", type=FILE, help="Checkpoint that names the classes. Default: the shipped one.")
+@click.option("--copy", is_flag=True, help="Copy images. Default: hard links, where the file system allows.")
+def export_predictions(**flags: Any) -> None:
+    """Turn the predictions of a run into data sets to correct in a labelling tool.
+
+    Rows without a usable prediction are left out and counted. Exit codes: 0 written, 3 nothing can be exported.
+    """
+    from inference.export.export import ExportSettings
+    from inference.export.export import export_predictions as command
+
+    for line in command(ExportSettings(**flags)):
+        click.echo(line)
+
+
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
 @click.option("--output", type=FOLDER, help="Also check that predictions can be written there.")

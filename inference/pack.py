@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from aurora.errors import AuroraError, ImageError, InputError
-from aurora.images import image_size, read_mask
+from aurora.images import image_size
 from aurora.kinds import KINDS, Entry, Key, prediction_files
-from aurora.kinds.segmentation import check, exists
 from aurora.predict.predictions import fallback_size
 from aurora.rows import Row, image_file, predicted_mask_path, read_rows
 from aurora.rows.row import plain
 from aurora.runtime.files import replacing
 from aurora.scoring.cases import read_predictions
 from inference.output.journal import JOURNAL
+from inference.output.written import written_mask, written_record
 
 SHOWN = 20
 # The earliest date that a zip can hold: with a fixed date, equal predictions give equal archives.
@@ -75,29 +73,22 @@ def _record_problems(rows: dict[Key, Row], entries: dict[Key, Entry]) -> Iterato
             yield f"{row.source}: {plain(row.image_path)} has no prediction"
             continue
         try:
-            kind = KINDS[row.type]
-            if kind.RECORD:
-                kind.check(kind.RECORD.model_validate(entries[key], strict=True), row)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            yield f"{row.source}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            written_record(entries[key], row)
         except ValueError as error:
             yield f"{row.source}: {error}"
 
 
 def _checked_mask(row: Row, root: Path, predictions: Path) -> str:
     """Return the name of the row's mask; raise `ValueError` or `ImageError` if the mask is invalid for the row."""
-    name = predicted_mask_path(row)
-    if not exists(predictions / name):
+    name, mask = predicted_mask_path(row), written_mask(predictions, row)
+    if mask is None:
         raise ValueError(f"the mask {plain(name)} is missing")
-    mask = read_mask(predictions / name)
     try:
         size = fallback_size(image_size(image_file(root, row), root))
     except ImageError:
         size = mask.shape  # if the image can't be read, a mask of any size is valid
     if mask.shape != size:
         raise ValueError(f"expected a mask of {size[1]}x{size[0]} pixels, found {mask.shape[1]}x{mask.shape[0]}")
-    check(mask, row)
     return name
 
 

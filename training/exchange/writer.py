@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from typing import Any
 from aurora.errors import ImageError
 from aurora.images import encode_mask, read_image
 from aurora.rows.row import BOX
+from aurora.runtime.folders import link_or_copy
 from aurora.tasks import TaskType
 from training.exchange.source import Findings, Item, Label, Source, Target, Unusable, stem
 
@@ -84,7 +84,9 @@ class RootWriter:
             "num_classes": len(target.names),
             "image_path": f"../images/{item.name}",
         }
-        self._place(item.image, self.root / "images" / item.name)
+        image = self.root / "images" / item.name
+        if not image.exists():
+            link_or_copy(item.image, image, copy=self.copy)
         row |= _CELLS[kind](label) if kind in _CELLS else {"mask_path": f"../{self._write_mask(item.name, label)}"}
         if self.patient:
             row["patient_id"] = self._patient(self.patient, item.name)
@@ -96,21 +98,6 @@ class RootWriter:
             self.findings.noted.add("--patient doesn't match, so the patient is unknown", name)
             return ""
         return found[1]
-
-    def _place(self, image: Path, path: Path) -> None:
-        """Link or copy an image; a symbolic link would lead out of the root, and is refused by the reader."""
-        if path.exists():
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        real = os.path.realpath(image)
-        if not self.copy:
-            try:
-                os.link(real, path)
-            except OSError:  # another file system, or one without links
-                pass
-            else:
-                return
-        shutil.copyfile(real, path)
 
     def _write_mask(self, name: str, mask: Label) -> str:
         """Write a mask as PNG, and return its path in the root."""
