@@ -147,7 +147,7 @@ def test_a_folder_in_use_is_refused_and_an_empty_one_is_taken(source: Path, tmp_
 
 def test_what_a_stopped_import_left_is_named(source: Path, tmp_path: Path) -> None:
     (tmp_path / "out.part").mkdir()
-    with pytest.raises(OutputError, match=r"expected no \S+out\.part, which a stopped import has left; remove it"):
+    with pytest.raises(OutputError, match=r"expected no \S+out\.part, which a stopped command has left; remove it"):
         imported(source, tmp_path / "out")
 
 

@@ -1,13 +1,12 @@
 """Import a data set in a common format as input roots."""
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from aurora.errors import InputError, OutputError, UsageError
+from aurora.errors import InputError, UsageError
+from aurora.runtime.files import new_folder, require_new_folder
 from aurora.tasks import OFFICIAL, TaskType
 from training.data.cases import load_cases
 from training.exchange.formats import FORMATS, recognise
@@ -63,7 +62,7 @@ def import_data(source: Path, out: Path, wish: Wish) -> list[str]:
     read, how = _read(source, wish, findings)
     names = {wish.task_id + target.suffix: target.names for target in read.targets}
     _check_official(read.kind, names)
-    with _complete(out) as folder:
+    with new_folder(out) as folder:
         counts: dict[str, Mapping[str, int]] = {}
         for split, items in read.splits.items():
             writer = RootWriter(folder / split, wish.task_id, patient, copy=wish.copy, findings=findings)
@@ -128,8 +127,7 @@ def _check_arguments(source: Path, out: Path, task_id: str) -> None:
         raise UsageError(f"expected letters, digits, _ and - in --task, found {task_id!r}; choose another name")
     if not source.exists():
         raise InputError(f"expected a file or folder, found no {source}; correct SOURCE")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"expected a new or empty folder, found {out} in use; name another --out")
+    require_new_folder(out)
 
 
 def _check_official(kind: TaskType, names: Mapping[str, tuple[str, ...]]) -> None:
@@ -141,22 +139,3 @@ def _check_official(kind: TaskType, names: Mapping[str, tuple[str, ...]]) -> Non
                 f"expected {task.type} with num_classes {task.num_classes}, as the challenge's task {name} has, found "
                 f"{kind} with {count}; choose another --task"
             )
-
-
-@contextmanager
-def _complete(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `out`, and rename it when the block ends; remove it if the block raises."""
-    folder = Path(f"{out}.part")
-    try:
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            raise OutputError(f"expected no {folder}, which a stopped import has left; remove it") from None
-        try:
-            yield folder
-            folder.rename(out)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"can't write {out} ({error.strerror or error}); name another place with --out") from error
