@@ -53,6 +53,7 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
         DeviceError: the device is absent.
     """
     path = weights or default_weights()
+    require_weights(path)  # before the engines' libraries are imported
     name = engine or _default_engine(path, device)
     if name != "torch":
         if find_spec("onnxruntime") is None:

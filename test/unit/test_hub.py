@@ -32,15 +32,16 @@ import json, sys
 import aurora
 from aurora.errors import AuroraError
 
-name, image, task, arguments = json.loads(sys.argv[1])
-try:
-    model = aurora.load(name, **arguments)
-    result = model.predict(image, task)
-    found = {"revision": model.revision, "file": model.engine.path.name, "record": result.to_record(),
-             "mask": result.mask.tolist(), "torch": "torch" in sys.modules}
-except AuroraError as error:
-    found = {"error": type(error).__name__, "message": str(error)}
-print(json.dumps(found))
+image, task, *requests = json.loads(sys.argv[1])
+for name, arguments in requests:
+    try:
+        model = aurora.load(name, **arguments)
+        result = model.predict(image, task)
+        found = {"revision": model.revision, "file": model.engine.path.name, "record": result.to_record(),
+                 "mask": result.mask.tolist(), "torch": "torch" in sys.modules}
+    except AuroraError as error:
+        found = {"error": type(error).__name__, "message": str(error)}
+    print(json.dumps(found))
 """
 UPLOAD = """
 import json, sys
@@ -57,6 +58,7 @@ except AuroraError as error:
 print(json.dumps(found))
 """
 Run = Callable[..., dict[str, Any]]
+RunAll = Callable[..., list[dict[str, Any]]]
 
 
 class Pushed(NamedTuple):
@@ -83,7 +85,7 @@ def report_on(weights: Path) -> dict[str, Any]:
 def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
     """Small weights that the command has pushed to a hub."""
     folder = tmp_path_factory.mktemp("pushed")
-    weights = save_small_weights(folder)
+    weights = save_small_weights(folder, (TASK, "IUGC"))
     (folder / "report.json").write_text(json.dumps(report_on(weights)))
     flags = ["--to", NAME, "--license", "cc-by-4.0", "--dataset", "me/scans", "--report", folder / "report.json"]
     with Hub(folder / "hub") as hub:
@@ -106,16 +108,29 @@ def hub(pushed: Pushed) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def load(hub: Hub, tmp_path: Path) -> Run:
-    """Loads weights in a process of its own and predicts an image; what came of it."""
+def load_all(hub: Hub, tmp_path: Path) -> RunAll:
+    """Loads weights in a process of its own and predicts an image, one request after another; what came of each."""
 
-    def loaded(name: str = f"hf:{NAME}", environment: dict[str, str] | None = None, **arguments: str) -> dict[str, Any]:
-        env = hub.environment(tmp_path / "home") | (environment or {})
-        done = run("-c", LOAD, json.dumps([name, str(IMAGE), TASK, {"engine": "onnx"} | arguments]), env=env)
+    def loaded(*requests: tuple[str, dict[str, str]], **settings: str) -> list[dict[str, Any]]:
+        words = [(name, {"engine": "onnx"} | arguments) for name, arguments in requests]
+        done = run(
+            "-c", LOAD, json.dumps([str(IMAGE), TASK, *words]), env=hub.environment(tmp_path / "home") | settings
+        )
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        assert "\n" not in found.get("message", "")
-        return found | {"stderr": done.stderr}
+        found = [json.loads(line) | {"stderr": done.stderr} for line in done.stdout.splitlines()]
+        assert all("\n" not in one.get("message", "") for one in found)
+        return found
+
+    return loaded
+
+
+@pytest.fixture
+def load(load_all: RunAll) -> Run:
+    """Loads the pushed weights like `load_all`."""
+
+    def loaded(environment: dict[str, str] | None = None, **arguments: str) -> dict[str, Any]:
+        (found,) = load_all((f"hf:{NAME}", arguments), **(environment or {}))
+        return found
 
     return loaded
 
@@ -196,23 +211,23 @@ def test_pushed_weights_predict_as_local_ones(
     assert fetched == ["SHA256SUMS", file]
 
 
-def test_without_a_commit_the_newest_is_taken_and_named(pushed: Pushed, hub: Hub, load: Run) -> None:
+def test_without_a_commit_the_newest_is_taken_and_named(pushed: Pushed, hub: Hub, load_all: RunAll) -> None:
     newest = hub.push(NAME, {"README.md": b"another"})
-    found = load()
-    assert found["revision"] == newest
-    assert f"hf:{NAME} is at commit {newest} now; name this commit as the revision" in found["stderr"]
-    assert load(revision="main")["stderr"] == found["stderr"]
-    assert load(revision=pushed.commit)["revision"] == pushed.commit
+    requests = [{}, {"revision": "main"}, {"revision": pushed.commit}]
+    found = load_all(*((f"hf:{NAME}", arguments) for arguments in requests))
+    assert [one["revision"] for one in found] == [newest, newest, pushed.commit]
+    warning = f"hf:{NAME} is at commit {newest} now; name this commit as the revision to keep these weights\n"
+    assert found[0]["stderr"] == 2 * warning
 
 
-def test_offline_the_cache_of_the_revision_is_enough(pushed: Pushed, hub: Hub, load: Run) -> None:
-    online, pinned = load(), load(revision=pushed.commit)
-    asked, offline = len(hub.requests), {"HF_HUB_OFFLINE": "1"}
-    assert load(environment=offline) == online
-    assert load(revision=pushed.commit, environment=offline) == pinned
+def test_offline_the_cache_of_the_revision_is_enough(pushed: Pushed, hub: Hub, load: Run, load_all: RunAll) -> None:
+    requests = [(f"hf:{NAME}", {}), (f"hf:{NAME}", {"revision": pushed.commit})]
+    online = load_all(*requests)
+    asked = len(hub.requests)
+    *again, other = load_all(*requests, (f"hf:{NAME}", {"revision": "v2"}), HF_HUB_OFFLINE="1")
+    assert [one["record"] for one in again] == [one["record"] for one in online]
     assert load(environment={"HF_ENDPOINT": "http://127.0.0.1:9"})["revision"] == pushed.commit
     assert len(hub.requests) == asked
-    other = load(revision="v2", environment=offline)
     assert "HF_HUB_OFFLINE is set" in other["message"]
     assert f"run 'hf download {NAME} --revision v2 --local-dir small'" in other["message"]
 
@@ -230,22 +245,18 @@ def test_a_damaged_file_is_named_and_can_be_fetched_again(pushed: Pushed, hub: H
     assert load(revision=pushed.commit)["revision"] == pushed.commit
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "error", "message"),
-    [
+def test_what_cannot_be_loaded_is_one_sentence(hub: Hub, load_all: RunAll) -> None:
+    hub.push("me/bare", {"README.md": b""})
+    cases = [
         ("hf:me/absent", {}, "WeightsError", "found no public repository me/absent; check the name, or set HF_TOKEN"),
         (f"hf:{NAME}", {"revision": "v9"}, "WeightsError", "me/small has no revision v9"),
         ("hf:me/bare", {}, "WeightsError", "expected SHA256SUMS in me/bare on the hub, found none; name a repository"),
         ("hf:small", {}, "UsageError", "expected weights on the hub such as hf:ORG/NAME, found hf:small"),
         ("w.onnx", {"revision": "v1"}, "UsageError", "expected weights such as hf:ORG/NAME for the revision v1"),
-    ],
-)
-def test_what_cannot_be_loaded_is_one_sentence(
-    hub: Hub, load: Run, name: str, arguments: dict[str, str], error: str, message: str
-) -> None:
-    hub.push("me/bare", {"README.md": b""})
-    found = load(name, **arguments)
-    assert (found["error"], message in found["message"]) == (error, True), found["message"]
+    ]
+    found = load_all(*((name, arguments) for name, arguments, _, _ in cases))
+    for one, (_, _, error, message) in zip(found, cases, strict=True):
+        assert (one["error"], message in one["message"]) == (error, True), one["message"]
 
 
 def test_a_gated_repository_needs_a_token(pushed: Pushed, hub: Hub, load: Run) -> None:
