@@ -70,7 +70,10 @@ def run(context: click.Context, shard: str | None, quiet: bool, **flags: Any) ->
     metavar="MM",
     help="Side of a pixel in mm. Default: as the file says.",
 )
-@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option(
+    "--weights", type=FILE, help="File (.safetensors, .onnx) or hf:ORG/NAME on the hub. Default: the shipped one."
+)
+@click.option("--revision", help="Commit, branch or tag of weights on the hub.")
 @click.option("--engine", type=ENGINE, help="Default: onnx on a CPU, torch on a GPU.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
 @click.option("--batch-size", type=click.IntRange(1), help="Images per batch. Default: 8 on a CPU, 32 on a GPU.")
@@ -98,7 +101,10 @@ def predict(
     if flags["frames"] is not None:
         require_frames(flags["frames"])
     if not task:
-        _print_tasks(flags["weights"])
+        from aurora.engine.hub import find_weights
+
+        weights, _ = find_weights(*(flags[name] for name in ("weights", "revision", "engine", "device")))
+        _print_tasks(weights)
         raise click.UsageError("expected --task with one of the tasks above, found none")
     found = find_images(sources, sys.stdin, flags["output"])
     context.exit(command.predict(found, command.PredictSettings(tasks=tuple(dict.fromkeys(task)), save=parts, **flags)))
@@ -109,7 +115,10 @@ def predict(
 @click.option("--port", type=click.IntRange(0, 65535), default=4743, show_default=True, help="Port to listen at.")
 @click.option("--input", type=FOLDER, default="/input", show_default=True, help="Folder that POST /invoke predicts.")
 @click.option("--output", type=FOLDER, default="/output", show_default=True, help="Folder for its predictions.")
-@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
+@click.option(
+    "--weights", type=FILE, help="File (.safetensors, .onnx) or hf:ORG/NAME on the hub. Default: the shipped one."
+)
+@click.option("--revision", help="Commit, branch or tag of weights on the hub.")
 @click.option("--engine", type=ENGINE, help="Default: onnx on a CPU, torch on a GPU.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", show_default=True, help="Where to compute.")
 @click.option("--token", help="What clients must send as 'Authorization: Bearer TOKEN'; better set in AURORA_TOKEN.")

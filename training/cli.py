@@ -273,6 +273,47 @@ def export(weights: Path, out: Path) -> None:
     click.echo(f"{weights} exported to {out}")
 
 
+@main.command(context_settings=ENVIRONMENT)
+@click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
+@click.option("--to", "repository", envvar="AURORA_TO", required=True, metavar="ORG/NAME", help="Name on the hub.")
+@click.option("--license", required=True, help="Licence as the hub names it, such as cc-by-4.0.")
+@click.option(
+    "--dataset",
+    "datasets",
+    envvar="AURORA_DATASET",
+    multiple=True,
+    help="Training data's name on the hub; may be repeated.",
+)
+@click.option("--report", type=FILE, help="Scores for the model card: what 'evaluate --json' has printed.")
+@click.option("--private", is_flag=True, help="Create a private repository.")
+@click.option("--out", type=FOLDER, help="Write the repository to this new folder instead of uploading it.")
+def push(
+    weights: Path,
+    repository: str,
+    license: str,
+    datasets: tuple[str, ...],
+    report: Path | None,
+    private: bool,
+    out: Path | None,
+) -> None:
+    """Publish a checkpoint on the Hugging Face hub: the weights, their ONNX export, a model card and checksums.
+
+    The token is that of the library: HF_TOKEN, or what 'hf auth login' has stored.
+    """
+    from training.push.card import Publication
+    from training.push.push import prepare, publish
+    from training.push.scores import read_scores
+
+    publication = Publication(repository, license, datasets, read_scores(report) if report else None)
+    if out:
+        prepare(weights, out, publication)
+        click.echo(f"repository: {out}")
+    else:
+        commit = publish(weights, publication, private=private)
+        click.echo(f"{repository} is at commit {commit}")
+        click.echo(f'aurora.load("hf:{repository}", revision="{commit}")')
+
+
 main.add_command(import_encoder)
 main.add_command(import_stem)
 

@@ -15,6 +15,7 @@ from aurora.api.measure import PixelSize
 from aurora.api.results import Result, result_of
 from aurora.api.scale import Scale
 from aurora.engine.base import Engine, EngineName
+from aurora.engine.hub import find_weights
 from aurora.engine.select import open_engine
 from aurora.errors import ImageError, UsageError
 from aurora.images.reader import model_input
@@ -27,12 +28,20 @@ from aurora.rows import Row
 from aurora.tasks import Registry, Task
 
 
-def load(weights: Path | str | None = None, *, engine: EngineName | None = None, device: str = "auto") -> "Model":
+def load(
+    weights: Path | str | None = None,
+    *,
+    revision: str | None = None,
+    engine: EngineName | None = None,
+    device: str = "auto",
+) -> "Model":
     """Load a model.
 
     Args:
-        weights: a `.safetensors` or `.onnx` file; by default the shipped weights, or those in the folder that
+        weights: a `.safetensors` or `.onnx` file, or hf:ORG/NAME for a repository on the Hugging Face hub that
+            `training push` has written; by default the shipped weights, or those in the folder that
             AURORA_MODEL_FOLDER names.
+        revision: the commit on the hub, or a branch or tag; by default the latest commit, which a warning names.
         engine: `onnx` or `torch`; by default ONNX Runtime on a CPU, and PyTorch on an NVIDIA GPU.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
 
@@ -43,11 +52,12 @@ def load(weights: Path | str | None = None, *, engine: EngineName | None = None,
         ((562, 799), 'area')
 
     Raises:
-        UsageError: the engine isn't installed.
-        WeightsError: the weights can't be used.
+        UsageError: the engine, or for the hub the library huggingface_hub, isn't installed, or an argument is wrong.
+        WeightsError: the weights can't be used, or can't be fetched.
         DeviceError: the device is absent.
     """
-    return Model(open_engine(Path(weights) if weights is not None else None, engine, device))
+    path, commit = find_weights(weights, revision, engine, device)
+    return Model(open_engine(path, engine, device), commit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +72,15 @@ class Model:
 
     Args:
         engine: the engine that computes; see `load`.
+        revision: the commit of weights from the hub.
 
     Attributes:
         engine: the engine, for code that shares it, such as a run.
+        revision: the commit of weights from the hub; None for a file.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, revision: str | None = None) -> None:
+        self.engine, self.revision = engine, revision
 
     @property
     def tasks(self) -> Registry:

@@ -7,6 +7,7 @@ from pathlib import Path
 from aurora.engine.base import Engine, EngineName
 from aurora.errors import UsageError, WeightsError
 from aurora.model.checkpoint import Spec, is_export_of
+from aurora.runtime.files import require_weights
 from aurora.runtime.hardware import nvidia_driver
 
 #: The environment variable that names a folder whose weights, if any, replace the shipped ones.
@@ -52,6 +53,7 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
         DeviceError: the device is absent.
     """
     path = weights or default_weights()
+    require_weights(path)  # before the engines' libraries are imported
     name = engine or _default_engine(path, device)
     if name != "torch":
         if find_spec("onnxruntime") is None:
@@ -87,9 +89,14 @@ def read_spec(weights: Path | None) -> Spec:
 
 
 def _default_engine(path: Path, device: str) -> EngineName:
-    if path.suffix == ".onnx" or find_spec("torch") is None:
+    return "onnx" if path.suffix == ".onnx" else suitable_engine(device, path.with_suffix(".onnx").is_file())
+
+
+def suitable_engine(device: str, has_export: bool) -> EngineName:
+    """Return the engine that suits a checkpoint with or without an ONNX export; see `open_engine`."""
+    if find_spec("torch") is None:
         return "onnx"
-    if find_spec("onnxruntime") is None or not path.with_suffix(".onnx").is_file():
+    if find_spec("onnxruntime") is None or not has_export:
         return "torch"
     return "torch" if device.startswith("cuda") or (device == "auto" and nvidia_driver()) else "onnx"
 
@@ -97,8 +104,7 @@ def _default_engine(path: Path, device: str) -> EngineName:
 def _onnx_of(path: Path) -> Path:
     """Return the path of a checkpoint's ONNX export, in the same folder; raise `WeightsError` if it isn't there."""
     export = path.with_suffix(".onnx")
-    if not path.is_file():
-        raise WeightsError(f"no weights file {path}; name one with --weights")
+    require_weights(path)
     if not export.is_file():
         raise WeightsError(
             f"the onnx engine needs {export}, which is not there; "

@@ -111,6 +111,8 @@ class Kind(Protocol[Label, Value]):
     #: The name of a label's numbered parts in tables, and the name of a single case's score.
     PART: str
     CASE_SCORE: str
+    #: The name of such tasks on the Hugging Face hub.
+    HUB_TASK: str
     #: The steps that can make a prediction look like the labels of its task, by name, in the order of their use.
     REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]]
     #: The rules by which another task's mask can give a prediction, by name.

@@ -45,6 +45,7 @@ COMPOSITE: tuple[str, ...] = ("auc", "f1_macro", "mcc")
 PREDICTIONS_FILE: str | None = "classification_predictions.json"
 PART = "class"
 CASE_SCORE = "probability of the true class"
+HUB_TASK = "image-classification"
 REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 DERIVATIONS: Mapping[str, DerivationRule] = {}
 

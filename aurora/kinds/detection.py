@@ -41,6 +41,7 @@ COMPOSITE: tuple[str, ...] = ("iou",)
 PREDICTIONS_FILE: str | None = "detection_predictions.json"
 PART = "box"
 CASE_SCORE = "IoU"
+HUB_TASK = "object-detection"
 REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 # Every metric is a mean over the cases.

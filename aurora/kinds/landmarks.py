@@ -45,6 +45,7 @@ COMPOSITE: tuple[str, ...] = ("mre_score",)
 PREDICTIONS_FILE: str | None = "regression_predictions.json"
 PART = "point"
 CASE_SCORE = "1 - MRE / (0.1 x diagonal)"
+HUB_TASK = "keypoint-detection"
 REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 
 # Every metric is a mean over the cases.

@@ -41,6 +41,7 @@ PREDICTIONS_FILE: str | None = None
 RECORD: type[Record] | None = None
 PART = "class"
 CASE_SCORE = "DSC"
+HUB_TASK = "image-segmentation"
 REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "largest-component": largest_component,
     "fill-holes": fill_holes,

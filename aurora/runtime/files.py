@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from aurora.errors import OutputError, UsageError, WeightsError
+from aurora.runtime.hub import PREFIX
 
 CHECKSUMS = "SHA256SUMS"
 #: The first bytes of the file that Git puts in the place of one that Git LFS keeps.
@@ -31,9 +32,20 @@ def verify(path: Path) -> str:
         WeightsError: there is no such file, it is a Git LFS pointer or can't be read, or its checksum isn't the one
             that the `SHA256SUMS` in its folder states; or that list can't be read.
     """
+    require_weights(path)
+    return " ".join(_verified(file) for file in (path, tensors_file(path)) if file == path or file.is_file())
+
+
+def require_weights(path: Path) -> None:
+    """Raise `WeightsError` if there is no such file of weights."""
+    if str(path).startswith(PREFIX):
+        raise WeightsError(
+            f"expected a file of weights, found {path}, and only aurora.load(), 'inference predict' and 'inference "
+            f"serve' ask the hub; run 'hf download {str(path).removeprefix(PREFIX)} --local-dir FOLDER' and name "
+            "FOLDER/model.safetensors"
+        )
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; name one with --weights")
-    return " ".join(_verified(file) for file in (path, tensors_file(path)) if file == path or file.is_file())
 
 
 def tensors_file(path: Path) -> Path:
@@ -53,7 +65,7 @@ def require_no_pointer(path: Path) -> None:
 def _verified(path: Path) -> str:
     require_no_pointer(path)
     listing = path.with_name(CHECKSUMS)
-    expected = _read_checksums(listing).get(path.name)
+    expected = read_checksums(listing).get(path.name)
     try:
         digest = sha256(path)
     except OSError as error:
@@ -80,14 +92,14 @@ def record_checksum(path: Path) -> None:
     """Record a file's SHA-256 in the `SHA256SUMS` of its folder; raise `OSError`, or `WeightsError` for a bad list."""
     with _locked(path.parent):
         listing = path.with_name(CHECKSUMS)
-        _write_checksums(listing, _read_checksums(listing) | {path.name: sha256(path)})
+        _write_checksums(listing, read_checksums(listing) | {path.name: sha256(path)})
 
 
 def forget_checksum(path: Path) -> None:
     """Remove a file from the `SHA256SUMS` of its folder, if listed; the errors are those of `record_checksum`."""
     with _locked(path.parent):
         listing = path.with_name(CHECKSUMS)
-        checksums = _read_checksums(listing)
+        checksums = read_checksums(listing)
         if checksums.pop(path.name, None):
             _write_checksums(listing, checksums)
 
@@ -114,7 +126,7 @@ def _write_checksums(listing: Path, checksums: dict[str, str]) -> None:
         tmp.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
-def _read_checksums(listing: Path) -> dict[str, str]:
+def read_checksums(listing: Path) -> dict[str, str]:
     """Return the checksums in a `SHA256SUMS` by file name; none if there is no such list.
 
     Reads every form that `sha256sum` writes, blank lines and comments.

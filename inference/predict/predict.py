@@ -53,6 +53,7 @@ class PredictSettings:
     tasks: Sequence[str]
     output: Path
     weights: Path | None = None
+    revision: str | None = None
     engine: EngineName | None = None
     device: str = "auto"
     batch_size: int | None = None
@@ -74,7 +75,7 @@ def predict(sources: Sequence[ImageSource], settings: PredictSettings) -> int:
     """
     folder = OutputFolder(settings.output)
     dicom = _dicom_writer(folder) if "dicom" in settings.save else None
-    model = load(settings.weights, engine=settings.engine, device=settings.device)
+    model = load(settings.weights, revision=settings.revision, engine=settings.engine, device=settings.device)
     selections = select(sources, settings.frames)
     records = {} if settings.overwrite else _earlier(folder, selections, settings.tasks)
     missing = [selection for selection in selections if selection.source.name not in records]

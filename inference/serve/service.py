@@ -48,6 +48,7 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 4743
     weights: Path | None = None
+    revision: str | None = None
     engine: EngineName | None = None
     device: str = "auto"
     token: str | None = None
@@ -71,7 +72,7 @@ class Service:
     def load(self) -> None:
         """Load and verify the weights; raise `AuroraError` if they can't be used."""
         settings = self.settings
-        self.model = load(settings.weights, engine=settings.engine, device=settings.device)
+        self.model = load(settings.weights, revision=settings.revision, engine=settings.engine, device=settings.device)
 
     async def predict(
         self, image: bytes, tasks: list[str], pixel_size: float | None, *, picture: bool

@@ -47,6 +47,7 @@ COMPOSITE: tuple[str, ...] = ("hit",)
 PREDICTIONS_FILE: str | None = "counting_predictions.json"
 PART = "count"
 CASE_SCORE = "whether the count is right"
+HUB_TASK = "other"
 REFINEMENTS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {}
 DERIVATIONS: Mapping[str, DerivationRule] = {}
 

@@ -21,6 +21,14 @@ def test_two_folders_of_images_and_masks(tmp_path: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(found.values(), masks, strict=True))
 
 
+def test_the_inner_folder_tells_images_from_masks(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_image(source / "Segmentation" / "IMAGES" / "a.png")
+    mask = write_mask(source / "Segmentation" / "MASKS" / "a.png", disc())
+    imported(source, tmp_path / "out")
+    assert np.array_equal(labels(tmp_path / "out")["task", "Segmentation/IMAGES/a.png"], mask)
+
+
 def test_folders_of_classes_whose_masks_are_named_after_their_images(tmp_path: Path) -> None:
     source = tmp_path / "BUSI"
     write_image(source / "benign" / "benign (1).png")

@@ -111,7 +111,8 @@ def test_a_size_of_0_and_a_path_of_windows_are_understood(tmp_path: Path) -> Non
     ("objects", "kind", "reason"),
     [
         ("", None, "expected XML files with the names of objects"),
-        (thing(), TaskType.SEGMENTATION, "whose labels are boxes"),
+        (thing(), TaskType.SEGMENTATION, "expected masks in SegmentationClass, found none"),
+        (thing(), TaskType.REGRESSION, "whose labels are boxes and masks"),
     ],
 )
 def test_a_source_without_such_labels_is_refused(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision
-from support.formats import HEIGHT, WIDTH, imported, labels, left_out, rectangle, write_image
+from support.formats import HEIGHT, WIDTH, imported, labels, left_out, rectangle, write_coco, write_image
 
 from aurora.errors import InputError
 from aurora.tasks import TaskType
@@ -133,7 +133,8 @@ def test_a_box_that_reaches_out_is_cut_off_and_a_repeated_line_counts_once(tmp_p
     ("names", "reason"),
     [
         ("names: {0: a, 2: b}", "expected names of the classes from 0 on"),
-        ("names: [a]\nkpt_shape: [17, 3]", "expected boxes or outlines, found landmarks"),
+        ("names: [a]\nkpt_shape: 17", "expected kpt_shape"),
+        ("names: [a]\nkpt_shape: [17, 4]", "expected kpt_shape"),
         ("names: [a", "expected YAML"),
         ("nc: 2", "expected data.yaml or classes.txt with the names of the classes"),
         ("names: []", "expected names of the classes from 0 on"),
@@ -143,6 +144,63 @@ def test_names_that_cannot_be_used_are_refused(tmp_path: Path, names: str, reaso
     source = write_yolo(tmp_path / "source", {"1": BOX}, names)
     with pytest.raises(InputError, match=reason):
         imported(source, tmp_path / "out", format_name="yolo")
+
+
+@pytest.mark.parametrize(("numbers", "seen", "unseen"), [(3, " 2", " 0"), (2, "", "")])
+def test_landmarks_are_read_and_an_object_without_one_is_left_out(
+    tmp_path: Path, numbers: int, seen: str, unseen: str
+) -> None:
+    points = f"0.25 0.5{seen} 0.75 0.125{seen}"
+    missing = f"0.25 0.5{seen} {'0 0' if unseen else '-1 -1'}{unseen}"
+    names = f"names: [femur]\nkpt_shape: [2, {numbers}]\nkpt_names:\n  0: [left end, right end]\n"
+    source = write_yolo(tmp_path / "source", {"1": f"0 0.5 0.5 0.5 0.5 {points}", "2": f"{BOX} {missing}"}, names)
+    lines = imported(source, tmp_path / "out")
+    found = labels(tmp_path / "out")
+    assert {key: label.tolist() for key, label in found.items()} == {("task", "images/1.png"): [[16, 24], [48, 6]]}
+    assert (tmp_path / "out" / "task.yaml").read_text() == "names:\n  task: [left end, right end]\n"
+    assert left_out(lines)["an object has landmarks that aren't labelled"] == 1
+    imported(source, tmp_path / "boxes", kind=TaskType.DETECTION)
+    assert labels(tmp_path / "boxes")["task", "images/2.png"].tolist() == [12, 6, 20, 18]
+
+
+def test_landmarks_of_coco_and_of_yolo_are_the_same_pixels(tmp_path: Path) -> None:
+    keypoints, box = [12.5, 20, 2, 40, 7.25, 1], [10, 5, 32, 20]
+    category = {"id": 1, "name": "femur", "keypoints": ["left", "right"]}
+    image = {"id": 1, "file_name": "1.png", "height": HEIGHT, "width": WIDTH}
+    annotation = {"image_id": 1, "category_id": 1, "bbox": box, "keypoints": keypoints}
+    write_coco(tmp_path / "coco" / "a.json", [annotation], images=[image], categories=[category])
+    write_image(tmp_path / "coco" / "1.png")
+    # As the tools for YOLO convert COCO: every coordinate divided by the side of the image.
+    line = [0, (box[0] + box[2] / 2) / WIDTH, (box[1] + box[3] / 2) / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT]
+    for x, y, visibility in (keypoints[:3], keypoints[3:]):
+        line += [x / WIDTH, y / HEIGHT, visibility]
+    source = write_yolo(tmp_path / "yolo", {"1": " ".join(map(str, line))}, "names: [femur]\nkpt_shape: [2, 3]")
+    for folder in (tmp_path / "coco", source):
+        imported(folder, tmp_path / f"{folder.name}-out")
+    expected = labels(tmp_path / "coco-out")["task", "1.png"]
+    np.testing.assert_allclose(labels(tmp_path / "yolo-out")["task", "images/1.png"], expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "reason"),
+    [
+        ("names: [a]\nkpt_shape: [1, 3]", TaskType.SEGMENTATION, "data.yaml has landmarks"),
+        ("names: [a]", TaskType.REGRESSION, "data.yaml has no kpt_shape"),
+    ],
+)
+def test_a_type_that_the_files_do_not_hold_is_refused(tmp_path: Path, names: str, kind: TaskType, reason: str) -> None:
+    source = write_yolo(tmp_path / "source", {"1": BOX}, names)
+    with pytest.raises(InputError, match=reason):
+        imported(source, tmp_path / "out", kind=kind)
+
+
+def test_a_line_of_another_number_of_landmarks_is_counted(tmp_path: Path) -> None:
+    texts = {"1": f"{BOX} 0.5 0.5 2", "2": BOX, "3": f"{BOX} 50 50 2"}
+    source = write_yolo(tmp_path / "source", texts, "names: [a]\nkpt_shape: [1, 3]")
+    assert left_out(imported(source, tmp_path / "out")) == {
+        "a line has another number of coordinates than a box and its landmarks (kpt_shape) need": 1,
+        "a line has pixels where fractions of the image are expected": 1,
+    }
 
 
 def test_images_without_text_files_are_refused(tmp_path: Path) -> None:

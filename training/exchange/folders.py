@@ -88,10 +88,14 @@ def _pairs(source: Path) -> dict[tuple[str, str], _Pair]:
 
 
 def _place(path: str) -> tuple[str, str, bool]:
-    """Return the folder of an image or mask without words for images and masks, its name, and whether it says mask."""
+    """Return the folder of an image or mask without words for images and masks, its name, and whether it says mask.
+
+    The innermost folder with such a word decides.
+    """
     folders = [_words(part) for part in PurePosixPath(path).parts[:-1]]
     kept = ["_".join(word for word in words if word not in _IMAGES | _MASKS) for words in folders]
-    in_masks = any(_MASKS.intersection(words) for words in folders)
+    telling = [words for words in folders if (_IMAGES | _MASKS).intersection(words)]
+    in_masks = bool(telling) and not _MASKS.isdisjoint(telling[-1])
     return "/".join(part for part in kept if part), PurePosixPath(stem(path)).name, in_masks
 
 

@@ -1,4 +1,4 @@
-"""Read Pascal VOC's XML files: one per image, with the boxes of its objects."""
+"""Read Pascal VOC: an XML file per image with the boxes of its objects, or its masks."""
 
 import math
 from collections import defaultdict
@@ -9,42 +9,53 @@ from xml.etree import ElementTree
 
 from aurora.errors import InputError
 from aurora.tasks import TaskType
+from training.exchange import voc_masks
 from training.exchange.finder import ImageFinder, images_of
 from training.exchange.instances import Annotated, Category, Instance, instance_source
 from training.exchange.source import Findings, Size, Source, Unusable, split_of
 
-_TYPES = (TaskType.DETECTION, TaskType.CLASSIFICATION)
+_TYPES = (TaskType.DETECTION, TaskType.CLASSIFICATION, TaskType.SEGMENTATION)
 #: The lists of the names of each split's images.
 _LISTS = ("train", "val", "test")
 
 
 def recognise(source: Path) -> str | None:
     """Return why a folder looks like Pascal VOC's, None if it doesn't."""
-    for path in sorted(source.rglob("*.xml")) if source.is_dir() else ():
+    if not source.is_dir():
+        return None
+    for path in sorted(source.rglob("*.xml")):
         with path.open("rb") as file:
             if b"<annotation" in file.read(4096):
                 return f"{path.name} is an annotation in XML"
-    return None
+    return "there is a folder SegmentationClass" if voc_masks.has_masks(source) else None
 
 
 def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
-    """Read a folder of XML files and images, for detection or classification.
+    """Read a folder of images with XML files, for detection or classification, or with masks, for segmentation.
 
-    The lists in `ImageSets/Main` say the split or, without them, the names of the folders.
+    The lists in `ImageSets/Main`, for masks those in `ImageSets/Segmentation`, say the split or, without them, the
+    names of the folders.
+
+    Args:
+        source: the folder.
+        kind: the type of the task; None for detection if there are XML files, and otherwise for segmentation.
+        findings: takes what can't be used.
 
     Raises:
-        InputError: another type is wanted, or there is no file with an object.
+        InputError: another type is wanted, or there is no file with an object or no mask.
     """
-    kind = kind or TaskType.DETECTION
+    files = sorted(source.rglob("*.xml"))
+    kind = kind or (TaskType.DETECTION if files or not voc_masks.has_masks(source) else TaskType.SEGMENTATION)
     if kind not in _TYPES:
         raise InputError(
-            f"expected --type {' or '.join(_TYPES)} for VOC, whose labels are boxes, found {kind}; change it"
+            f"expected --type {' or '.join(_TYPES)} for VOC, whose labels are boxes and masks, found {kind}; change it"
         )
-    files = sorted(source.rglob("*.xml"))
+    if kind == TaskType.SEGMENTATION:
+        return voc_masks.read(source, _listed(source / "ImageSets" / "Segmentation"), findings)
     names = sorted({name for path in files for name in _names(path)})
     if not names:
         raise InputError(f"expected XML files with the names of objects, found none in {source}; name the folder above")
-    listed = _listed(source)
+    listed = _listed(source / "ImageSets" / "Main")
     splits: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         folder = str(PurePosixPath(path.relative_to(source).as_posix()).parent)
@@ -82,9 +93,9 @@ def _text(element: ElementTree.Element, path: str) -> str:
     return text
 
 
-def _listed(source: Path) -> Mapping[str, str]:
-    """Return the split of each name in the lists of `ImageSets/Main`."""
-    lists = {split: source / "ImageSets" / "Main" / f"{split}.txt" for split in _LISTS}
+def _listed(folder: Path) -> Mapping[str, str]:
+    """Return the split of each name in the lists of a folder."""
+    lists = {split: folder / f"{split}.txt" for split in _LISTS}
     return {
         line.split()[0]: split
         for split, path in lists.items()

@@ -1,4 +1,4 @@
-"""Read YOLO's text files: a line per object, with a box or an outline in fractions of the image."""
+"""Read YOLO's text files: a line per object, with a box, an outline or landmarks in fractions of the image."""
 
 import math
 import re
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from aurora.errors import InputError
 from aurora.tasks import TaskType
@@ -16,6 +16,17 @@ from training.exchange.source import Findings, Size, Source, Unusable, images_be
 _NAMES = ("classes.txt", "obj.names")
 #: Fractions may exceed 1 by this much; higher numbers are pixels.
 _BEYOND = 1.0
+
+
+class _Contents(NamedTuple):
+    """What the text files hold: classes and, of landmarks, how many numbers each has; 0 if there are none."""
+
+    categories: Sequence[Category]
+    numbers: int = 0
+
+    @property
+    def points(self) -> int:
+        return len(self.categories[0].points)
 
 
 def recognise(source: Path) -> str | None:
@@ -35,19 +46,19 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     Args:
         source: the folder. The split is what data.yaml says of a folder or, without that, what its name says, as in
             `images/train` or `train/images`.
-        kind: segmentation, detection or classification; None for what the first lines hold.
+        kind: the type of the task; None for what the first lines hold, and for Regression if data.yaml has `kpt_shape`.
         findings: takes what can't be used.
 
     Raises:
-        InputError: there are no names of classes, no text files, or they hold landmarks.
+        InputError: there are no names of classes or no text files, or they don't hold labels of this type.
     """
     if not source.is_dir():
         raise InputError(f"expected a folder with data.yaml or classes.txt, found the file {source}; name its folder")
-    if kind == TaskType.REGRESSION:
-        raise InputError(
-            "expected --type segmentation, detection or classification for YOLO, found Regression; change it"
-        )
-    names = _names(source)
+    contents = _contents(source)
+    missing = TaskType.SEGMENTATION if contents.points else TaskType.REGRESSION
+    if kind == missing:
+        shape = "landmarks (kpt_shape), not outlines" if contents.points else "no kpt_shape, so no landmarks"
+        raise InputError(f"expected another --type than {kind}, because data.yaml has {shape}; change it")
     images = list(images_below(source))
     labelled = [image for image in images if _label_file(source, image).is_file()]
     if not labelled:
@@ -57,9 +68,10 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     for image in images:
         said = (split for folder, split in listed.items() if PurePosixPath(image).is_relative_to(folder))
         splits[next(said, "") or split_of(str(PurePosixPath(image).parent))].append(image)
-    chosen = kind or _kind(_label_file(source, image) for image in labelled)
-    items = {split: _images(source, found, len(names), chosen, findings) for split, found in splits.items()}
-    return instance_source(chosen, [Category(name) for name in names], items, findings)
+    files = (_label_file(source, image) for image in labelled)
+    chosen = kind or (TaskType.REGRESSION if contents.points else _kind(files))
+    items = {split: _images(source, found, contents) for split, found in splits.items()}
+    return instance_source(chosen, contents.categories, items, findings)
 
 
 def _names_file(source: Path) -> Path | None:
@@ -81,23 +93,35 @@ def _yaml(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _names(source: Path) -> list[str]:
+def _contents(source: Path) -> _Contents:
+    """Return what data.yaml or a list of names says about the text files."""
     path = _names_file(source)
     if path is None:
         raise InputError(
             f"expected data.yaml or classes.txt with the names of the classes, found none in {source}; add it"
         )
     if path.name in _NAMES:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return _Contents([Category(line.strip()) for line in lines if line.strip()])
     content = _yaml(path)
-    if "kpt_shape" in content:
-        raise InputError(f"expected boxes or outlines, found landmarks (kpt_shape) in {path}; export them as COCO")
     names = content["names"]
     if isinstance(names, dict) and sorted(names) == list(range(len(names))):
         names = [names[number] for number in sorted(names)]
     if not isinstance(names, list) or not names:
         raise InputError(f"expected names of the classes from 0 on, found {names!r} in {path}; correct it")
-    return [str(name) for name in names]
+    shape = content.get("kpt_shape", [0, 2])
+    if not isinstance(shape, list) or len(shape) != 2 or type(shape[0]) is not int or shape[1] not in (2, 3):
+        raise InputError(f"expected kpt_shape [number, 2 or 3], found {shape!r} in {path}; correct it")
+    points = [_points(content.get("kpt_names"), number, shape[0]) for number in range(len(names))]
+    return _Contents([Category(str(name), of) for name, of in zip(names, points, strict=True)], shape[1])
+
+
+def _points(names: Any, number: int, count: int) -> tuple[str, ...]:
+    """Return the names of the landmarks of a class, as `kpt_names` of data.yaml has them, or numbers."""
+    listed = names.get(number) if isinstance(names, dict) else None
+    if isinstance(listed, list) and len(listed) == count:
+        return tuple(map(str, listed))
+    return tuple(f"point {point}" for point in range(1, count + 1))
 
 
 def _listed(source: Path) -> Mapping[str, str]:
@@ -134,13 +158,12 @@ def _kind(files: Iterator[Path]) -> TaskType:
     raise InputError("expected objects in the text files, found none in any of them; label the images")
 
 
-def _images(source: Path, images: Sequence[str], count: int, kind: TaskType, findings: Findings) -> Iterator[Annotated]:
+def _images(source: Path, images: Sequence[str], contents: _Contents) -> Iterator[Annotated]:
     for image in images:
-        path = _label_file(source, image)
-        yield Annotated(source / image, image, partial(_instances, path, count, kind))
+        yield Annotated(source / image, image, partial(_instances, _label_file(source, image), contents))
 
 
-def _instances(path: Path, count: int, kind: TaskType, size: Size) -> list[Instance]:
+def _instances(path: Path, contents: _Contents, size: Size) -> list[Instance]:
     """Return the objects of an image; none without a file, because YOLO writes none for an image without objects."""
     if not path.is_file():
         return []
@@ -148,27 +171,52 @@ def _instances(path: Path, count: int, kind: TaskType, size: Size) -> list[Insta
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise Unusable("its text file can't be read") from None
-    return [_instance(line, count, kind, size) for line in dict.fromkeys(map(str.strip, lines)) if line]
+    return [_instance(line, contents, size) for line in dict.fromkeys(map(str.strip, lines)) if line]
 
 
-def _instance(line: str, count: int, kind: TaskType, size: Size) -> Instance:
+def _instance(line: str, contents: _Contents, size: Size) -> Instance:
     try:
         category, *values = map(float, line.split())
     except ValueError:
         raise Unusable("a line of its text file holds something else than numbers") from None
-    if category not in range(count):
+    if category not in range(len(contents.categories)):
         raise Unusable("a line has a class without a name")
     if not all(map(math.isfinite, values)):
         raise Unusable("a line has coordinates that aren't numbers")
+    if contents.points:
+        return _marked(int(category), values, contents, size)
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
         raise Unusable("a line has neither the four numbers of a box nor the pairs of an outline")
-    if max(map(abs, values)) > 1 + _BEYOND:
-        raise Unusable("a line has pixels where fractions of the image are expected")
-    height, width = size
+    _check_fractions(values)
     if len(values) == 4:
-        x, y, w, h = values
-        box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
-        return Instance(int(category), box)
+        return Instance(int(category), _box(values, size))
+    height, width = size
     polygon = [value * side for value, side in zip(values, [width, height] * (len(values) // 2), strict=True)]
     xs, ys = polygon[::2], polygon[1::2]
     return Instance(int(category), (min(xs), min(ys), max(xs), max(ys)), polygon_region([polygon]))
+
+
+def _check_fractions(values: Sequence[float]) -> None:
+    if max(map(abs, values)) > 1 + _BEYOND:
+        raise Unusable("a line has pixels where fractions of the image are expected")
+
+
+def _box(values: Sequence[float], size: Size) -> tuple[float, float, float, float]:
+    """Return the edges of a box of a centre, a width and a height."""
+    (height, width), (x, y, w, h) = size, values
+    return (x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height
+
+
+def _marked(category: int, values: Sequence[float], contents: _Contents, size: Size) -> Instance:
+    """Return an object with a box and landmarks of x, y and, with three numbers, whether it is labelled (not 0)."""
+    count, each = contents.points, contents.numbers
+    if len(values) != 4 + count * each:
+        raise Unusable("a line has another number of coordinates than a box and its landmarks (kpt_shape) need")
+    places = [values[at : at + each] for at in range(4, len(values), each)]
+    _check_fractions([*values[:4], *(value for place in places for value in place[:2])])
+    height, width = size
+    # They are COCO's keypoints divided by the sides, so whole numbers of pixels are centres, as in an input root.
+    points = [
+        (place[0] * width, place[1] * height) if min(place[:2]) >= 0 and place[2:] != [0] else None for place in places
+    ]
+    return Instance(category, _box(values[:4], size), points=points)
