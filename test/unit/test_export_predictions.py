@@ -57,15 +57,16 @@ def test_the_command_says_what_it_wrote(data: tuple[Path, Path], tmp_path: Path)
     root, predictions = data
     only(root, "breast_lesion", "IUGC")
     out = tmp_path / "new" / "out"
-    words = ["--input", root, "--predictions", predictions, "--format", "yolo", "--out", out]
+    words = ["--input", root, "--predictions", predictions, "--format", "nnunet", "--out", out]
     result = CliRunner().invoke(main, ["export-predictions", *map(str, words)], catch_exceptions=False)
     assert result.output.splitlines() == [
-        f"{out}/breast_lesion: task breast_lesion, segmentation of background, lesion: 2 images",
-        "left out (2): the format yolo holds no task of the type Regression "
+        f"{out}/Dataset001_breast_lesion: task breast_lesion, segmentation of background, lesion: 2 images",
+        "left out (2): the format nnunet holds no task of the type Regression "
         "[IUGC.csv:2 ../Regression/Three/IUGC/IUGC_test_00000.jpg, "
         "IUGC.csv:3 ../Regression/Three/IUGC/IUGC_test_00001.jpg]",
     ]
-    assert sorted(path.name for path in (out / "breast_lesion").iterdir()) == ["data.yaml", "images", "labels"]
+    (folder,) = out.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["dataset.json", "imagesTr", "labelsTr"]
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
@@ -81,7 +82,7 @@ def test_all_tasks_that_a_format_holds_are_written_with_relative_paths(
     golden = sample_cases.parent / "golden"
     lines = exported(sample_cases, golden, tmp_path / "out", format_name)
     folders = sorted((tmp_path / "out").iterdir())
-    assert len(folders) == {"nnunet": 12, "yolo": 24}.get(format_name, 27)
+    assert len(folders) == (12 if format_name == "nnunet" else 27)
     written = sum(int(line.rpartition(": ")[2].removesuffix(" images")) for line in lines if "left out" not in line)
     assert written + sum(left_out(lines).values()) == 55
     assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
