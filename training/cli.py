@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -265,11 +265,13 @@ def tune(weights: Path, data: tuple[Path, ...], val: tuple[Path, ...], out: Path
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--weights", type=FILE, required=True, help="Checkpoint (.safetensors).")
 @click.option("--out", type=FILE, required=True, help="File to write: .onnx, or .safetensors for float16.")
-def export(weights: Path, out: Path) -> None:
+@click.option("--precision", type=click.Choice(["fp32", "int8"]), default="fp32", show_default=True)
+@click.option("--data", type=FOLDER, multiple=True, help="Labelled input root that int8 is calibrated on.")
+def export(weights: Path, out: Path, precision: Literal["fp32", "int8"], data: tuple[Path, ...]) -> None:
     """Write a checkpoint as ONNX for the ONNX Runtime engine, or as a float16 copy at half the size."""
     from training.export import export as convert
 
-    convert(weights, out)
+    convert(weights, out, precision=precision, data=data)
     click.echo(f"{weights} exported to {out}")
 
 

@@ -1,24 +1,29 @@
-"""Convert a checkpoint to the forms that are shipped: ONNX for ONNX Runtime, and float16 at half the size."""
+"""Convert a checkpoint to the forms that are shipped: ONNX for ONNX Runtime, also in int8, and float16."""
 
 import logging
 import warnings
+from collections.abc import Sequence
 from os import SEEK_CUR
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aurora.errors import WeightsError
+from aurora.errors import UsageError, WeightsError
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.checkpoint import ONNX_VERSION, Spec
 from aurora.runtime import files
 from aurora.tasks import NOVELTY, TYPES, TaskType, of_type
+from training.data.cases import load_cases
+from training.quantize import calibration_images, quantize, table
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
+
+logger = logging.getLogger("aurora.training")
 
 #: An ONNX file of more bytes than this has its tensors in a separate file; protobuf itself allows less than 2 GB.
 MAX_EMBEDDED_BYTES = 500_000_000
@@ -39,13 +44,23 @@ class _Positional(nn.Module):
         return tuple(outputs[name] for name in self.names)
 
 
-def export(weights: Path, out: Path) -> None:
+def export(weights: Path, out: Path, *, precision: Literal["fp32", "int8"] = "fp32", data: Sequence[Path] = ()) -> None:
     """Write a checkpoint to `out` as ONNX, or, if `out` ends in .safetensors, as a checkpoint in float16.
 
+    Args:
+        weights: the checkpoint, `.safetensors`.
+        out: the file to write.
+        precision: what an ONNX graph computes in; the layers of one in int8 are logged, see `training.quantize`.
+        data: labelled input roots whose images int8 is calibrated on.
+
     Raises:
+        UsageError: int8 is asked for without data, or of a checkpoint.
+        InputError: the data can't be used.
         WeightsError: the weights can't be used, or have no task.
         OutputError: `out` can't be written.
     """
+    if precision == "int8" and (not data or out.suffix == ".safetensors"):
+        raise UsageError("--precision int8 needs --data to calibrate on, and an --out that ends in .onnx; name both")
     model, spec = checkpoint.load(weights)
     if not spec.tasks:
         raise WeightsError(
@@ -55,7 +70,12 @@ def export(weights: Path, out: Path) -> None:
     if out.suffix == ".safetensors":
         checkpoint.save(out, model, spec.provenance, half=True)
     else:
-        write_onnx(to_onnx(model, spec), out)
+        proto = to_onnx(model, spec)
+        if precision == "int8":
+            proto, layers = quantize(proto, calibration_images(load_cases(data), spec.config.image_size))
+            _store_as_half(proto.graph)
+            logger.info("%s", table(layers))
+        write_onnx(proto, out)
 
 
 def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":

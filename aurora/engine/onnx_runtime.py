@@ -9,9 +9,9 @@ import onnxruntime as ort
 
 from aurora.engine.base import CPU_BATCH, GPU_BATCH
 from aurora.errors import DeviceError, WeightsError
-from aurora.model.checkpoint import ONNX_VERSION, spec_from_metadata
+from aurora.model.checkpoint import ONNX_VERSION, PRECISION, spec_from_metadata
 from aurora.runtime.files import verify
-from aurora.runtime.hardware import nvidia_driver, parse_device, processors
+from aurora.runtime.hardware import has_exact_int8, nvidia_driver, parse_device, processors
 from aurora.tasks import NOVELTY, TYPES, TaskType, of_type
 
 _FATAL_ONLY = 4
@@ -66,7 +66,14 @@ class OnnxEngine:
                 "make it again with 'python -m training export'"
             )
         self.task_types = [task_type for task_type in TYPES if of_type(self.spec.tasks, task_type)]
+        precision = description.custom_metadata_map.get(PRECISION)
+        if precision and not has_exact_int8():
+            raise DeviceError(
+                f"{path} needs a processor that adds {precision} products exactly (VNNI), found one without; "
+                "use the weights in float32"
+            )
         self.name = f"ONNX Runtime {ort.__version__} on {self.provider.removesuffix(_SUFFIX)}"
+        self.name += f" in {precision}" if precision else ""
         self.batch_size = CPU_BATCH if self.provider == _CPU else GPU_BATCH
         self.num_workers = 1
 

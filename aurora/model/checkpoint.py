@@ -25,6 +25,8 @@ KEY = "aurora"
 FORMAT = 1
 #: The version of an ONNX export's inputs and outputs; since 2, a task type may have no rows.
 ONNX_VERSION = 2
+#: The entry of an export's metadata that says what it computes in, if that isn't float32.
+PRECISION = "precision"
 #: The longest header that safetensors allows, in bytes.
 MAX_HEADER_BYTES = 100_000_000
 

@@ -124,6 +124,19 @@ def nvidia_driver() -> bool:
     return any(device.exists() for device in _NVIDIA_DEVICES)
 
 
+def has_exact_int8(file_system: Path = _FILE_SYSTEM) -> bool:
+    """Return whether the processor adds products of 8-bit numbers in 32 bits.
+
+    x86 processors without VNNI add two of them in 16 bits, which may overflow. Others, and systems that don't say, are
+    taken to be exact.
+    """
+    with suppress(OSError):
+        for line in (file_system / "proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("flags"):
+                return bool({"avx512_vnni", "avx_vnni", "amx_int8"} & set(line.split()))
+    return True
+
+
 def parse_device(name: str) -> tuple[str, int]:
     """Split a device name into its type and index, without looking for the device.
 

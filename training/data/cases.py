@@ -45,6 +45,11 @@ class Sample:
     targets: dict[Task, np.ndarray]
 
 
+def distinct_images(cases: Iterable[Case]) -> list[Case]:
+    """Return one case for each image."""
+    return list({(case.root, case.row.image_path): case for case in cases}.values())
+
+
 def load_cases(
     roots: Iterable[Path],
     fixed_laterality: Collection[str] = (),

@@ -14,7 +14,7 @@ from aurora.model.aurora import Aurora, normalise
 from aurora.model.novelty import Novelty
 from aurora.runtime.hardware import processors
 from aurora.runtime.prefetch import prefetch
-from training.data.cases import Case
+from training.data.cases import Case, distinct_images
 
 logger = logging.getLogger("aurora.training")
 
@@ -44,11 +44,6 @@ def fit_novelty(model: Aurora, training: Sequence[Case], validation: Sequence[Ca
         return
     model.novelty, model.config = Novelty(known.shape[1]), replace(model.config, novelty=True)
     model.novelty.fit_(known, unseen, LIMIT_SHARE, SHRINKAGE)
-
-
-def distinct_images(cases: Iterable[Case]) -> list[Case]:
-    """Return one case for each image."""
-    return list({(case.root, case.row.image_path): case for case in cases}.values())
 
 
 @torch.inference_mode()
