@@ -16,7 +16,7 @@ from aurora.images.dicom import Frame, is_mpeg
 from aurora.images.dicom_cine import FrameLayout, read_frame_layout, read_frames, syntax_of, video_in_dicom
 from aurora.images.headers import HEAD, load, medical_format, opened, read_header, require_decodable
 from aurora.images.pages import count_pages, probe_animation, read_animation, read_pages
-from aurora.images.reader import Image, Stored, read_stored, shown
+from aurora.images.reader import Image, Stored, as_image_error, read_stored, shown
 from aurora.images.video import probe_video, read_video
 from aurora.images.volume import Layout, read_layout, read_slices, require_moderate
 from aurora.runtime.c_stderr import caught_stderr
@@ -60,7 +60,7 @@ class Cine:
                 try:
                     found = next(frames, ImageError(_ENDS, self.path))
                 except Exception as error:  # a library's own; the other files still need predictions
-                    found = _named(error, self.path)
+                    found = as_image_error(error, self.path)
                     frames = repeat(found)
             yield found if isinstance(found, ImageError) else shown(found, printed)
 
@@ -90,7 +90,7 @@ def open_cine(path: Path) -> Cine:
         try:
             return _opened(head, real, path)
         except Exception as error:  # a library's own; the other files still need predictions
-            raise _named(error, path) from None
+            raise as_image_error(error, path) from None
 
 
 def frame_numbers(which: str, cine: Cine) -> range:
@@ -129,12 +129,6 @@ def _opened(head: bytes, real: Path, path: Path) -> Cine:
     if medical == "DICOM":
         return _dicom(real, path)
     return _volume(real, path) if medical else _picture(real, path)
-
-
-def _named(error: Exception, path: Path) -> ImageError:
-    if isinstance(error, ImageError):
-        return error
-    return ImageError(f"the file broke its decoder ({type(error).__name__}: {error})", path)
 
 
 def _dicom(real: Path, path: Path) -> Cine:

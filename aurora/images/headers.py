@@ -118,7 +118,7 @@ def opened(path: Path, root: Path) -> Iterator[FileIO]:
             yield file
     except FileNotFoundError as error:
         missing = f"can't be opened ({error.strerror})"
-        near = near_miss(path, root)
+        near = near_miss(os.path.relpath(path, root / "csv_files"), root)
         if near is None:
             raise ImageError(missing, path) from None
         # The reason is the same for all files with this mistake, so that they are counted together.

@@ -181,10 +181,16 @@ def model_input(read: Callable[[], Image], input_size: tuple[int, int]) -> Model
     try:
         image = read()
         return ModelInput(resize_to(image.pixels, input_size), image.pixels.shape[:2], image.warnings)
-    except ImageError as error:
-        return ModelInput(None, error.size, reason=error.reason)
     except Exception as error:  # one image may break a decoder; the other rows still need predictions
-        return ModelInput(None, None, reason=f"the image broke its decoder ({type(error).__name__}: {error})")
+        named = as_image_error(error, "")
+        return ModelInput(None, named.size, reason=named.reason)
+
+
+def as_image_error(error: Exception, source: object) -> ImageError:
+    """Return an error that reading the image `source` has raised, as an `ImageError` if it is a decoder's own."""
+    if isinstance(error, ImageError):
+        return error
+    return ImageError(f"the image broke its decoder ({type(error).__name__}: {error})", source)
 
 
 def read_size(root: Path, row: Row) -> ModelInput:

@@ -180,6 +180,11 @@ fault(SECTION, "an ending in another letter case")(misspelt("a.PNG", "../images/
 fault(SECTION, "a folder in another letter case")(misspelt("a.png", "../Images/a.png"))
 fault(SECTION, "a name in another letter case")(misspelt("Ab.png", "../images/aB.png"))
 fault(SECTION, "accents in another Unicode form")(misspelt("f\u00fcr.png", "../images/fu\u0308r.png"))
+fault(SECTION, "an absolute image_path of another machine")(misspelt("a.png", "/home/me/data/images/a.png"))
+fault(SECTION, "an image_path with a drive letter")(misspelt("a.png", "C:\\data\\images\\a.png"))
+fault(SECTION, "an image_path with too many ../")(misspelt("a.png", "../../images/a.png"))
+fault(SECTION, "an image_path that is a file:// URL")(misspelt("a.png", "file:///home/me/data/images/a.png"))
+fault(SECTION, "an image_path through another folder")(misspelt("a.png", "../data/images/a.png"))
 fault(SECTION, "the codes of a URL in an image_path")(misspelt("a b.png", "../images/a%20b.png"))
 
 
