@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aurora.errors import InputError, OutputError, UsageError
+from aurora.runtime.write_errors import write_error
 from aurora.tasks import OFFICIAL, TaskType
 from training.data.cases import load_cases
 from training.exchange.formats import FORMATS, recognise
@@ -159,4 +160,4 @@ def _complete(out: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     except OSError as error:
-        raise OutputError(f"can't write {out} ({error.strerror or error}); name another place with --out") from error
+        raise write_error(out, error, "name another place with --out") from error
