@@ -45,6 +45,7 @@ class Header:
         bits: the number of bits per channel.
         palette: whether the values are numbers of colours.
         white_is_zero: whether high values are dark (TIFF only).
+        tiff: whether the file is a TIFF.
     """
 
     stored_height: int
@@ -57,6 +58,7 @@ class Header:
     bits: int = 8
     palette: bool = False
     white_is_zero: bool = False
+    tiff: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -275,6 +277,7 @@ def _tiff(data: bytes | mmap.mmap) -> Header | None:
         bits=tags.get(_BITS, 1) if single else 8,
         palette=photometric == 3,
         white_is_zero=photometric == 0,
+        tiff=True,
     )
 
 

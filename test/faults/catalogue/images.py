@@ -6,6 +6,7 @@ import pickle
 import stat
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 
 import cv2
 import numpy as np
@@ -70,6 +71,14 @@ def profiled() -> bytes:
     return PNG[:33] + stored + PNG[33:]
 
 
+def tiff_strip(compression: str) -> bytes:
+    """Return a TIFF whose only strip ends in other bytes, behind the header of Pillow's TIFF files."""
+    data = encoded("TIFF", "L", compression=compression)
+    with PIL.Image.open(BytesIO(data)) as image:
+        (start,), (length,) = image.tag_v2[273], image.tag_v2[279]  # type: ignore[attr-defined]
+    return data[: start + length // 2] + b"\x80" * (length - length // 2) + data[start + length :]
+
+
 FILES: dict[str, Callable[[Bench], Ended]] = {
     "an empty file": holding(b""),
     "an HTML page named .png": holding(b"<html><body>404 not found</body></html>"),
@@ -92,6 +101,9 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "a JPEG cut in its pixels": holding(JPEG[:-25], "bad.jpg"),
     "a BMP cut in its pixels": holding(encoded("BMP")[:200], "bad.bmp"),
     "a TIFF cut in its pixels": holding(encoded("TIFF")[:200], "bad.tiff"),
+    "a TIFF with a damaged deflate strip": holding(tiff_strip("tiff_adobe_deflate"), "bad.tiff"),
+    "a TIFF with a damaged LZW strip": holding(tiff_strip("tiff_lzw"), "bad.tiff"),
+    "a TIFF with a damaged PackBits strip": holding(tiff_strip("packbits"), "bad.tiff"),
     "a 16-bit PNG": holding(RAMP.astype(np.uint16)),
     "a TIFF of floats, some not a number": holding(nan_image(), "bad.tiff"),
     "a TIFF of signed numbers": holding((RAMP - 500).astype(np.int16), "bad.tiff"),
