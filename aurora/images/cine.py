@@ -155,14 +155,14 @@ def _frames(real: Path, layout: FrameLayout, numbers: range) -> Iterator[Stored 
 def _volume(real: Path, path: Path) -> Cine:
     with real.open("rb", buffering=0) as file:
         layout = read_layout(file, path)
-    require_moderate(layout.size, path)
+    require_moderate(layout.axes, path)
     return Cine(path, layout.slices, layout.middle, None, False, partial(_slices, real, layout))
 
 
 def _slices(real: Path, layout: Layout, numbers: range) -> Iterator[Stored | ImageError]:
     with real.open("rb", buffering=0) as file:
         for found in read_slices(file, layout, real, numbers):
-            yield found if isinstance(found, ImageError) else Stored(found)
+            yield found if isinstance(found, ImageError) else Stored(found, layout.warnings)
 
 
 def _picture(real: Path, path: Path) -> Cine:

@@ -164,7 +164,7 @@ def read_info(path: Path, root: Path) -> ImageInfo:
         if medical != "DICOM":
             file.seek(0)
             layout = read_layout(file, path)
-            return ImageInfo(layout.slice_size, middle_warning(layout.slices))
+            return ImageInfo(layout.slice_size, (*middle_warning(layout.slices), *layout.warnings))
     with caught_stderr():
         size, frames = frame_extent(path)
     return ImageInfo(size, middle_warning(frames))

@@ -92,7 +92,7 @@ def read_stored(source: Source, path: Path) -> Stored:
     if source.medical:
         with path.open("rb", buffering=0) as file:
             layout = read_layout(file, path)
-            return Stored(read_middle(file, layout, path), middle_warning(layout.slices))
+            return Stored(read_middle(file, layout, path), (*middle_warning(layout.slices), *layout.warnings))
     header = read_header(source.data, path)
     if not header.deep:
         flags = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR_RGB

@@ -44,6 +44,15 @@ def in_volume(name: str, direction: tuple[float, ...] = AXIAL) -> Callable[[Benc
     return make
 
 
+def vectors(count: int) -> Callable[[Bench], Ended]:
+    def make(bench: Bench) -> Ended:
+        values = np.stack([np.stack([RAMP // 4] * count, axis=-1)] * 3).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(values, isVector=True), str(bench.image(b"", "bad.nii.gz")))
+        return bench.run()
+
+    return make
+
+
 def holding(content: bytes | np.ndarray, name: str = "bad.png") -> Callable[[Bench], Ended]:
     def make(bench: Bench) -> Ended:
         bench.image(content, name)
@@ -132,6 +141,8 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "a NIfTI volume": in_volume("bad.nii.gz"),
     "a DICOM volume": in_volume("bad.dcm"),
     "an NRRD volume": in_volume("bad.nrrd"),
+    "a NIfTI volume of two values per voxel": vectors(2),
+    "a NIfTI volume of three values per voxel, as colours": vectors(3),
     "a NIfTI volume in coronal orientation": in_volume("bad.nii.gz", (1, 0, 0, 0, 0, 1, 0, -1, 0)),
     "a DICOM volume in sagittal orientation": in_volume("bad.dcm", (0, 0, 1, 1, 0, 0, 0, 1, 0)),
 }
