@@ -3,8 +3,8 @@
 The headers are parsed here and the values are read by numpy, because SimpleITK refuses a sheared affine, doesn't notice
 that a compressed file ends behind the slice, and follows a header to other files. To read 400 compressed slices of
 512x512 one by one it takes 100 seconds instead of 0.9, and for one slice of such an NRRD volume 205 MB instead of 2.
-Formats: nifti1.h and nifti2.h of the NIfTI Data Format Working Group, the MetaIO documentation of ITK, and the definition
-of NRRD in teem.
+Formats: nifti1.h and nifti2.h of the NIfTI Data Format Working Group, the MetaIO documentation of ITK, and the
+definition of NRRD in teem.
 """
 
 import gzip

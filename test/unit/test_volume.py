@@ -170,7 +170,7 @@ def test_a_header_that_claims_100_gigabytes_costs_nothing(tmp_path: Path, name: 
     path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
     tracemalloc.start()
     try:
-        with pytest.raises(ImageError, match="9999x9999x9|truncated"):
+        with pytest.raises(ImageError, match=r"9999x9999x9|truncated"):
             read_image(path, tmp_path)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
