@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 import SimpleITK as sitk
 from faults.catalogue.bench import ROOT, Bench, Ended, fault, needs
+from support.dicom_bytes import JPEG_2000, NESTED, PIXELS, SIDE, compressed, deflated, element, header, jpeg_2000, plain
 from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header
 
 from aurora.images.headers import MAX_BYTES
@@ -178,6 +179,18 @@ fault(SECTION, "a MetaImage cut short")(cut("bad.mha", -100))
 def long_element(bench: Bench) -> Ended:
     bench.image((ROOT / "test" / "faults" / "corpus" / "element.dcm").read_bytes(), "bad.dcm")
     return bench.run()
+
+
+GREEDY = {
+    "a DICOM file whose pixels end early": plain(stored=SIDE),
+    "a DICOM file with sequences in very many sequences": plain(NESTED * 1000),
+    "a deflated DICOM file that unpacks to much more than its pixels": deflated(
+        header() + element(PIXELS, "OB", b"", length=64 << 20), 64 << 20
+    ),
+    "a DICOM file with JPEG 2000 data of another size": compressed(JPEG_2000, jpeg_2000(60_000, 60_000)),
+}
+for name, data in GREEDY.items():
+    fault(SECTION, name)(holding(data, "bad.dcm"))
 
 
 @fault(SECTION, "no such file")
