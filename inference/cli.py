@@ -152,22 +152,23 @@ def merge(shards: tuple[Path, ...], output: Path) -> None:
 
 @main.command(context_settings=ENVIRONMENT)
 @click.option("--input", type=FOLDER, required=True, help="Folder that holds csv_files/ and the images.")
+@click.option("--images/--no-images", default=True, show_default=True, help="Whether to open images and masks at all.")
 @click.option(
-    "--images/--no-images", default=True, show_default=True, help="Whether to read the header of every image."
+    "--pixels/--no-pixels", default=True, show_default=True, help="Whether to decode them, or to read headers only."
 )
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 @click.pass_context
-def check(context: click.Context, input: Path, images: bool, as_json: bool) -> None:
+def check(context: click.Context, input: Path, images: bool, pixels: bool, as_json: bool) -> None:
     """Report what a folder holds, per task, and its problems; loads no model.
 
-    Exit codes: 0 usable, 3 nothing to predict.
+    Exit codes: 0 usable; 3 nothing to predict, or labels or labelled images that 'python -m training fit' refuses.
     """
-    from aurora.errors import InputError
-    from inference import check as command
+    from inference.check import check as command
+    from inference.check import report
 
-    report = command.check(input, open_images=images)
-    click.echo(json.dumps(command.as_json(report)) if as_json else command.as_text(report))
-    context.exit(0 if report.usable else InputError.exit_code)
+    found = command.check(input, open_images=images, pixels=pixels)
+    click.echo(json.dumps(report.as_json(found)) if as_json else report.as_text(found))
+    context.exit(found.exit_code)
 
 
 @main.command(context_settings=ENVIRONMENT)

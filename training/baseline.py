@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aurora.errors import InputError, OutputError
+from aurora.errors import InputError
 from aurora.images import encode_mask
 from aurora.images.headers import read_info
 from aurora.kinds import KINDS, Record, prediction_files
@@ -13,6 +13,7 @@ from aurora.rows import Problem, Row, image_file, predicted_mask_path, read_rows
 from aurora.runtime.files import replacing, require_different_folders
 from aurora.runtime.notes import Notes
 from aurora.runtime.text import dump_json
+from aurora.runtime.write_errors import write_error
 from aurora.tasks import TaskType
 from training.data.cases import Case, load_cases
 from training.data.labels import LABELS
@@ -53,7 +54,7 @@ def write_baseline(train: Path, data: Path, out: Path) -> None:
         _write(data, rows, means, out, notes)
         log_lines(notes.lines("warnings"))
     except OSError as error:
-        raise OutputError(f"can't write to {out}: {error.strerror}; name another folder with --out") from error
+        raise write_error(out, error, "name another folder with --out", folder=out) from error
 
 
 def _task(row: Row) -> _Task:

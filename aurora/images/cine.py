@@ -16,7 +16,7 @@ from aurora.images.dicom import Frame, is_mpeg
 from aurora.images.dicom_cine import FrameLayout, read_frame_layout, read_frames, syntax_of, video_in_dicom
 from aurora.images.headers import HEAD, load, medical_format, opened, read_header, require_decodable
 from aurora.images.pages import count_pages, probe_animation, read_animation, read_pages
-from aurora.images.reader import Image, Stored, read_stored, shown
+from aurora.images.reader import Image, Stored, as_image_error, read_stored, shown
 from aurora.images.video import probe_video, read_video
 from aurora.images.volume import Layout, read_layout, read_slices, require_moderate
 from aurora.runtime.c_stderr import caught_stderr
@@ -60,7 +60,7 @@ class Cine:
                 try:
                     found = next(frames, ImageError(_ENDS, self.path))
                 except Exception as error:  # a library's own; the other files still need predictions
-                    found = _named(error, self.path)
+                    found = as_image_error(error, self.path)
                     frames = repeat(found)
             yield found if isinstance(found, ImageError) else shown(found, printed)
 
@@ -90,7 +90,7 @@ def open_cine(path: Path) -> Cine:
         try:
             return _opened(head, real, path)
         except Exception as error:  # a library's own; the other files still need predictions
-            raise _named(error, path) from None
+            raise as_image_error(error, path) from None
 
 
 def frame_numbers(which: str, cine: Cine) -> range:
@@ -131,12 +131,6 @@ def _opened(head: bytes, real: Path, path: Path) -> Cine:
     return _volume(real, path) if medical else _picture(real, path)
 
 
-def _named(error: Exception, path: Path) -> ImageError:
-    if isinstance(error, ImageError):
-        return error
-    return ImageError(f"the file broke its decoder ({type(error).__name__}: {error})", path)
-
-
 def _dicom(real: Path, path: Path) -> Cine:
     if is_mpeg(syntax_of(real)):
         with video_in_dicom(real) as (name, stated):
@@ -161,14 +155,14 @@ def _frames(real: Path, layout: FrameLayout, numbers: range) -> Iterator[Stored 
 def _volume(real: Path, path: Path) -> Cine:
     with real.open("rb", buffering=0) as file:
         layout = read_layout(file, path)
-    require_moderate(layout.size, path)
+    require_moderate(layout.axes, path)
     return Cine(path, layout.slices, layout.middle, None, False, partial(_slices, real, layout))
 
 
 def _slices(real: Path, layout: Layout, numbers: range) -> Iterator[Stored | ImageError]:
     with real.open("rb", buffering=0) as file:
         for found in read_slices(file, layout, real, numbers):
-            yield found if isinstance(found, ImageError) else Stored(found)
+            yield found if isinstance(found, ImageError) else Stored(found, layout.warnings)
 
 
 def _picture(real: Path, path: Path) -> Cine:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from struct import unpack_from
+from struct import pack
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from aurora.errors import ImageError
+from aurora.images.dicom_elements import Elements, codestream_size, examine, inflate
 from aurora.images.intensity import LookupTable, Window
 from aurora.images.voi import stated_in_sequences
 from aurora.images.volume import require_moderate
@@ -34,13 +35,16 @@ _SPACING = re.compile(
     rb".{4}[-+\d.eE\\ ]+",
     re.DOTALL,
 )
-# The value representations whose length has 16 bits (PS3.5, table 7.1-2); GDCM reads 32 bits for all others.
-_SHORT_VRS = set(re.findall(b"..", b"AEASATCSDADSDTFLFDISLOLTPNSHSLSSSTTMUIULUS"))
-_ITEM, _SEQUENCE_END, _PIXEL_DATA = b"\xfe\xff\0\xe0", b"\xfe\xff\xdd\xe0", b"\xe0\x7f\x10\0"
-_UNDEFINED = 0xFFFFFFFF
-# What an element may claim beyond the end of the file, in bytes: so much memory does no harm.
+_IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+# The transfer syntaxes whose pixels aren't compressed.
+_PLAIN = (_IMPLICIT, _EXPLICIT, _BIG_ENDIAN)
+_JPEG = "1.2.840.10008.1.2.4."
+_HEAD = 1024
+# Behind the offsets of frames, the compressed pixels begin within so many bytes.
+_BEGINNING = 1 << 20
+# Pixels may be so much longer than needed, in bytes.
 _SLACK = 1 << 20
-_IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def frame_extent(path: Path) -> tuple[tuple[int, int], int]:
     Raises:
         ImageError: the header can't be read.
     """
-    with _opened(path) as (source, _, _):
+    with _opened(path) as (source, *_):
         width, height, *others = source.GetSize()
         return (height, width), math.prod(others)
 
@@ -79,8 +83,8 @@ def read_frame(path: Path) -> Frame:
     Raises:
         ImageError: the file can't be read or is too large.
     """
-    with _opened(path) as (source, inverted, header):
-        return _middle(source, inverted, header, path)
+    with _opened(path) as (source, inverted, header, pixels):
+        return _middle(source, inverted, header, pixels, path)
 
 
 def decode_frame(header: bytes, pixels: bytes, number: int, path: Path) -> Frame:
@@ -96,7 +100,7 @@ def decode_frame(header: bytes, pixels: bytes, number: int, path: Path) -> Frame
     with memory_file() as (file, name):
         file.write(shown)
         file.write(pixels)
-        return _middle(_header_reader(name, path), inverted, header, path, number)
+        return _middle(_header_reader(name, path), inverted, header, pixels[:_BEGINNING], path, number)
 
 
 def require_readable(header: bytes, pixels: bytes, path: Path) -> None:
@@ -108,43 +112,77 @@ def require_readable(header: bytes, pixels: bytes, path: Path) -> None:
 
 
 def _middle(
-    source: "sitk.ImageFileReader", inverted: bool, header: bytes, path: Path, number: int | None = None
+    source: "sitk.ImageFileReader", inverted: bool, header: bytes, pixels: bytes, path: Path, number: int | None = None
 ) -> Frame:
-    """Decode the middle frame of a file whose header was read; `number` is that of the only frame of a cine's part."""
+    """Decode the middle frame of a file whose header was read.
+
+    `pixels` is how the element of the pixels begins, and `number` that of the only frame of a cine's part.
+    """
     import SimpleITK as sitk
 
     size = source.GetSize()
     require_moderate(size, path)
+    stated = codestream_size(pixels) if transfer_syntax(header[:_HEAD]).startswith(_JPEG) else None
+    if stated and math.prod(stated) > math.prod(size[:2]):  # the decoder would allocate it
+        found = f"{size[0]}x{size[1]} in its header and {stated[1]}x{stated[0]} in its pixels"
+        raise ImageError(f"expected one size, found {found}", path, size[1::-1])
     # The extracted region keeps all its axes: where one is dropped, ITK checks the orientation of the others.
     source.SetExtractIndex([0, 0, *(extent // 2 for extent in size[2:])])
     source.SetExtractSize([*size[:2], *(1 for _ in size[2:])])
     try:
-        pixels = sitk.GetArrayFromImage(source.Execute())
+        values = sitk.GetArrayFromImage(source.Execute())
     except RuntimeError:
         raise ImageError(UNREADABLE, path, size[1::-1]) from None
     channels = source.GetNumberOfComponents()
-    pixels = pixels.reshape(*size[1::-1], channels)
-    pixels = pixels[..., :3] if channels in (3, 4) else pixels[..., 0]
+    values = values.reshape(*size[1::-1], channels)
+    values = values[..., :3] if channels in (3, 4) else values[..., 0]
     frames = math.prod(size[2:])
     window = None
-    if pixels.ndim == 2:
+    if values.ndim == 2:
         window = stated_in_sequences(header, frames // 2 if number is None else number) or _window(source)
-    return Frame(pixels, window, inverted, frames)
+    return Frame(values, window, inverted, frames)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool, bytes]]:
-    """Yield a reader that has read the header, whether high values of its pixels are dark, and the header."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        header = require_safe(data, path)
+def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool, bytes, bytes]]:
+    """Yield a reader that has read the header, whether high values are dark, the header, and how the pixels begin."""
+    with _content(path) as (data, name):
+        header, elements = require_safe(data, path)
         shown, inverted = _without_geometry(header)
-        if shown == header:
-            yield _header_reader(str(path), path), inverted, header
+        needed = elements.needed if transfer_syntax(header[:_HEAD]) in _PLAIN else None
+        pixels = data[len(header) : len(header) + _BEGINNING]
+        too_long = False
+        if needed is not None and elements.length is not None:
+            if elements.length < needed:
+                raise ImageError("can't be decoded, the file is truncated", path)
+            too_long = elements.length > 2 * needed + _SLACK
+        if shown == header and not too_long:
+            yield _header_reader(name, path), inverted, header, pixels
             return
         with memory_file() as (changed, name):
             changed.write(shown)
-            changed.write(data[len(header) :])
-            yield _header_reader(name, path), inverted, header
+            if too_long and needed is not None:  # GDCM would read all of it
+                length = needed + needed % 2
+                changed.write(data[len(header) : elements.start - 4] + pack(elements.order + "I", length))
+                changed.write(data[elements.start : elements.start + length])
+            else:
+                changed.write(data[len(header) :])
+            yield _header_reader(name, path), inverted, header, pixels
+
+
+@contextmanager
+def _content(path: Path) -> Iterator[tuple[mmap.mmap, str]]:
+    """Yield the content of a file, inflated if it is deflated, and the name of a file that holds it."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if transfer_syntax(data[:_HEAD]) != _DEFLATED:
+            yield data, str(path)
+            return
+        with memory_file() as (inflated, name):
+            problem = inflate(data, _DEFLATED.encode(), _EXPLICIT.encode(), inflated)
+            if problem:
+                raise ImageError(problem, path)
+            with mmap.mmap(inflated.fileno(), 0, access=mmap.ACCESS_READ) as plain:
+                yield plain, name
 
 
 def _header_reader(name: str, path: Path) -> "sitk.ImageFileReader":
@@ -212,54 +250,21 @@ def is_mpeg(syntax: str) -> bool:
     return re.fullmatch(r"1\.2\.840\.10008\.1\.2\.4\.10[0-9](\.1)?", syntax) is not None
 
 
-def require_safe(data: mmap.mmap, path: Path) -> bytes:
-    """Return the header of a DICOM file, up to its pixels, unless the file is dangerous to GDCM or holds no image.
-
-    It is dangerous if an element is longer than the file, because GDCM allocates what an element states, up to 4 GB.
-    Elements are laid out as in PS3.5, 7.1. Where the walk from one to the next is in doubt, it ends without objection.
-    Not checked: deflated and big-endian files.
+def require_safe(data: mmap.mmap, path: Path) -> tuple[bytes, Elements]:
+    """Return the header of a DICOM file, up to its pixels, and its elements.
 
     Raises:
-        ImageError: an element is longer than the file, or the file holds no pixels or a video.
+        ImageError: the file is dangerous to GDCM, or holds no pixels or a video.
     """
     uid = transfer_syntax(data[:1024])
     if is_mpeg(uid):
         raise ImageError("is a video (MPEG inside DICOM); save the frame you need as PNG and name that", path)
     if uid == _DEFLATED:
-        return b""
+        return b"", Elements()
     pixels = _PIXELS.search(data)
     if pixels is None:
         raise ImageError("is a DICOM file without pixels, such as a report or a plan; name an image", path)
-    if uid != _BIG_ENDIAN and _claims_too_much(data, implicit=uid == _IMPLICIT):
-        raise ImageError("is cut short, or an element in it says that it is longer than the file", path)
-    return data[: pixels.start()]
-
-
-def _claims_too_much(data: mmap.mmap, *, implicit: bool) -> bool:
-    """Return whether an element up to the pixels claims to be longer than the file, so that GDCM would allocate it."""
-    limit, offset = len(data) + _SLACK, 132 if data[128:132] == b"DICM" else 0
-    implicit |= not offset and not data[4:6].isalpha()
-    fragments, unknown = False, 0  # whether pixels are compressed; the depth inside an element of unknown kind
-    while offset + 12 <= len(data) and any(tag := data[offset : offset + 4]):
-        vr, start, (length,) = data[offset + 4 : offset + 6], offset + 8, unpack_from("<I", data, offset + 4)
-        named, explicit = vr.isalpha() and vr.isupper(), tag[:2] == b"\2\0" or not (implicit or unknown)
-        if tag[:2] == b"\2\0" and not named:
-            return True  # GDCM takes what follows for a length of 32 bits
-        if tag[:2] == _ITEM[:2]:
-            unknown -= unknown > 0 and tag == _SEQUENCE_END
-        elif explicit and vr in _SHORT_VRS:
-            (length,) = unpack_from("<H", data, offset + 6)
-        elif explicit and named:
-            start, (length,) = offset + 12, unpack_from("<I", data, start)
-        elif named and length > limit:
-            return False  # it is explicit, against what the file states
-        if length == _UNDEFINED:
-            fragments |= tag == _PIXEL_DATA
-            unknown += unknown > 0 or (explicit and vr == b"UN")
-        elif length > limit:
-            return True
-        elif tag == _PIXEL_DATA or (fragments and tag == _SEQUENCE_END):
-            return False
-        nested = (tag == _ITEM and not fragments) or (vr == b"SQ" if explicit else data[start : start + 4] == _ITEM)
-        offset = start + (0 if nested or length == _UNDEFINED else length)
-    return False
+    elements = examine(data, implicit=uid == _IMPLICIT, order=">" if uid == _BIG_ENDIAN else "<")
+    if elements.problem:
+        raise ImageError(elements.problem, path)
+    return data[: pixels.start() if elements.pixels is None else elements.pixels], elements

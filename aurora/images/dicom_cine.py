@@ -67,6 +67,8 @@ def read_frame_layout(path: Path) -> FrameLayout | None:
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         require_safe(data, path)
+        if transfer_syntax(data[:_HEAD]) == _DEFLATED:  # pydicom would inflate all of it
+            return None
     with path.open("rb") as file:
         try:
             return _layout(file, path)
@@ -89,7 +91,7 @@ def _layout(file: BinaryIO, path: Path) -> FrameLayout | None:
     tag = file.read(4)
     implicit, little = dataset.original_encoding
     order = "<" if little else ">"
-    if tag != pack(order + "HH", 0x7FE0, 0x0010) or transfer_syntax(bytes(header[:_HEAD])) == _DEFLATED:
+    if tag != pack(order + "HH", 0x7FE0, 0x0010):
         return None
     element = tag if implicit else tag + file.read(4)
     length = None if file.read(4) == _UNDEFINED else _frame_length(dataset)

@@ -45,6 +45,7 @@ class Header:
         bits: the number of bits per channel.
         palette: whether the values are numbers of colours.
         white_is_zero: whether high values are dark (TIFF only).
+        tiff: whether the file is a TIFF.
     """
 
     stored_height: int
@@ -57,6 +58,7 @@ class Header:
     bits: int = 8
     palette: bool = False
     white_is_zero: bool = False
+    tiff: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -118,7 +120,7 @@ def opened(path: Path, root: Path) -> Iterator[FileIO]:
             yield file
     except FileNotFoundError as error:
         missing = f"can't be opened ({error.strerror})"
-        near = near_miss(path, root)
+        near = near_miss(os.path.relpath(path, root / "csv_files"), root)
         if near is None:
             raise ImageError(missing, path) from None
         # The reason is the same for all files with this mistake, so that they are counted together.
@@ -162,7 +164,7 @@ def read_info(path: Path, root: Path) -> ImageInfo:
         if medical != "DICOM":
             file.seek(0)
             layout = read_layout(file, path)
-            return ImageInfo(layout.slice_size, middle_warning(layout.slices))
+            return ImageInfo(layout.slice_size, (*middle_warning(layout.slices), *layout.warnings))
     with caught_stderr():
         size, frames = frame_extent(path)
     return ImageInfo(size, middle_warning(frames))
@@ -275,6 +277,7 @@ def _tiff(data: bytes | mmap.mmap) -> Header | None:
         bits=tags.get(_BITS, 1) if single else 8,
         palette=photometric == 3,
         white_is_zero=photometric == 0,
+        tiff=True,
     )
 
 

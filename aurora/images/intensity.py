@@ -7,6 +7,8 @@ from typing import Self
 import numpy as np
 
 _PERCENTILE_SAMPLES = 1_000_000
+# The pixels that are converted at once, so that floating-point copies of large images take little memory.
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,11 @@ def scaled(pixels: np.ndarray) -> np.ndarray:
 def stretched(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map `low`..`high` to 0..255 and clip; NaN becomes 0."""
     scale = 255.0 / (high - low) if high > low else 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        values = (pixels.astype(np.result_type(pixels, np.float32)) - low) * scale
-    return np.clip(np.nan_to_num(values, nan=0.0) + 0.5, 0, 255).astype(np.uint8)
+    shown = np.empty(pixels.shape, np.uint8)
+    rows = max(1, _BLOCK // max(1, pixels[:1].size))
+    for start in range(0, len(pixels), rows):
+        block = pixels[start : start + rows]
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = (block.astype(np.result_type(block, np.float32)) - low) * scale
+        shown[start : start + rows] = np.clip(np.nan_to_num(values, nan=0.0) + 0.5, 0, 255)
+    return shown

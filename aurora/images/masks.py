@@ -12,7 +12,8 @@ import numpy as np
 from aurora.errors import ImageError
 from aurora.images import volume
 from aurora.images.headers import Header, load, read_header, require_decodable
-from aurora.images.reader import ANY_DEPTH, decode, read_stored
+from aurora.images.reader import ANY_DEPTH, decode, is_damage, read_stored
+from aurora.images.tiff import find_damage
 from aurora.runtime.c_stderr import caught_stderr
 
 
@@ -25,8 +26,10 @@ def read_mask(path: Path) -> np.ndarray:
     Raises:
         ImageError: the file can't be read, or has colours or values other than whole numbers from 0 to 255.
     """
-    with caught_stderr():
+    with caught_stderr() as printed:
         pixels = _stored(path)
+    if is_damage(printed):
+        raise _damaged(path, printed[0])
     if pixels.ndim == 3:
         if (pixels != pixels[..., :1]).any():
             raise ImageError("expected one channel of class ids, found a colour image", path)
@@ -43,9 +46,18 @@ def _stored(path: Path) -> np.ndarray:
     if source.medical:
         return read_stored(source, path).pixels
     header = read_header(source.data, path)
+    if header.truncated:
+        raise ImageError("can't be decoded, the file is truncated", path, header.size)
+    damage = find_damage(source.data) if header.tiff else None
+    if damage:
+        raise _damaged(path, damage)
     if header.palette or header.bits < 8 or (header.white_is_zero and header.bits == 8):
         return _indices(source.data, header, path)
     return decode(source.data, ANY_DEPTH, header, path)
+
+
+def _damaged(path: Path, reported: str) -> ImageError:
+    return ImageError(f"is damaged in part, its decoder reported: {reported}", path)
 
 
 def _indices(data: bytes, header: Header, path: Path) -> np.ndarray:

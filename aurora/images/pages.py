@@ -11,7 +11,8 @@ import numpy as np
 
 from aurora.errors import ImageError
 from aurora.images.headers import Header
-from aurora.images.reader import Stored, read_deep
+from aurora.images.reader import Stored, read_deep, with_damage
+from aurora.images.tiff import find_damage
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -32,7 +33,7 @@ def read_pages(path: Path, header: Header, numbers: range) -> Iterator[Stored | 
         except cv2.error:
             yield ImageError(_DAMAGED, path, header.size)
         else:
-            yield Stored(stored.pixels, inverted=stored.inverted)
+            yield with_damage(Stored(stored.pixels, inverted=stored.inverted), find_damage(path, number))
 
 
 def _page(path: Path, number: int, flags: int) -> np.ndarray:

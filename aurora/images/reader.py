@@ -1,7 +1,7 @@
 """Read image files as 8-bit RGB pixels, in the orientation of OpenCV's default `imread`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from aurora.images.headers import (
     require_decodable,
 )
 from aurora.images.intensity import LookupTable, Window, to_8_bits
+from aurora.images.tiff import find_damage
 from aurora.images.transform import resize_to
 from aurora.images.volume import read_layout, read_middle
 from aurora.rows import Row, image_file
@@ -29,9 +30,10 @@ from aurora.runtime.c_stderr import caught_stderr
 # Errors are raised as `ImageError`; OpenCV's lines on stderr would only repeat them.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-# Unlike IMREAD_UNCHANGED these keep the depth and still apply the EXIF orientation.
 # What libjpeg and libpng print where pixels are lost.
 _DAMAGE = re.compile("Corrupt JPEG|Premature end|premature end|libpng error")
+_IN_PART = "damaged in part, its decoder reported"
+#: Unlike IMREAD_UNCHANGED these keep the depth and still apply the EXIF orientation.
 ANY_DEPTH = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 
 
@@ -90,12 +92,18 @@ def read_stored(source: Source, path: Path) -> Stored:
     if source.medical:
         with path.open("rb", buffering=0) as file:
             layout = read_layout(file, path)
-            return Stored(read_middle(file, layout, path), middle_warning(layout.slices))
+            return Stored(read_middle(file, layout, path), (*middle_warning(layout.slices), *layout.warnings))
     header = read_header(source.data, path)
     if not header.deep:
         flags = cv2.IMREAD_GRAYSCALE if header.grey else cv2.IMREAD_COLOR_RGB
         return Stored(decode(source.data, flags, header, path), header.warnings)
-    return read_deep(lambda flags: decode(source.data, flags, header, path), header)
+    stored = read_deep(lambda flags: decode(source.data, flags, header, path), header)
+    return with_damage(stored, find_damage(source.data)) if header.tiff else stored
+
+
+def with_damage(stored: Stored, damage: str | None) -> Stored:
+    """Return an image with a warning about what a decoder says of its `damage`, if there is any."""
+    return replace(stored, warnings=(*stored.warnings, f"{_IN_PART}: {damage}")) if damage else stored
 
 
 def read_deep(decode: Callable[[int], np.ndarray], header: Header) -> Stored:
@@ -118,9 +126,13 @@ def _remarks(printed: list[str], warnings: tuple[str, ...]) -> tuple[str, ...]:
     """Return a warning for what the decoder printed, unless the file is known to be truncated."""
     if not printed or any(warning.startswith("truncated") for warning in warnings):
         return ()
-    damaged = any(_DAMAGE.search(line) for line in printed)
-    found = "damaged in part, its decoder reported" if damaged else "its decoder reported"
+    found = _IN_PART if is_damage(printed) else "its decoder reported"
     return (f"{found}: {'; '.join(printed)}",)
+
+
+def is_damage(printed: Iterable[str]) -> bool:
+    """Return whether lines that a decoder has printed say that pixels are lost."""
+    return any(_DAMAGE.search(line) for line in printed)
 
 
 def decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
@@ -181,10 +193,16 @@ def model_input(read: Callable[[], Image], input_size: tuple[int, int]) -> Model
     try:
         image = read()
         return ModelInput(resize_to(image.pixels, input_size), image.pixels.shape[:2], image.warnings)
-    except ImageError as error:
-        return ModelInput(None, error.size, reason=error.reason)
     except Exception as error:  # one image may break a decoder; the other rows still need predictions
-        return ModelInput(None, None, reason=f"the image broke its decoder ({type(error).__name__}: {error})")
+        named = as_image_error(error, "")
+        return ModelInput(None, named.size, reason=named.reason)
+
+
+def as_image_error(error: Exception, source: object) -> ImageError:
+    """Return an error that reading the image `source` has raised, as an `ImageError` if it is a decoder's own."""
+    if isinstance(error, ImageError):
+        return error
+    return ImageError(f"the image broke its decoder ({type(error).__name__}: {error})", source)
 
 
 def read_size(root: Path, row: Row) -> ModelInput:

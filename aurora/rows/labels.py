@@ -6,7 +6,7 @@ pixels, boxes of another convention, marks of missing landmarks, labels that con
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from aurora.errors import InputError
 from aurora.rows.row import BOX, Row, box_label, class_label, points_label
-from aurora.tasks import OFFICIAL, TYPES, TaskType
+from aurora.tasks import OFFICIAL, TYPES, Task, TaskType
 
 #: From this share of impossible boxes on, a task's boxes are of another convention.
 MANY = 0.1
@@ -85,6 +85,23 @@ def merge_masks(labelled: Iterable[LabelledRow]) -> list[LabelledRow]:
     return list(merged.values())
 
 
+def tasks_of(rows: Iterable[Row]) -> dict[str, Task]:
+    """Return the tasks of rows by id: the official one, or else one of as many classes as a row states at most.
+
+    The rows must be of tasks that `judge_labels` doesn't refuse.
+    """
+    types: dict[str, TaskType] = {}
+    classes: Counter[str] = Counter()
+    for row in rows:
+        name = row.task_id.strip()  # as `request_of` looks it up
+        types[name] = row.type
+        classes[name] = max(classes[name], row.num_classes or 0)
+    return {
+        name: OFFICIAL.get(name) or Task(name, kind, classes[name], left_right=TYPES[kind].sided)
+        for name, kind in types.items()
+    }
+
+
 _Verdicts = Iterator[tuple[str, bool]]
 
 
@@ -109,6 +126,8 @@ def _judge(
             True,
         )
         return
+    if not official and not any(row.num_classes for row in rows):
+        yield "expected a whole number in num_classes, found none in any row", True
     yield from _judge_counts(rows, official.num_classes if official else None)
     allowed = several_masks and kind == TaskType.SEGMENTATION
     yield from ((message, not allowed) for message in _repeats(items, contradictions))

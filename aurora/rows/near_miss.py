@@ -1,6 +1,7 @@
 """Find the file that a path means but for its spelling, and say what to correct."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -17,21 +18,21 @@ class NearMiss(NamedTuple):
     advice: str
 
 
-def near_miss(path: Path, root: Path) -> NearMiss | None:
-    """Return the file that an absent `path` inside the input folder `root` means but for its spelling, if there is one.
+def near_miss(cell: str, root: Path) -> NearMiss | None:
+    """Return the file that a path of a CSV file, relative to `root/csv_files`, means but for its spelling, if any.
 
-    The spelling may differ by backslashes, letter case, Unicode form, URL codes such as %20, and a missing `../`. Each
-    folder is listed once.
+    The spelling may differ by backslashes, letter case, Unicode form, URL codes such as %20, and a missing `../` or
+    several. It may also lead to the input folder from elsewhere: an absolute path, a drive letter, `file://` or other
+    folders. Each folder is listed once.
 
     Example:
-        >>> near_miss(Path("/data/images/1.PNG"), Path("/data"))  # where there is /data/images/1.png
+        >>> near_miss("../images/1.PNG", Path("/data"))  # where there is /data/images/1.png
         NearMiss(expected='../images/1.png', advice='expected the ending .png, found .PNG; write the path as on disk')
     """
-    written = os.path.relpath(path, root)
-    for text, advice in _respelled(written):
-        parts = os.path.normpath(text).split(os.sep)
-        found = _find(os.fspath(root), parts) if parts[0] != os.pardir else None
-        if found is not None:
+    for text, advice in _respelled(cell.strip()):
+        parts = [part for part in text.split("/") if part]
+        found = _find(os.fspath(root), parts)
+        if found and os.path.isfile(os.path.join(root, *found)):
             changes = [*advice, *_differences(parts, found)]
             return NearMiss("/".join(["..", *found]), "; ".join(changes)) if changes else None
     return None
@@ -40,19 +41,35 @@ def near_miss(path: Path, root: Path) -> NearMiss | None:
 _BACKSLASH = "expected / between folders, found \\; replace \\ by /"
 _CODES = "expected a plain path, found the codes of a URL; replace %20 by a blank, and other codes likewise"
 _ABOVE = "expected a path from csv_files, found one from the folder above; put ../ before it"
+_WITHIN = "write ../ and the path within the input folder"
+# How a path begins that leads to the input folder from elsewhere, and what to say of it; the first that fits counts.
+_ELSEWHERE = (
+    (re.compile(r"file:/*", re.IGNORECASE), f"expected a path from csv_files, found a file:// URL; {_WITHIN}"),
+    (re.compile(r"[A-Za-z]:/"), f"expected a path from csv_files, found one with a drive letter; {_WITHIN}"),
+    (re.compile(r"/"), f"expected a path from csv_files, found an absolute one; {_WITHIN}"),
+    (re.compile(r"(?:\.\./){2,}"), "expected a single ../, to the folder above csv_files, found more; write it once"),
+    (re.compile(r""), f"expected a path from csv_files, found one from another folder; {_WITHIN}"),
+)
 
 
-def _respelled(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield spellings of a path with what they correct, the nearest first."""
-    spellings: list[tuple[str, list[str]]] = [(text.replace("\\", "/"), [_BACKSLASH] if "\\" in text else [])]
+def _respelled(cell: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield paths within the input folder that a cell may mean, with what they correct, the nearest first."""
+    spellings: list[tuple[str, list[str]]] = [(cell.replace("\\", "/"), [_BACKSLASH] if "\\" in cell else [])]
     text, advice = spellings[0]
     if unquote(text) != text:
         spellings.append((unquote(text), [*advice, _CODES]))
-    yield from spellings
     for text, advice in spellings:
-        above = f"/{text}".replace("/csv_files/", "/", 1)[1:]
-        if above != text:
-            yield above, [*advice, _ABOVE]
+        inside = os.path.normpath(f"csv_files/{text}")
+        if not text.startswith("/") and not inside.startswith(".."):
+            yield inside, advice
+    for text, advice in spellings:
+        if not text.startswith(("/", "..")):
+            yield os.path.normpath(text), [*advice, _ABOVE]
+    for text, advice in spellings:
+        start, said = next((match, said) for pattern, said in _ELSEWHERE if (match := pattern.match(text)))
+        parts = os.path.normpath(text[start.end() :]).split("/")
+        for number in range(len(parts)):
+            yield "/".join(parts[number:]), [*advice, said]
 
 
 def _find(folder: str, parts: list[str]) -> list[str] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aurora.errors import ImageError, InputError
+from aurora.rows.near_miss import near_miss
 from aurora.tasks import TaskType
 
 BOX = ("x_min", "y_min", "x_max", "y_max")
@@ -142,7 +143,10 @@ def _inside(root: Path, cell: str, column: str, row: Row) -> Path:
     base = os.path.abspath(root)
     path = os.path.normpath(os.path.join(base, "csv_files", cell.strip()))
     if not path.startswith(os.path.join(base, "")):
-        raise ImageError(f"{column} leads out of the input folder {base}", row.source)
+        reason, near = f"{column} leads out of the input folder {base}", near_miss(cell, root)
+        if near is None:
+            raise ImageError(reason, row.source)
+        raise ImageError(f"{reason}: {near.advice}", f"{row.source}, which may mean {near.expected}")
     return Path(path)
 
 

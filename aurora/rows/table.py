@@ -55,7 +55,7 @@ class CsvTable:
         header: the column names, stripped.
         warnings: what had to be guessed, in plain words.
         encoding: Python's name of the encoding.
-        delimiter: a comma, semicolon or tab.
+        delimiter: a comma, semicolon or tab, or what the first line states.
         start: the offset of the text in bytes, after a byte order mark.
         digest: the SHA-256 of the whole file, as hexadecimal text.
     """
@@ -74,7 +74,7 @@ class CsvTable:
         past_header = False
         for number, text in _records(_text(self.path, self.encoding, start), self.delimiter, len(self.header)):
             length = len(text.encode(self.encoding))
-            if text.strip(_BLANK + self.delimiter):
+            if text.strip(_BLANK + self.delimiter) and (past_header or not _stated_delimiter(text)):
                 if past_header:
                     yield CsvLine(number, _split(text, self.delimiter), start, length)
                 past_header = True
@@ -90,6 +90,14 @@ class CsvTable:
 
 # Cells of nothing but these characters are blank.
 _BLANK = '" \t\r\n\v\f\u00a0'
+# The line by which Excel is told the delimiter, before the header.
+_SEPARATOR = re.compile(r'"?sep=([^"\w\s]|\t)"?\s*', re.IGNORECASE)
+
+
+def _stated_delimiter(text: str) -> str | None:
+    """Return the delimiter if a line is one that states it for Excel, such as `sep=;`."""
+    stated = _SEPARATOR.fullmatch(text)
+    return stated[1] if stated else None
 
 
 def _records(lines: Iterator[str], delimiter: str, columns: int | None) -> Iterator[tuple[int, str]]:
@@ -135,7 +143,7 @@ def read_table(path: Path) -> CsvTable:
     """Detect the encoding and delimiter of a CSV file.
 
     UTF-8 and UTF-16 (by its byte order mark) are detected reliably; another encoding, UTF-16 without a mark, semicolons
-    and tabs are guessed, with a warning.
+    and tabs are guessed, with a warning. A first line such as `sep=;` states any delimiter, as for Excel.
 
     Raises:
         InputError: the file can't be read, is empty, or has the content of another kind of file.
@@ -148,12 +156,14 @@ def read_table(path: Path) -> CsvTable:
         encoding, start, warnings = _encoding(path)
         filled = (text for text in _text(path, encoding, start) if text.strip())
         first = next(filled, "")
-        delimiter = max(",;\t", key=first.count)
+        stated = _stated_delimiter(first)
+        first = next(filled, "") if stated else first
+        delimiter = stated or max(",;\t", key=first.count)
         # A column's name may extend over several lines.
         first = next(_records(chain([first], filled), delimiter, None), (0, ""))[1]
     except OSError as error:
         raise InputError(f"can't be read ({error.strerror})") from None
-    if delimiter != ",":
+    if delimiter != "," and not stated:
         warnings.append(f"was read with the delimiter {delimiter!r}; separate its cells with commas")
     header = [name.strip() for name in _split(first, delimiter)]
     if not any(header):

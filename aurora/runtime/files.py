@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from aurora.errors import OutputError, UsageError, WeightsError
+from aurora.errors import UsageError, WeightsError
 from aurora.runtime.hub import PREFIX
+from aurora.runtime.write_errors import write_error
 
 CHECKSUMS = "SHA256SUMS"
 #: The first bytes of the file that Git puts in the place of one that Git LFS keeps.
@@ -192,10 +193,10 @@ def require_different_folders(root: Path, output: Path, flag: str) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, flag: str = "--out") -> Iterator[Path]:
     """Yield a temporary path in the same folder, and rename it to `path` when the block ends: atomic and durable.
 
-    Folders are created as needed. If the block raises, `path` remains as it was.
+    Folders are created as needed. If the block raises, `path` remains as it was. `flag` is the option that names it.
 
     Example:
         >>> with replacing(Path("out/report.json")) as tmp:
@@ -212,7 +213,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(tmp, path)
         sync([path])
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error, f"name another place with {flag}") from error
     finally:
         with suppress(OSError):  # it may fail for the same reason as the write
             tmp.unlink(missing_ok=True)
@@ -235,8 +236,4 @@ def checksummed(path: Path) -> Iterator[Path]:
             forget_checksum(path)  # if interrupted before the last line, no checksum remains rather than a wrong one
         record_checksum(path)
     except (OSError, SafetensorError) as error:
-        raise _write_error(path, error) from error
-
-
-def _write_error(path: Path, error: Exception) -> OutputError:
-    return OutputError(f"can't write {path} ({error}); name another place with --out")
+        raise write_error(path, error, "name another place with --out") from error

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aurora.errors import OutputError, UsageError
+from aurora.runtime.write_errors import write_error
 
 
 def require_new_folder(out: Path) -> None:
@@ -39,7 +40,7 @@ def complete_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     except OSError as error:
-        raise OutputError(f"can't write {out} ({error.strerror or error}); name another place with --out") from error
+        raise write_error(out, error, "name another place with --out") from error
 
 
 def link_or_copy(source: Path, target: Path, *, copy: bool) -> None:

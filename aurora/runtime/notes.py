@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 #: The places that are named for each text; the others are only counted.
 EXAMPLES = 5
@@ -46,3 +47,9 @@ class Notes:
         for text, count in self.counts.most_common():
             more = ", ..." if count > EXAMPLES else ""
             yield f"{label} ({count}): {text} [{', '.join(self.examples[text])}{more}]"
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the `text`, the count in `rows` and the `examples` of each text, the most frequent first, for JSON."""
+        return [
+            {"text": text, "rows": count, "examples": self.examples[text]} for text, count in self.counts.most_common()
+        ]

@@ -2,22 +2,19 @@
 
 import errno
 import os
-import pwd
-import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
 from aurora.errors import OutputError
+from aurora.runtime.write_errors import NO_ROOM, make_room, write_error
 
 PART = ".part"
 #: The ending of a mask's temporary name, which starts with a random token of the process.
 _MASK_PART = f".mask{PART}"
 # Errors that a file's name causes, in contrast to a full or broken disk.
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ}
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class OutputFolder:
@@ -43,7 +40,7 @@ class OutputFolder:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise OutputError(_rejection(root, flag, error)) from error
+            raise write_error(root, error, f"name another folder with {flag}", folder=root) from error
         status = self.root.stat()
         foreign = os.geteuid() == 0 and (status.st_uid, status.st_gid) != (0, 0)
         self.owner = (status.st_uid, status.st_gid) if foreign else None
@@ -101,11 +98,9 @@ class OutputFolder:
 
     def failure(self, error: OSError) -> OutputError:
         """Return the error to raise when writing fails during the run."""
-        remedy = "fix that"
         # Reports and pictures are written after all predictions.
         again = "continue with --resume" if self.flag == "--output" else "run it again"
-        if error.errno in _NO_ROOM:
-            remedy = f"make room ({shutil.disk_usage(self.root).free // 2**20} MiB are free)"
+        remedy = make_room(self.root) if error.errno in NO_ROOM else "fix that"
         return OutputError(
             f"can't write to {self.root}: {error.strerror}; predictions written so far are complete; "
             f"{remedy} and {again}, or name another folder with {self.flag}"
@@ -120,46 +115,3 @@ class OutputFolder:
             elif path.resolve() != path:
                 raise ValueError(f"{path} is a link, and predictions are written inside {self.root} only")
             self.folders.add(path)
-
-
-def _rejection(root: Path, flag: str, error: OSError) -> str:
-    user = f"{_user()} (uid {os.geteuid()})"
-    existing = next(path for path in [root.absolute(), *root.absolute().parents] if os.path.exists(path))
-    status = existing.stat()
-    remedies = [*_remedies(error, status), f"name another folder with {flag}"]
-    return (
-        f"can't write to the output folder {root}: {error.strerror}; running as {user}, {existing} belongs to uid "
-        f"{status.st_uid} with mode {stat.filemode(status.st_mode)}; {' or '.join(remedies)}"
-    )
-
-
-def _remedies(error: OSError, status: os.stat_result) -> Iterator[str]:
-    """Yield what would let the process write into a folder with this `status`."""
-    if error.errno == errno.EROFS:
-        yield "mount it writable (docker run -v without :ro)"
-    elif error.errno == errno.EPERM:
-        yield "make it changeable (lsattr shows an immutable folder, chattr -i changes it)"
-    elif error.errno == errno.EACCES:
-        allowed = _mode_allows(status)
-        if allowed:
-            yield "as the mode allows it, let SELinux or what else forbids it allow it too (docker run -v ...:z)"
-        if not allowed or (os.geteuid() == 0 and status.st_uid):  # a network folder may map root to another user
-            yield f"run as its owner (docker run --user {status.st_uid}:{status.st_gid})"
-
-
-def _mode_allows(status: os.stat_result) -> bool:
-    """Return whether the owner and mode of a folder let this process create files in it."""
-    user = os.geteuid()
-    if user == 0:
-        return True
-    own = user == status.st_uid
-    shared = status.st_gid in {os.getegid(), *os.getgroups()}
-    mode = status.st_mode >> (6 if own else 3 if shared else 0)
-    return mode & 0o3 == 0o3
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # containers often run under a uid that has no name
-        return "an unnamed user"

@@ -109,8 +109,7 @@ class Report:
 
 
 def _notes(notes: Notes) -> Iterator[Note]:
-    for text, rows in notes.counts.most_common():
-        yield Note(text=text, rows=rows, examples=notes.examples[text])
+    yield from (Note(**record) for record in notes.records())
 
 
 def _validation_scores(record: RunRecord) -> dict[str, float]:

@@ -194,7 +194,7 @@ def test_a_defect_of_ours_ends_with_6_and_says_so_last(
     def broken(root: Path, **_: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("inference.check.check", broken)
+    monkeypatch.setattr("inference.check.check.check", broken)
     monkeypatch.setattr(sys, "argv", ["inference", "check", "--input", str(labelled)])
     with pytest.raises(SystemExit, match="6"):
         entrypoint()

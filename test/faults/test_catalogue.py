@@ -8,6 +8,8 @@ import pytest
 from faults.catalogue import images, masks, outputs, runs, tables, weights  # noqa: F401  each enters its faults
 from faults.catalogue.bench import FAULTS, Bench, Ended
 
+from inference.check.check import check
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 ROW = re.compile(r"^\| (?P<name>[^|]+?) \| (?P<code>\d+) \| (?P<said>.*) \|$", re.MULTILINE)
 SHARED_MASK = "another row names the same mask"
@@ -32,8 +34,18 @@ def test_a_fault_ends_as_its_line_of_the_page_says(
     assert "Traceback" not in ended.err
     if ended.code in (0, 10):
         assert_every_row_is_predicted(bench, ended)
+    if FAULTS[name].section == images.SECTION and name != "a file that the user may not read":  # now it may
+        assert_check_names_the_same(bench, ended)
     record_property("fault", "survived" if ended.code in (0, 10, 143) else "refused")
     assert line_of_page(name, ended.code, ended.said) == lines_of_page().get(name)
+
+
+def assert_check_names_the_same(bench: Bench, ended: Ended) -> None:
+    """Check that `check` says of the images and rows what their run has said, with the same counts."""
+    report = check(bench.root)
+    of_rows = [f"warnings (1): {problem.message} [{problem.source}]" for problem in report.problems]
+    lines = [*report.reasons.lines("fallbacks"), *of_rows, *report.warnings.lines("warnings")]
+    assert [line.replace(str(bench.root), "/input") for line in lines] == ended.said
 
 
 def assert_every_row_is_predicted(bench: Bench, ended: Ended) -> None:

@@ -183,5 +183,5 @@ def test_a_place_that_cannot_be_written_is_named(folder: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 5
-    assert done.stderr.startswith("error: can't write /proc/e.safetensors ")
+    assert done.stderr.startswith("error: can't write /proc/e.safetensors: ")
     assert done.stderr.count("\n") == 1

@@ -10,7 +10,7 @@ import numpy as np
 import supervision
 
 from aurora.kinds import KINDS
-from inference.check import check
+from inference.check.check import check
 from training.data.cases import check_label, load_cases
 from training.exchange.importer import Wish, import_data
 
@@ -60,7 +60,7 @@ def imported(source: Path, out: Path, task_id: str = "task", **wishes: Any) -> l
     for root in sorted({path.parent.parent for path in out.rglob("*.csv")}):
         report = check(root)
         assert (report.unreadable, report.shared_masks, report.misnamed_masks, report.problems) == ([], [], [], [])
-        assert report.trainable
+        assert report.refusals == []
         assert all(task.rows == task.labelled for task in report.tasks)
         for case in load_cases([root]):
             check_label(case)

@@ -39,11 +39,19 @@ def root(tmp_path: Path) -> Path:
         ("../masks/m.png", "../masks/M.png", ["another letter case of the file's name"]),
         ("../images/c%20d.png", "../images/c d.png", ["replace %20 by a blank"]),
         (unicodedata.normalize("NFD", "../images/f\u00fcr.png"), "../images/f\u00fcr.png", ["Unicode form NFC"]),
+        ("/home/me/data/images/a.png", "../images/a.png", ["found an absolute one"]),
+        ("C:\\data\\images\\a.png", "../images/a.png", ["replace \\ by /", "found one with a drive letter"]),
+        ("c:/data/Images/a.png", "../images/a.png", ["found one with a drive letter", "folder images"]),
+        ("\\\\server\\data\\images\\a.png", "../images/a.png", ["replace \\ by /", "found an absolute one"]),
+        ("../../images/a.png", "../images/a.png", ["found more; write it once"]),
+        ("../../../data/images/a.png", "../images/a.png", ["found more; write it once"]),
+        ("file:///home/me/data/images/c%20d.png", "../images/c d.png", ["%20", "found a file:// URL"]),
+        ("../data/images/a.png", "../images/a.png", ["found one from another folder"]),
         ("Images\\c%20d.PNG", "../images/c d.png", ["replace \\", "%20", "put ../", "folder images", "ending .png"]),
     ],
 )
 def test_a_file_is_found_by_another_spelling(root: Path, path: str, expected: str, advice: list[str]) -> None:
-    found = near_miss(Path(os.path.normpath(root / "csv_files" / path)), root)
+    found = near_miss(path, root)
     assert found is not None
     assert found.expected == expected
     assert [part in found.advice for part in advice] == [True] * len(advice)
@@ -51,10 +59,21 @@ def test_a_file_is_found_by_another_spelling(root: Path, path: str, expected: st
 
 
 @pytest.mark.parametrize(
-    "path", ["../images/x.png", "../none/a.png", "..\\..\\..\\a.png", "%", "../images/a.png/b.png"]
+    "path",
+    [
+        "../images/x.png",
+        "../none/a.png",
+        "..\\..\\..\\a.png",
+        "%",
+        "../images/a.png/b.png",
+        "../../etc/passwd",
+        "../images",
+        "",
+        "/",
+    ],
 )
 def test_no_file_is_made_up(root: Path, path: str) -> None:
-    assert near_miss(Path(os.path.normpath(root / "csv_files" / path)), root) is None
+    assert near_miss(path, root) is None
 
 
 def test_a_folder_is_listed_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,5 +81,5 @@ def test_a_folder_is_listed_once(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     real = os.listdir
     monkeypatch.setattr(module.os, "listdir", lambda folder: (listed.append(folder), real(folder))[1])
     for number in range(50):
-        near_miss(root / "images" / f"{number}.png", root)
+        near_miss(f"../images/{number}.png", root)
     assert len(listed) == len(set(listed))

@@ -67,7 +67,7 @@ def test_a_sheet_of_another_kind_or_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="jpg"):
         write_sheet(tmp_path / "sheet.gif", seed=0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"writable.*choose another --sheet"):
+    with pytest.raises(OutputError, match=r"can't write .*; name another place with --sheet"):
         write_sheet(tmp_path / "file" / "sheet.png", seed=0)
 
 

@@ -1,12 +1,17 @@
 """Volumes are read as they are stored, whatever their geometry says; masks are written in the format of their names."""
 
+import gzip
+import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from aurora.errors import ImageError
 from aurora.images import encode_mask, image_size, mask_name_problem, read_image, read_mask
+from aurora.images.cine import open_cine
 from aurora.images.volume import read_layout, read_middle
 
 VALUES = np.random.default_rng(0).integers(0, 256, (5, 12, 16), np.uint8)
@@ -94,3 +99,79 @@ def test_a_mask_of_another_name_is_a_png_and_the_user_is_told(tmp_path: Path, na
 def test_a_format_that_cannot_hold_a_mask_gives_no_bytes() -> None:
     assert encode_mask(np.zeros((1, 40_000), np.uint8), "m.nii") == b""
     assert encode_mask(np.zeros((1, 40_000), np.uint8), "m.mha") != b""
+
+
+def vector(path: Path, components: int, *, moments: int = 1, dtype: type = np.uint8) -> np.ndarray:
+    """Write a NIfTI file of five axes, and return its values (components, moments, slices, height, width)."""
+    values = np.random.default_rng(components).integers(0, 256, (components, moments, 3, 12, 16)).astype(dtype)
+    header = bytearray(352)
+    struct.pack_into("<i", header, 0, 348)
+    struct.pack_into("<8h", header, 40, 5, 16, 12, 3, moments, components, 1, 1)
+    struct.pack_into("<2h", header, 70, {np.uint8: 2, np.float32: 16}[dtype], 8 * values.itemsize)
+    struct.pack_into("<f", header, 108, 352)
+    header[344:348] = b"n+1\0"
+    data = bytes(header) + values.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return values
+
+
+@pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
+@pytest.mark.parametrize("moments", [1, 2])
+def test_three_values_of_a_voxel_are_colours(tmp_path: Path, name: str, moments: int) -> None:
+    values = vector(tmp_path / name, 3, moments=moments)
+    image = read_image(tmp_path / name, tmp_path)
+    assert np.array_equal(image.pixels, np.moveaxis(values[:, moments // 2, 1], 0, -1))
+    assert image.warnings == (f"the middle one of {3 * moments} slices was taken",)
+    assert image_size(tmp_path / name, tmp_path) == (12, 16)
+    cine = open_cine(tmp_path / name)
+    frames = [image.pixels for image in cine.images(range(cine.count)) if not isinstance(image, ImageError)]
+    assert np.array_equal(frames, np.moveaxis(values.reshape(3, -1, 12, 16), 0, -1))
+
+
+@pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
+def test_of_other_numbers_of_values_the_first_is_taken_with_a_warning(tmp_path: Path, name: str) -> None:
+    values = vector(tmp_path / name, 2)
+    image = read_image(tmp_path / name, tmp_path)
+    assert np.array_equal(image.pixels[..., 0], values[0, 0, 1])
+    assert image.warnings[1] == "the first one of 2 values per pixel was taken"
+    pairs = np.random.default_rng(1).integers(0, 256, (3, 12, 16, 2), np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(pairs, isVector=True), str(tmp_path / "v.mha"))
+    image = read_image(tmp_path / "v.mha", tmp_path)
+    assert np.array_equal(image.pixels[..., 0], pairs[1, ..., 0])
+    assert image.warnings[1] == "the first one of 2 values per pixel was taken"
+
+
+def test_vectors_are_read_as_simpleitk_does(tmp_path: Path) -> None:
+    values = np.random.default_rng(2).random((3, 12, 16, 3), np.float32)
+    path = tmp_path / "v.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(values, isVector=True), str(path))
+    with path.open("rb", buffering=0) as file:
+        pixels = read_middle(file, read_layout(file, path), path)
+    assert np.array_equal(pixels, values[1])
+
+
+@pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
+def test_a_vector_file_without_its_last_value_is_cut_short(tmp_path: Path, name: str) -> None:
+    vector(tmp_path / "w.nii", 3)
+    data = (tmp_path / "w.nii").read_bytes()[:-1]
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["v.nii", "v.nii.gz", "v.mha", "v.nrrd"])
+def test_a_header_that_claims_100_gigabytes_costs_nothing(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name)
+    data = gzip.decompress(path.read_bytes()) if name.endswith("gz") else path.read_bytes()
+    claims = (b"16 12 5", b"ElementNumberOfChannels = 1"), (b"9999 9999 9", b"ElementNumberOfChannels = 999")
+    for before, after in zip(*claims, strict=True):
+        data = data.replace(before, after)
+    data = data[:40] + struct.pack("<8h", 5, 9999, 9999, 9, 1, 999, 1, 1) + data[56:] if ".nii" in name else data
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=r"9999x9999x9|truncated"):
+            read_image(path, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -12,8 +12,8 @@ from aurora.images import read_image
 from aurora.images.headers import ImageInfo, read_info
 from aurora.images.transform import resize_to
 from aurora.rows import Problem, Row, image_file, read_rows
-from aurora.rows.labels import LabelledRow, LabelProblem, judge_labels, merge_masks
-from aurora.tasks import OFFICIAL, TYPES, Registry, Task, TaskType, registry
+from aurora.rows.labels import LabelledRow, LabelProblem, judge_labels, merge_masks, tasks_of
+from aurora.tasks import OFFICIAL, Registry, Task, registry
 from training.augment.field_of_view import crop_field_of_view
 from training.augment.geometry import random_affine, warp_image
 from training.augment.intensity import augment_intensity
@@ -91,13 +91,7 @@ def load_cases(
     found += named_problems(judged)
     if problems is not None:
         problems += found
-    classes: dict[str, int] = {}
-    types: dict[str, TaskType] = {}
-    for item in labelled:
-        name = _name(item.row)
-        types[name] = item.row.type
-        classes[name] = max(classes.get(name, 0), item.row.num_classes or 0)
-    tasks = {name: OFFICIAL.get(name) or _new_task(name, types[name], count) for name, count in classes.items()}
+    tasks = tasks_of(item.row for item in labelled)
     tasks |= {name: replace(tasks[name], left_right=True) for name in fixed_laterality if name in tasks}
     return [Case(item.root, item.row, tasks[_name(item.row)]) for item in labelled]
 
@@ -237,9 +231,3 @@ def check_label(case: Case) -> ImageInfo:
     info = read_info(image_file(case.root, case.row), case.root)
     LABELS[case.task.type].check(case.root, case.row, case.task, info.size)
     return info
-
-
-def _new_task(name: str, task_type: TaskType, count: int) -> Task:
-    if not count:
-        raise InputError(f"task {name}: expected a whole number in num_classes, found none in any row")
-    return Task(name, task_type, count, left_right=TYPES[task_type].sided)

@@ -36,18 +36,21 @@ def prepare(config: FitConfig, data: Sequence[Path], val: Sequence[Path]) -> tup
     Raises:
         InputError: there is no usable case, a configured task has no case, the labels of a task can only be wrong, or a
             label is missing or invalid and the configuration doesn't skip it.
+        ImageError: an image can't be read, and the configuration doesn't skip it.
     """
     cases, notes = _usable(config, data)
     require_tasks("fixed_laterality", config.fixed_laterality, {case.task.id for case in cases})
     if val:
         validation, _ = _usable(config, val)
         grouping = group_cases([*cases, *validation])
+        _require_readable(config, grouping)
         _report_leaks(cases, validation, grouping)
         log_lines(absent_classes(cases, validation))
         notes = grouping.warnings
         train = cases
     elif config.val_share:
         train, validation, grouping = split_cases(cases, config.val_share, config.seed)
+        _require_readable(config, grouping)
         logger.info("%s", grouping.summary())
         logger.info("%d rows to train on, %d to choose the weights by", len(train), len(validation))
         notes = grouping.warnings
@@ -101,6 +104,12 @@ def _checked(case: Case, skip: bool) -> _Checked | AuroraError:
         if not skip:
             raise
         return error
+
+
+def _require_readable(config: FitConfig, grouping: Grouping) -> None:
+    """Raise why an image can't be decoded, unless such images are left out as they are drawn."""
+    if grouping.problem and config.on_bad_case == "error":
+        raise grouping.problem
 
 
 def _report_leaks(cases: list[Case], validation: list[Case], grouping: Grouping) -> None:

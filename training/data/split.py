@@ -38,6 +38,7 @@ class Grouping:
         patients: the number of known patients.
         of_patients: the number of images of known patients.
         unreadable: images that could be compared only by path and patient.
+        problem: why the first of them can't be read.
         unvalidated: the tasks, and the classes of tasks with validation rows, that have no group for validation.
         warnings: what is unusual about the images.
     """
@@ -49,6 +50,7 @@ class Grouping:
     patients: int
     of_patients: int
     unreadable: int
+    problem: ImageError | None = field(default=None, compare=False)
     unvalidated: tuple[str, ...] = ()
     warnings: Notes = field(default_factory=Notes, compare=False)
 
@@ -81,7 +83,7 @@ def group_cases(cases: Sequence[Case]) -> Grouping:
     files = dict(zip(paths, cases, strict=True))
     with ThreadPoolExecutor(processors()) as pool:
         read = dict(zip(files, pool.map(_thumbprint, files.values()), strict=True))
-    readable = {path: image for path, (image, _) in read.items() if image}
+    readable = {path: image for path, (image, _) in read.items() if isinstance(image, Thumbprint)}
     notes = Notes()
     for path, (_, warnings) in read.items():
         for warning in warnings:
@@ -104,6 +106,7 @@ def group_cases(cases: Sequence[Case]) -> Grouping:
         patients=len({patient for patient in patients if patient}),
         of_patients=len({path for path, patient in zip(paths, patients, strict=True) if patient}),
         unreadable=len(files) - len(readable),
+        problem=next((image for image, _ in read.values() if isinstance(image, ImageError)), None),
         warnings=notes,
     )
 
@@ -208,12 +211,12 @@ def _path(case: Case) -> str:
         return f"{case.root}: {case.row.image_path}"
 
 
-def _thumbprint(case: Case) -> tuple[Thumbprint | None, tuple[str, ...]]:
-    """Return the thumbprint of the case's image, None if it can't be read, and the warnings about the image."""
+def _thumbprint(case: Case) -> tuple[Thumbprint | ImageError, tuple[str, ...]]:
+    """Return the thumbprint of the case's image, or why it can't be read, and the warnings about the image."""
     try:
         image = read_image(image_file(case.root, case.row), case.root)
-    except ImageError:
-        return None, ()
+    except ImageError as error:
+        return error, ()
     return thumbprint(image.pixels), image.warnings
 
 

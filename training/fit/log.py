@@ -11,6 +11,7 @@ from typing import Any
 from aurora.errors import OutputError
 from aurora.runtime import files
 from aurora.runtime.text import dump_json
+from aurora.runtime.write_errors import write_error
 
 logger = logging.getLogger("aurora.training")
 
@@ -41,7 +42,7 @@ class Log:
             self.file = (out / LOG).open("a", encoding="utf-8")
             self.board = SummaryWriter(out / "tensorboard", purge_step=step + 1 if step else None)
         except OSError as error:
-            raise OutputError(f"can't write the log in {out} ({error.strerror}); name another folder") from error
+            raise write_error(out / LOG, error, "name another folder with --out") from error
         if sys.stdout.isatty():
             self.bar = _bar(steps, step)
 
@@ -54,7 +55,7 @@ class Log:
                 self.board.add_scalar(name, value, entry["step"])
             self.board.flush()
         except OSError as error:
-            raise OutputError(f"can't write the log in {self.out} ({error.strerror}); make room for it") from error
+            raise write_error(self.out / LOG, error, "name another folder with --out") from error
 
     def advance(self, step: int, loss: float) -> None:
         """Update the progress bar, which is shown on a terminal only."""

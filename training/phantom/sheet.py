@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aurora.errors import OutputError, UsageError
+from aurora.errors import UsageError
 from aurora.runtime.files import replacing
 from aurora.tasks import OFFICIAL, Task
 from training.phantom.phantom import Phantom, make_phantom
@@ -37,12 +37,8 @@ def write_sheet(path: Path, *, seed: int) -> None:
     sheet = np.hstack([np.vstack([head, *rows[start::BLOCKS]]) for start in range(BLOCKS)])
     quality = [cv2.IMWRITE_JPEG_QUALITY, 85] if path.suffix == ".jpg" else []
     _, data = cv2.imencode(path.suffix, sheet, quality)
-    try:
-        with replacing(path) as tmp:
-            tmp.write_bytes(data.tobytes())
-    except OutputError as error:
-        message = f"expected a writable file, found {path} ({error.__cause__}); choose another --sheet"
-        raise OutputError(message) from error
+    with replacing(path, "--sheet") as tmp:
+        tmp.write_bytes(data.tobytes())
 
 
 def _cell(task: Task, seed: int, number: int) -> Picture:

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aurora.errors import OutputError, UsageError
+from aurora.errors import UsageError
 from aurora.runtime.files import replacing
 from aurora.runtime.hardware import processors
+from aurora.runtime.write_errors import write_error
 from aurora.tasks import OFFICIAL, Task, TaskType
 from training.phantom.phantom import Phantom, make_phantom
 from training.phantom.scanner.profiles import SCANNERS, Scanner
@@ -136,9 +137,7 @@ def _write_chunks(out: Path, chunks: Sequence[Chunk], workers: int) -> int:
         for task_id, rows in records.items():
             _write_csv(out / "csv_files" / f"{task_id}.csv", rows)
     except OSError as error:
-        raise OutputError(
-            f"expected a writable folder, found {error.filename or out} ({error.strerror}); choose another --out"
-        ) from error
+        raise write_error(Path(error.filename or out), error, "name another folder with --out") from error
     return sum(len(rows) for rows in records.values())
 
 

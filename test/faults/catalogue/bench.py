@@ -17,8 +17,8 @@ import pytest
 from aurora.images import read_mask
 from aurora.kinds import prediction_files
 from aurora.predict.batch import UNLIKE_TRAINING
+from aurora.runtime.write_errors import user_name
 from inference.__main__ import entrypoint
-from inference.output.folder import _user
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAD = "task_id,task_name,num_classes,image_path,mask_path\n"
@@ -71,7 +71,7 @@ class Bench:
         for number in range(3):
             pixels = np.random.default_rng(number).integers(0, 255, (30 + number, 50, 3), dtype=np.uint8)
             cv2.imwrite(str(self.root / "images" / f"{number}.png"), pixels)
-        user, uid = _user(), os.geteuid()
+        user, uid = user_name(), os.geteuid()
         self.names = {
             **{str(self.root): "/input", str(self.out): "/output", str(self.folder): "/data", str(ROOT): "."},
             **{f"{user} (uid {uid})": "root (uid 0)", f"uid {uid} with": "uid 0 with"},

@@ -6,12 +6,14 @@ import pickle
 import stat
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 
 import cv2
 import numpy as np
 import PIL.Image
 import SimpleITK as sitk
 from faults.catalogue.bench import ROOT, Bench, Ended, fault, needs
+from support.dicom_bytes import JPEG_2000, NESTED, PIXELS, SIDE, compressed, deflated, element, header, jpeg_2000, plain
 from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header
 
 from aurora.images.headers import MAX_BYTES
@@ -38,6 +40,15 @@ def in_volume(name: str, direction: tuple[float, ...] = AXIAL) -> Callable[[Benc
         image = sitk.GetImageFromArray(np.stack([RAMP, RAMP, RAMP]).astype(np.uint8))
         image.SetDirection(direction)
         sitk.WriteImage(image, str(path))
+        return bench.run()
+
+    return make
+
+
+def vectors(count: int) -> Callable[[Bench], Ended]:
+    def make(bench: Bench) -> Ended:
+        values = np.stack([np.stack([RAMP // 4] * count, axis=-1)] * 3).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(values, isVector=True), str(bench.image(b"", "bad.nii.gz")))
         return bench.run()
 
     return make
@@ -70,6 +81,14 @@ def profiled() -> bytes:
     return PNG[:33] + stored + PNG[33:]
 
 
+def tiff_strip(compression: str) -> bytes:
+    """Return a TIFF whose only strip ends in other bytes, behind the header of Pillow's TIFF files."""
+    data = encoded("TIFF", "L", compression=compression)
+    with PIL.Image.open(BytesIO(data)) as image:
+        (start,), (length,) = image.tag_v2[273], image.tag_v2[279]  # type: ignore[attr-defined]
+    return data[: start + length // 2] + b"\x80" * (length - length // 2) + data[start + length :]
+
+
 FILES: dict[str, Callable[[Bench], Ended]] = {
     "an empty file": holding(b""),
     "an HTML page named .png": holding(b"<html><body>404 not found</body></html>"),
@@ -92,6 +111,9 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "a JPEG cut in its pixels": holding(JPEG[:-25], "bad.jpg"),
     "a BMP cut in its pixels": holding(encoded("BMP")[:200], "bad.bmp"),
     "a TIFF cut in its pixels": holding(encoded("TIFF")[:200], "bad.tiff"),
+    "a TIFF with a damaged deflate strip": holding(tiff_strip("tiff_adobe_deflate"), "bad.tiff"),
+    "a TIFF with a damaged LZW strip": holding(tiff_strip("tiff_lzw"), "bad.tiff"),
+    "a TIFF with a damaged PackBits strip": holding(tiff_strip("packbits"), "bad.tiff"),
     "a 16-bit PNG": holding(RAMP.astype(np.uint16)),
     "a TIFF of floats, some not a number": holding(nan_image(), "bad.tiff"),
     "a TIFF of signed numbers": holding((RAMP - 500).astype(np.int16), "bad.tiff"),
@@ -120,6 +142,8 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "a NIfTI volume": in_volume("bad.nii.gz"),
     "a DICOM volume": in_volume("bad.dcm"),
     "an NRRD volume": in_volume("bad.nrrd"),
+    "a NIfTI volume of two values per voxel": vectors(2),
+    "a NIfTI volume of three values per voxel, as colours": vectors(3),
     "a NIfTI volume in coronal orientation": in_volume("bad.nii.gz", (1, 0, 0, 0, 0, 1, 0, -1, 0)),
     "a DICOM volume in sagittal orientation": in_volume("bad.dcm", (0, 0, 1, 1, 0, 0, 0, 1, 0)),
 }
@@ -157,6 +181,18 @@ def long_element(bench: Bench) -> Ended:
     return bench.run()
 
 
+GREEDY = {
+    "a DICOM file whose pixels end early": plain(stored=SIDE),
+    "a DICOM file with sequences in very many sequences": plain(NESTED * 1000),
+    "a deflated DICOM file that unpacks to much more than its pixels": deflated(
+        header() + element(PIXELS, "OB", b"", length=64 << 20), 64 << 20
+    ),
+    "a DICOM file with JPEG 2000 data of another size": compressed(JPEG_2000, jpeg_2000(60_000, 60_000)),
+}
+for name, data in GREEDY.items():
+    fault(SECTION, name)(holding(data, "bad.dcm"))
+
+
 @fault(SECTION, "no such file")
 def missing(bench: Bench) -> Ended:
     bench.image(PNG).unlink()
@@ -180,6 +216,11 @@ fault(SECTION, "an ending in another letter case")(misspelt("a.PNG", "../images/
 fault(SECTION, "a folder in another letter case")(misspelt("a.png", "../Images/a.png"))
 fault(SECTION, "a name in another letter case")(misspelt("Ab.png", "../images/aB.png"))
 fault(SECTION, "accents in another Unicode form")(misspelt("f\u00fcr.png", "../images/fu\u0308r.png"))
+fault(SECTION, "an absolute image_path of another machine")(misspelt("a.png", "/home/me/data/images/a.png"))
+fault(SECTION, "an image_path with a drive letter")(misspelt("a.png", "C:\\data\\images\\a.png"))
+fault(SECTION, "an image_path with too many ../")(misspelt("a.png", "../../images/a.png"))
+fault(SECTION, "an image_path that is a file:// URL")(misspelt("a.png", "file:///home/me/data/images/a.png"))
+fault(SECTION, "an image_path through another folder")(misspelt("a.png", "../data/images/a.png"))
 fault(SECTION, "the codes of a URL in an image_path")(misspelt("a b.png", "../images/a%20b.png"))
 
 

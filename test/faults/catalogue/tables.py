@@ -44,6 +44,7 @@ TABLES = {
     "UTF-16 without a byte order mark": table((HEAD + ROW).encode("utf-16-le")),
     "bytes of no common encoding": table(HEAD.encode() + b"lung,segmentation,2,../images/0.png,../masks/\x81.png\n"),
     "semicolons": table((HEAD + ROW).replace(",", ";")),
+    "a first line `sep=;`, as Excel reads it": table("sep=;\n" + (HEAD + ROW).replace(",", ";")),
     "tabs": table((HEAD + ROW).replace(",", "\t")),
     "Windows' line ends": table((HEAD + ROW).replace("\n", "\r\n")),
     "old Macintosh line ends": table((HEAD + ROW).replace("\n", "\r")),

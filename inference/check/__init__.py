@@ -1,0 +1,1 @@
+"""Report what an input folder holds, and what is wrong with it."""
