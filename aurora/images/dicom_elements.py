@@ -80,11 +80,8 @@ def examine(data: bytes | mmap.mmap, *, implicit: bool, order: str = "<") -> Ele
     found = Elements(order)
     limit, offset = len(data) + _SLACK, 132 if data[128:132] == b"DICM" else 0
     implicit |= not offset and not data[4:6].isalpha()
-    fragments, unknown, count = (
-        False,
-        0,
-        0,
-    )  # whether pixels are compressed; the depth inside an element of unknown kind
+    count, fragments = 0, False  # fragments: the pixels are compressed
+    unknown = 0  # the depth inside an element of unknown kind
     ends: list[int | None] = []  # of the sequences and items around an element, None if their length is undefined
     while offset + 12 <= len(data) and any(data[offset : offset + 4]):
         while ends and ends[-1] is not None and offset >= ends[-1]:
