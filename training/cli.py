@@ -13,7 +13,7 @@ from aurora.errors import UsageError
 from aurora.runtime.cli import ENVIRONMENT, FILE, FOLDER, GROUP, configure_logging
 from aurora.tasks import OFFICIAL
 from training.ablation.variants import DEFAULT, VARIANTS
-from training.cli_bench import bench, encoder_cost
+from training.cli_bench import bench, encoder_cost, gpu_check
 from training.cli_import import import_data, import_encoder, import_stem
 
 logger = logging.getLogger("aurora.training")
@@ -279,6 +279,7 @@ main.add_command(import_stem)
 
 main.add_command(encoder_cost)
 main.add_command(bench)
+main.add_command(gpu_check)
 
 
 @main.command(context_settings=ENVIRONMENT)

@@ -87,3 +87,22 @@ def bench(
     rows = sizes if sizes or data else (1000,)
     results = command.bench(subjects, data, rows, repeats, progress)
     click.echo(json.dumps(command.as_json(results)) if as_json else command.as_text(results))
+
+
+@click.command(context_settings=ENVIRONMENT)
+@click.option("--out", type=FILE, required=True, help="JSON file to write; the table is written beside it, as .md.")
+@click.option("--device", default="cuda", metavar="cpu|cuda[:N]", show_default=True, help="cpu rehearses the check.")
+@click.option("--limit-s", type=click.FloatRange(1), default=480, show_default=True, help="Longest time in seconds.")
+def gpu_check(out: Path, device: str, limit_s: float) -> None:
+    """Check on a GPU what needs one: agreement of the engines, training, speed and memory.
+
+    Every part has a time limit, and fails or is skipped without ending the check.
+    """
+    from aurora.runtime.hardware import parse_device
+    from training.bench.gpu import check as command
+
+    if parse_device(device)[0] == "auto":
+        raise UsageError("expected the device cpu, cuda or cuda:N, found 'auto'; name one")
+    check = command.gpu_check(device, limit_s, lambda line: click.echo(line, err=True))
+    click.echo(command.write(check, out))
+    command.require_success(check)

@@ -5,14 +5,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from aurora import __version__
-from aurora.runtime.hardware import processors
+from aurora.runtime.hardware import library_versions, processors
 from aurora.runtime.text import markdown_table
 from aurora.tasks import OFFICIAL
 from training.bench.inputs import many_rows
@@ -22,7 +21,7 @@ from training.bench.runs import Run, Subject, time_model, time_run
 PHANTOMS = 8
 #: Labels of the stages whose name in the report of a run would be unclear in the table.
 STAGE_LABELS = {"predictions": "decoding"}
-LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless")
+_LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 @dataclass(slots=True)
@@ -103,7 +102,8 @@ def input_roots(folder: Path, data: Path | None, sizes: Sequence[int]) -> list[P
 
 def machine() -> str:
     """Describe the versions and the hardware."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    versions = library_versions()
+    libraries = ", ".join(f"{name} {versions[name]}" for name in _LIBRARIES)
     return (
         f"AURORA {__version__}{_commit()}, Python {platform.python_version()}, {libraries}; "
         f"{processors()} processors, {_processor()}, {platform.system()}"
