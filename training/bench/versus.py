@@ -102,7 +102,7 @@ def compare(
 
 def _shell(template: str, root: Path, out: Path) -> list[str]:
     for name, path in zip(PLACEHOLDERS, (root, out), strict=True):
-        template = template.replace(name, shlex.quote(str(path)))
+        template = template.replace(name, shlex.quote(str(path.resolve())))
     return ["sh", "-c", template]
 
 
