@@ -1,22 +1,19 @@
 """Predict from the training labels alone, without looking at the image: the floor that a model must exceed."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from aurora.errors import InputError
-from aurora.images import encode_mask
 from aurora.images.headers import read_info
-from aurora.kinds import KINDS, Record, prediction_files
-from aurora.rows import Problem, Row, image_file, predicted_mask_path, read_rows
-from aurora.runtime.files import replacing, require_different_folders
+from aurora.kinds import KINDS, Prediction
+from aurora.rows import Problem, Row, image_file, read_rows
+from aurora.runtime.files import require_different_folders
 from aurora.runtime.notes import Notes
-from aurora.runtime.text import dump_json
-from aurora.runtime.write_errors import write_error
 from aurora.tasks import TaskType
 from training.data.cases import Case, load_cases
 from training.data.labels import LABELS
+from training.data.predictions import write_predictions
 from training.data.prepare import log_lines
 
 _Task = tuple[str, TaskType]
@@ -50,11 +47,8 @@ def write_baseline(train: Path, data: Path, out: Path) -> None:
         if task not in labelled:
             raise InputError(f"expected rows of the task {task[0]!r} ({task[1]}) in {train}, found none; add some")
         means[task] = sum((_label(case, notes) for case in labelled[task]), np.zeros(())) / len(labelled[task])
-    try:
-        _write(data, rows, means, out, notes)
-        log_lines(notes.lines("warnings"))
-    except OSError as error:
-        raise write_error(out, error, "name another folder with --out", folder=out) from error
+    write_predictions(((row, _predict(data, row, means[_task(row)], notes)) for row in rows), out)
+    log_lines(notes.lines("warnings"))
 
 
 def _task(row: Row) -> _Task:
@@ -75,30 +69,5 @@ def _size(root: Path, row: Row, notes: Notes) -> tuple[int, int]:
     return info.size
 
 
-def _write(data: Path, rows: Iterable[Row], means: Mapping[_Task, np.ndarray], out: Path, notes: Notes) -> None:
-    names = prediction_files()
-    records: dict[TaskType, list[Record]] = {task_type: [] for _, task_type in means if task_type in names}
-    for row in rows:
-        size = _size(data, row, notes)
-        prediction = KINDS[row.type].from_mean(row, means[_task(row)], size)
-        if isinstance(prediction, Record):
-            records[row.type].append(prediction)
-        else:
-            _write_file(out / _mask_path(row), encode_mask(prediction, _mask_path(row)))
-    out.mkdir(parents=True, exist_ok=True)
-    for task_type, entries in records.items():
-        text = dump_json([entry.model_dump() for entry in entries])
-        _write_file(out / names[task_type], text.encode())
-
-
-def _mask_path(row: Row) -> str:
-    try:
-        return predicted_mask_path(row)
-    except ValueError as error:
-        raise InputError(f"{row.source}: {error}; correct the row") from None
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+def _predict(data: Path, row: Row, mean: np.ndarray, notes: Notes) -> Prediction:
+    return KINDS[row.type].from_mean(row, mean, _size(data, row, notes))

@@ -10,10 +10,10 @@ import click
 
 from aurora import __version__
 from aurora.errors import UsageError
-from aurora.model.config import PRESETS
-from aurora.runtime.cli import ENGINE, ENVIRONMENT, FILE, FOLDER, GROUP, configure_logging
+from aurora.runtime.cli import ENVIRONMENT, FILE, FOLDER, GROUP, configure_logging
 from aurora.tasks import OFFICIAL
 from training.ablation.variants import DEFAULT, VARIANTS
+from training.cli_bench import bench, encoder_cost, gpu_check
 from training.cli_import import import_data, import_encoder, import_stem
 
 logger = logging.getLogger("aurora.training")
@@ -320,61 +320,9 @@ main.add_command(import_encoder)
 main.add_command(import_stem)
 
 
-@main.command(context_settings=ENVIRONMENT)
-@click.option("--device", help="cpu, cuda or cuda:N: measure on it instead of counting.")
-@click.option(
-    "--preset",
-    "presets",
-    envvar="AURORA_PRESET",
-    type=click.Choice(list(PRESETS)),
-    multiple=True,
-    help="Preset to measure; may be repeated. Default: all but micro.",
-)
-@click.option("--size", type=click.IntRange(32), default=448, show_default=True, help="Side of the images measured.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Images per batch measured.")
-def encoder_cost(device: str | None, presets: tuple[str, ...], size: int, batch_size: int) -> None:
-    """Print the encoders' counted parameters, FLOP and memory or, with --device, their measured speed and memory."""
-    from training.bench.encoder_cost import cost_table, speed_table
-
-    click.echo(speed_table(device, presets, size, batch_size) if device else cost_table())
-
-
-@main.command(context_settings=ENVIRONMENT)
-@click.option("--weights", type=FILE, help="Checkpoint (.safetensors or .onnx). Default: the shipped one.")
-@click.option("--engine", "engines", envvar="AURORA_ENGINE", type=ENGINE, multiple=True)
-@click.option("--device", default="cpu", metavar="cpu|cuda[:N]", show_default=True, help="Where to compute.")
-@click.option("--data", type=FOLDER, help="Input root whose images can all be read. Default: phantoms.")
-@click.option(
-    "--rows",
-    "sizes",
-    envvar="AURORA_ROWS",
-    type=click.IntRange(1),
-    multiple=True,
-    help="Number of rows to make from the data's images.",
-)
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print every measurement as JSON.")
-def bench(
-    weights: Path | None,
-    engines: tuple[str, ...],
-    device: str,
-    data: Path | None,
-    sizes: tuple[int, ...],
-    repeats: int,
-    as_json: bool,
-) -> None:
-    """Measure the speed of 'inference run' and of the model alone, which is the upper limit.
-
-    --engine and --rows may be repeated. Default: both engines, and 1,000 rows or, with --data, all of its rows.
-    """
-    from aurora.engine.select import default_weights
-    from training.bench import bench as command
-    from training.bench.runs import Subject
-
-    subjects = [Subject(engine, device, weights or default_weights()) for engine in engines or ("onnx", "torch")]
-    rows = sizes if sizes or data else (1000,)
-    results = command.bench(subjects, data, rows, repeats, report_progress=lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(command.as_json(results)) if as_json else command.as_text(results))
+main.add_command(encoder_cost)
+main.add_command(bench)
+main.add_command(gpu_check)
 
 
 @main.command(context_settings=ENVIRONMENT)

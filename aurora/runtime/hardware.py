@@ -215,13 +215,11 @@ LIBRARIES = (
 
 
 def library_versions() -> dict[str, str]:
-    """Return the version of each of `LIBRARIES`, or "absent"."""
+    """Return the version of each of `LIBRARIES`, or "absent"; onnxruntime-gpu counts as onnxruntime."""
     from importlib.metadata import PackageNotFoundError, version
 
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "absent"
+    versions = dict.fromkeys(LIBRARIES, "absent")
+    for name in (*LIBRARIES, "onnxruntime-gpu"):
+        with suppress(PackageNotFoundError):
+            versions[name.removesuffix("-gpu")] = version(name)
     return versions

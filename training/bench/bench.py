@@ -5,14 +5,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from aurora import __version__
-from aurora.runtime.hardware import processors
+from aurora.runtime.hardware import library_versions, processors
 from aurora.runtime.text import markdown_table
 from aurora.tasks import OFFICIAL
 from training.bench.inputs import many_rows
@@ -22,7 +21,7 @@ from training.bench.runs import Run, Subject, time_model, time_run
 PHANTOMS = 8
 #: Labels of the stages whose name in the report of a run would be unclear in the table.
 STAGE_LABELS = {"predictions": "decoding"}
-LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless")
+_LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 @dataclass(slots=True)
@@ -69,13 +68,13 @@ def bench(
     Raises:
         DeviceError: a run failed.
     """
-    measured = {subject.engine: Measurement() for subject in subjects}
+    measured = {str(subject.engine): Measurement() for subject in subjects}
     with TemporaryDirectory() as folder:
         name = data.name if data else f"phantoms, {PHANTOMS * len(OFFICIAL)} images"
-        roots = _inputs(Path(folder), data, sizes)
+        roots = input_roots(Path(folder), data, sizes)
         for number in range(1, repeats + 1):
             for subject in subjects:
-                measurement = measured[subject.engine]
+                measurement = measured[str(subject.engine)]
                 measurement.model.append(time_model(subject, roots[0]))
                 measurement.first.append(time_run(subject, roots[0], limit=1))
                 for root in roots:
@@ -85,8 +84,11 @@ def bench(
     return Bench(machine(), name, repeats, measured)
 
 
-def _inputs(folder: Path, data: Path | None, sizes: Sequence[int]) -> list[Path]:
-    """Return an input folder for each of `sizes`, made in `folder`, or `data` itself if there are none."""
+def input_roots(folder: Path, data: Path | None, sizes: Sequence[int]) -> list[Path]:
+    """Return an input folder for each of `sizes`, made in `folder`, or `data` itself if there are none.
+
+    Without `data` they hold phantoms.
+    """
     if data is None:
         data = folder / "phantoms"
         words = ["--out", str(data), "--cases", str(PHANTOMS), "--seed", "0", "--split", "test"]
@@ -100,11 +102,22 @@ def _inputs(folder: Path, data: Path | None, sizes: Sequence[int]) -> list[Path]
 
 def machine() -> str:
     """Describe the versions and the hardware."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    versions = library_versions()
+    libraries = ", ".join(f"{name} {versions[name]}" for name in _LIBRARIES)
     return (
-        f"AURORA {__version__}, Python {platform.python_version()}, {libraries}; "
+        f"AURORA {__version__}{_commit()}, Python {platform.python_version()}, {libraries}; "
         f"{processors()} processors, {_processor()}, {platform.system()}"
     )
+
+
+def _commit() -> str:
+    """Return the commit of the code in words, empty if it isn't in a git repository."""
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", "-C", folder, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return f" at {done.stdout.strip()}" if done.returncode == 0 else ""
 
 
 def _processor() -> str:
@@ -131,21 +144,21 @@ def as_text(result: Bench) -> str:
 def _column(measurement: Measurement) -> Iterator[tuple[str, str]]:
     """Yield the name and the value of each row of the table."""
     alone = [rates["rows_per_second"] for rates in measurement.model]
-    yield "model-only, images/s", _spread([rates["images_per_second"] for rates in measurement.model])
-    yield "model-only, rows/s", _spread(alone)
-    yield "time to the first prediction, whole process, s", _spread([run.seconds for run in measurement.first], 2)
+    yield "model-only, images/s", spread([rates["images_per_second"] for rates in measurement.model])
+    yield "model-only, rows/s", spread(alone)
+    yield "time to the first prediction, whole process, s", spread([run.seconds for run in measurement.first], 2)
     for size, runs in measurement.runs.items():
         inside = [run.rows / run.at_work for run in runs]
-        yield f"{size:,} rows: rows/s, whole process", _spread([run.rows / run.seconds for run in runs])
-        yield f"{size:,} rows: rows/s, from the first image to the last prediction", _spread(inside)
+        yield f"{size:,} rows: rows/s, whole process", spread([run.rows / run.seconds for run in runs])
+        yield f"{size:,} rows: rows/s, from the first image to the last prediction", spread(inside)
         yield f"{size:,} rows: share of the model-only rate", f"{median(inside) / median(alone):.0%}"
-        yield f"{size:,} rows: peak memory, MB", _spread([run.peak_memory / 1e6 for run in runs])
-        yield f"{size:,} rows: processors used", _spread([run.processor_seconds / run.seconds for run in runs], 2)
+        yield f"{size:,} rows: peak memory, MB", spread([run.peak_memory / 1e6 for run in runs])
+        yield f"{size:,} rows: processors used", spread([run.processor_seconds / run.seconds for run in runs], 2)
         for stage in runs[0].stages:
             share = median(run.stages[stage] / run.at_work for run in runs)
             yield f"{size:,} rows: {STAGE_LABELS.get(stage, stage)}, share of the run", f"{share:.0%}"
 
 
-def _spread(values: list[float], digits: int = 0) -> str:
+def spread(values: list[float], digits: int = 0) -> str:
     """Format the median, the smallest and the largest value."""
     return f"{median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"

@@ -1,6 +1,7 @@
 """Measure the model alone: run an engine on batches of images that are already in memory.
 
-`python -m training.bench.model DATA ENGINE DEVICE WEIGHTS` prints the rates as JSON.
+`python -m training.bench.model DATA ENGINE DEVICE WEIGHTS` prints the rates as JSON; with an empty ENGINE, a
+run's own choice.
 """
 
 import json
@@ -59,4 +60,5 @@ def model_alone(data: Path, engine: Engine) -> dict[str, float]:
 
 if __name__ == "__main__":
     data, name, device, weights = sys.argv[1:]
-    print(json.dumps(model_alone(Path(data), open_engine(Path(weights), name, device))))  # type: ignore[arg-type]
+    engine = open_engine(Path(weights), name or None, device)  # type: ignore[arg-type]
+    print(json.dumps(model_alone(Path(data), engine)))

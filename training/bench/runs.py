@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -16,9 +17,9 @@ from aurora.runtime.hardware import peak_resident
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of a measurement: `weights` in an `engine` on a `device`."""
+    """The subject of a measurement: `weights` in an `engine`, None for the one that a run chooses, on a `device`."""
 
-    engine: str
+    engine: str | None
     device: str
     weights: Path
 
@@ -56,11 +57,17 @@ def time_run(subject: Subject, data: Path, *, limit: int | None = None) -> Run:
     """Run inference on the rows of `data`, or the first `limit`; raise `DeviceError` if the run fails."""
     with TemporaryDirectory() as folder:
         out, report = Path(folder, "out"), Path(folder, "report.json")
-        words = ["run", "--input", str(data), "--output", str(out), "--report", str(report)]
-        words += ["--weights", str(subject.weights), "--engine", subject.engine, "--device", subject.device]
-        words += ["--limit", str(limit)] if limit else []
-        _, usage = _run_process("inference", words)
+        command = [*run_command(subject, data, out), "--report", str(report)]
+        command += ["--limit", str(limit)] if limit else []
+        _, usage = run_process(command)
         return measured_run(json.loads(report.read_text(encoding="utf-8")), usage)
+
+
+def run_command(subject: Subject, data: Path, out: Path) -> list[str]:
+    """Return the command of `inference run` from `data` to `out`."""
+    command = [sys.executable, "-m", "inference", "run", "--input", str(data), "--output", str(out)]
+    command += ["--weights", str(subject.weights), "--device", subject.device]
+    return [*command, "--engine", subject.engine] if subject.engine else command
 
 
 def measured_run(report: dict[str, Any], usage: Usage) -> Run:
@@ -79,22 +86,26 @@ def measured_run(report: dict[str, Any], usage: Usage) -> Run:
 
 def time_model(subject: Subject, data: Path) -> dict[str, float]:
     """Time the model alone in a process, see `training.bench.model.model_alone`; raise `DeviceError` if it fails."""
-    text, _ = _run_process("training.bench.model", [str(data), subject.engine, subject.device, str(subject.weights)])
+    words = [str(data), subject.engine or "", subject.device, str(subject.weights)]
+    text, _ = run_process([sys.executable, "-m", "training.bench.model", *words])
     rates: dict[str, float] = json.loads(text)
     return rates
 
 
-def _run_process(module: str, words: list[str]) -> tuple[str, Usage]:
-    """Run `python -m module words`; return its output and resource usage. Raises `DeviceError` if it fails."""
-    with TemporaryFile("w+") as out:
+def run_process(command: Sequence[str]) -> tuple[str, Usage]:
+    """Run a command; return its output and its resource usage, with that of processes which it started and waited for.
+
+    Raises `DeviceError` if it fails.
+    """
+    with TemporaryFile("w+", errors="replace") as out:
         start = time.perf_counter()
         # The peak memory of a forked process includes that of its parent, so this process must stay small.
-        process = subprocess.Popen([sys.executable, "-m", module, *words], stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         text = out.read()
     if process.returncode:
-        raise DeviceError(f"'python -m {module} {' '.join(words)}' ended with {process.returncode}:\n{text}")
+        raise DeviceError(f"'{' '.join(command)}' ended with {process.returncode}:\n{text}")
     return text, Usage(seconds, used.ru_utime + used.ru_stime, peak_resident(used))
