@@ -42,7 +42,7 @@ def load(
             `training push` has written; by default the shipped weights, or those in the folder that
             AURORA_MODEL_FOLDER names.
         revision: the commit on the hub, or a branch or tag; by default the latest commit, which a warning names.
-        engine: `onnx` or `torch`; by default ONNX Runtime on a CPU, and PyTorch on an NVIDIA GPU.
+        engine: `onnx`, `onnx-int8` or `torch`; by default ONNX Runtime on a CPU, and PyTorch on an NVIDIA GPU.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Example:

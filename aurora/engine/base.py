@@ -9,7 +9,7 @@ import numpy as np
 from aurora.model.checkpoint import Spec
 from aurora.tasks import TaskType
 
-EngineName = Literal["torch", "onnx", "tensorrt"]
+EngineName = Literal["torch", "onnx", "onnx-int8", "tensorrt"]
 
 #: Default batch sizes. On two CPU cores, batches of 8 images are as fast as larger ones, and 16 take 50 % more memory;
 #: a GPU needs larger batches to be fully used.

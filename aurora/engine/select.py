@@ -12,6 +12,8 @@ from aurora.runtime.hardware import nvidia_driver
 
 #: The environment variable that names a folder whose weights, if any, replace the shipped ones.
 MODEL_FOLDER = "AURORA_MODEL_FOLDER"
+#: The end of the name of an export in int8, beside its checkpoint.
+INT8_SUFFIX = ".int8.onnx"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "aurora-tiny.safetensors"
 
 
@@ -36,7 +38,7 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
 
     By default, ONNX Runtime runs an `.onnx` file, and any weights on a machine without an NVIDIA driver: it starts
     faster and computes faster on a CPU. PyTorch runs the others, and those whose `.onnx` file was exported from other
-    weights.
+    weights. `onnx-int8` is ONNX Runtime with the export in int8, which is never chosen by default.
 
     Args:
         weights: a `.safetensors` or `.onnx` file; see `default_weights` if None.
@@ -48,7 +50,7 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
         'ONNX Runtime 1.23.2 on CPU'
 
     Raises:
-        UsageError: the engine isn't installed.
+        UsageError: the engine isn't installed, or doesn't run such a file.
         WeightsError: the weights can't be used, or ONNX Runtime was requested and the export is of other weights.
         DeviceError: the device is absent.
     """
@@ -60,14 +62,14 @@ def open_engine(weights: Path | None, engine: EngineName | None, device: str) ->
             raise UsageError("the onnx engine needs onnxruntime, which isn't installed: pip install onnxruntime")
         from aurora.engine.onnx_runtime import OnnxEngine
 
-        export = _onnx_of(path)
+        export = _onnx_of(path, name)
         onnx_engine = OnnxEngine(export, device, tensorrt=name == "tensorrt")
         if path == export or is_export_of(onnx_engine.spec, path):
             return onnx_engine
         if engine or find_spec("torch") is None:
             raise WeightsError(
                 f"expected an export of {path} in {export}, found one of other weights; "
-                f"make it again with 'python -m training export --weights {path} --out {export}'"
+                f"make it again with '{_command(path, export)}'"
             )
     if find_spec("torch") is None:
         raise UsageError("the torch engine needs PyTorch, which isn't installed: pip install torch safetensors")
@@ -85,7 +87,7 @@ def read_spec(weights: Path | None) -> Spec:
         return checkpoint.read_spec(path)
     from aurora.engine.onnx_runtime import OnnxEngine
 
-    return OnnxEngine(_onnx_of(path), "cpu").spec
+    return OnnxEngine(_onnx_of(path, "onnx"), "cpu").spec
 
 
 def _default_engine(path: Path, device: str) -> EngineName:
@@ -101,13 +103,22 @@ def suitable_engine(device: str, has_export: bool) -> EngineName:
     return "torch" if device.startswith("cuda") or (device == "auto" and nvidia_driver()) else "onnx"
 
 
-def _onnx_of(path: Path) -> Path:
-    """Return the path of a checkpoint's ONNX export, in the same folder; raise `WeightsError` if it isn't there."""
-    export = path.with_suffix(".onnx")
+def _onnx_of(path: Path, engine: EngineName) -> Path:
+    """Return the ONNX file for an engine, beside a checkpoint or itself; raise `WeightsError` if it isn't there."""
+    suffix = INT8_SUFFIX if engine == "onnx-int8" else ".onnx"
+    export = path if path.name.endswith(suffix) else path.with_suffix(suffix)
     require_weights(path)
+    if path.suffix == ".onnx" and path != export:
+        raise UsageError(f"expected a checkpoint or an export in int8 for the {engine} engine, found {path}; name one")
     if not export.is_file():
+        name = "onnx" if engine == "tensorrt" else engine
         raise WeightsError(
-            f"the onnx engine needs {export}, which is not there; "
-            f"make it with 'python -m training export --weights {path} --out {export}'"
+            f"the {name} engine needs {export}, which is not there; make it with '{_command(path, export)}'"
         )
     return export
+
+
+def _command(path: Path, export: Path) -> str:
+    """Return the command that makes an export of a checkpoint."""
+    precision = " --precision int8 --data DATA" if export.name.endswith(INT8_SUFFIX) else ""
+    return f"python -m training export --weights {path} --out {export}{precision}"

@@ -55,7 +55,7 @@ def graceful_shutdown() -> Iterator[ShutdownRequest]:
 # Click doesn't check that a path is readable, because the code that reads it gives a better message.
 FOLDER = click.Path(path_type=Path, file_okay=False, readable=False)
 FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
-ENGINE = click.Choice(["torch", "onnx", "tensorrt"])
+ENGINE = click.Choice(["torch", "onnx", "onnx-int8", "tensorrt"])
 #: click settings of a group of commands.
 GROUP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: click settings of every command: --batch-size is also AURORA_BATCH_SIZE.

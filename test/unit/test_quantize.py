@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from aurora.engine import onnx_runtime
 from aurora.engine.onnx_runtime import OnnxEngine
-from aurora.engine.select import DEFAULT_WEIGHTS
-from aurora.errors import DeviceError, InputError, UsageError
+from aurora.engine.select import DEFAULT_WEIGHTS, open_engine
+from aurora.errors import DeviceError, InputError, UsageError, WeightsError
 from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.config import EncoderConfig, ModelConfig
@@ -69,6 +69,17 @@ def test_the_shipped_weights_describe_themselves_as_those_in_float32(shipped: On
     plain = OnnxEngine(DEFAULT_WEIGHTS.with_suffix(".onnx"), "cpu")
     assert shipped.spec == plain.spec
     assert shipped.name == f"{plain.name} in int8"
+
+
+def test_an_engine_of_its_own_finds_the_file_beside_the_checkpoint(shipped: OnnxEngine, tmp_path: Path) -> None:
+    for weights in (None, shipped.path):
+        assert open_engine(weights, "onnx-int8", "cpu").checksum == shipped.checksum
+    with pytest.raises(UsageError, match=r"in int8 for the onnx-int8 engine, found .*tiny\.onnx; name one"):
+        open_engine(DEFAULT_WEIGHTS.with_suffix(".onnx"), "onnx-int8", "cpu")
+    copy = tmp_path / DEFAULT_WEIGHTS.name
+    copy.symlink_to(DEFAULT_WEIGHTS)
+    with pytest.raises(WeightsError, match=r"onnx-int8 engine needs .*int8\.onnx, .* --precision int8 --data DATA'"):
+        open_engine(copy, "onnx-int8", "cpu")
 
 
 def test_an_answer_does_not_depend_on_the_batch(shipped: OnnxEngine) -> None:
