@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from os import SEEK_CUR
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -17,8 +18,6 @@ from aurora.model.aurora import Aurora
 from aurora.model.checkpoint import ONNX_VERSION, Spec
 from aurora.runtime import files
 from aurora.tasks import NOVELTY, TYPES, TaskType, of_type
-from training.data.cases import load_cases
-from training.quantize import calibration_images, quantize, table
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -61,6 +60,8 @@ def export(weights: Path, out: Path, *, precision: Literal["fp32", "int8"] = "fp
     """
     if precision == "int8" and (not data or out.suffix == ".safetensors"):
         raise UsageError("--precision int8 needs --data to calibrate on, and an --out that ends in .onnx; name both")
+    if precision == "int8" and find_spec("onnxruntime") is None:
+        raise UsageError("--precision int8 needs onnxruntime, which isn't installed: pip install onnxruntime")
     model, spec = checkpoint.load(weights)
     if not spec.tasks:
         raise WeightsError(
@@ -72,6 +73,10 @@ def export(weights: Path, out: Path, *, precision: Literal["fp32", "int8"] = "fp
     else:
         proto = to_onnx(model, spec)
         if precision == "int8":
+            # Only int8 needs ONNX Runtime.
+            from training.data.cases import load_cases
+            from training.quantize import calibration_images, quantize, table
+
             proto, layers = quantize(proto, calibration_images(load_cases(data), spec.config.image_size))
             _store_as_half(proto.graph)
             logger.info("%s", table(layers))

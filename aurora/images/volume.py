@@ -190,7 +190,7 @@ def read_slices(file: FileIO, layout: Layout, path: Path, numbers: Iterable[int]
     if layout.volumes == 1:
         found: Iterable[Sequence[bytes | str]] = ([part] for part in _parts(file, layout, numbers))
     else:
-        # A compressed stream is unpacked anew for each slice, whose values lie far apart.
+        # The values of a slice lie far apart, so that each slice takes a pass through a compressed stream.
         volumes = range(3 if layout.volumes in (3, 4) else 1)
         apart = ([number + volume * layout.slices for volume in volumes] for number in numbers)
         found = (list(_parts(file, layout, parts)) for parts in apart)

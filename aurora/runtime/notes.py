@@ -1,4 +1,4 @@
-"""Count what is unusual, text by text, with a few of the places where it was found."""
+"""Count what is unusual or left out, text by text, with a few of the places where it was found."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -53,3 +53,15 @@ class Notes:
         return [
             {"text": text, "rows": count, "examples": self.examples[text]} for text, count in self.counts.most_common()
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was left out of a data set, and what was changed or needs a look, counted by kind."""
+
+    left_out: Notes = field(default_factory=Notes)
+    noted: Notes = field(default_factory=Notes)
+
+    def lines(self) -> list[str]:
+        """Return one line per kind."""
+        return [*self.left_out.lines("left out"), *self.noted.lines("note")]

@@ -10,9 +10,10 @@ from aurora.engine.select import read_spec
 from aurora.errors import InputError
 from aurora.runtime.files import require_different_folders
 from aurora.runtime.folders import complete_folder, require_new_folder
+from aurora.runtime.notes import Findings
 from inference.export.formats import FORMATS, Format
 from inference.export.labelled import ExportTask, LabelledImage, file_name, place, unique
-from inference.export.reader import Findings, RunReader
+from inference.export.reader import RunReader
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def _results(image: LabelledImage, task: ExportTask) -> list[dict[str, Any]]:
 
 
 def _values(image: LabelledImage) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the index of a label and what it has besides its name; coordinates are percents of the image."""
+    """Yield the index of a label and its value without the name; coordinates are percentages of the image."""
     height, width = image.size
     for number, region in image.regions():
         yield number - 1, {"format": "rle", "rle": brush(region)}

@@ -41,7 +41,7 @@ class LabelledImage(NamedTuple):
         path: the file.
         stem: its name in the export, without an ending; unique in its task.
         size: height and width in pixels.
-        pixels: (H, W, 3) uint8 RGB if the file can't be used as it is and is written anew as PNG.
+        pixels: (H, W, 3) uint8 RGB if the file can't be used as it is and has to be converted to PNG.
         mask: class ids, (H, W) uint8.
         number: the class.
         box: x1, y1, x2, y2 in pixels; whole numbers are the edges of pixels.

@@ -12,7 +12,7 @@ from inference.export.labelled import ExportTask, LabelledImage, Place, is_grey
 
 TYPES = frozenset({TaskType.SEGMENTATION})
 FOLDER = "Dataset{number:03}_{task}"
-#: Every image is written anew, because nnU-Net wants files of one ending and of equally many channels.
+#: Every image is converted, because nnU-Net requires files with one ending and one number of channels.
 LINKED: frozenset[str] = frozenset()
 _GREY, _COLOURED = {"0": "ultrasound"}, {"0": "R", "1": "G", "2": "B"}
 

@@ -13,8 +13,8 @@ def outlines(region: np.ndarray) -> Iterator[np.ndarray]:
     """Yield an outline for each connected part of a region, (H, W) uint8 of 0 and 1.
 
     An outline is (N, 2) float64, x and y in pixels, where whole numbers are the edges of pixels. It passes a quarter of
-    a pixel inside the region's edge, so that it contains the centres of exactly the region's pixels. A hole is joined
-    to it by a line that is drawn forth and back.
+    a pixel inside the region's edge, so that it contains the centres of exactly the region's pixels. A line in
+    both directions joins a hole to it.
     """
     x, y, width, height = cv2.boundingRect(region)
     finer = region[y : y + height, x : x + width].repeat(_FINER, axis=0).repeat(_FINER, axis=1)

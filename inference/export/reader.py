@@ -3,7 +3,6 @@
 import os
 from array import array
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +17,7 @@ from aurora.kinds.detection import DetectionPrediction
 from aurora.kinds.landmarks import LandmarksPrediction
 from aurora.predict.request import request_of
 from aurora.rows import Row, image_file, read_rows
-from aurora.runtime.notes import Notes
+from aurora.runtime.notes import Findings
 from aurora.scoring.cases import read_predictions
 from aurora.tasks import Registry, TaskType
 from inference.export.labelled import ExportTask, LabelledImage, file_stem, unique
@@ -31,18 +30,6 @@ _SAME_PIXEL = 0.01
 
 class Unusable(Exception):
     """A row has no prediction to be labelled by; the message says why, equal for equal reasons."""
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The rows that were left out, and what needs a look, counted by kind."""
-
-    left_out: Notes = field(default_factory=Notes)
-    noted: Notes = field(default_factory=Notes)
-
-    def lines(self) -> list[str]:
-        """Return one line per kind."""
-        return [*self.left_out.lines("left out"), *self.noted.lines("note")]
 
 
 class RunReader:

@@ -73,7 +73,7 @@ def run(*words: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]
 
 
 def report_on(weights: Path) -> dict[str, Any]:
-    """A report as `training evaluate --json` prints it, as far as it is read."""
+    """The parts of a report by `training evaluate --json` that `push` reads."""
     ends = {"low": 0.25, "high": 0.75, "undefined": 0}
     task = {"task_id": TASK, "type": "segmentation", "rows": 9, "predicted": 8, "fallbacks": 1, "classes": {}}
     task |= {"metrics": {"dsc": 0.5, "hd": None}, "composite": 0.5, "intervals": {"composite": ends}}

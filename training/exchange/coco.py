@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from aurora.errors import InputError
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.finder import ImageFinder
 from training.exchange.instances import Annotated, Category, Instance, instance_source, numbers, polygon_region
-from training.exchange.source import Findings, Size, Source, Unusable, split_of
+from training.exchange.source import Size, Source, Unusable, split_of
 
 _PARTS = ("images", "annotations", "categories")
 #: The number of bytes at the start and the end of a JSON file in which `recognise` looks for the parts of COCO.

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
-from training.exchange.source import Findings, Unusable, images_below, split_of
+from aurora.runtime.notes import Findings
+from training.exchange.source import Unusable, images_below, split_of
 
 Content = TypeVar("Content")
 

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from aurora.errors import InputError
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.mask_files import numbered, numbering, read_masks
 from training.exchange.source import (
-    Findings,
     Item,
     Label,
     Size,

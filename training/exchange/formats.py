@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from aurora.errors import InputError
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange import coco, folders, labelme, nnunet, voc, yolo
-from training.exchange.source import Findings, Source
+from training.exchange.source import Source
 
 
 class Format(Protocol):

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from aurora.errors import InputError, UsageError
 from aurora.runtime.folders import complete_folder, require_new_folder
+from aurora.runtime.notes import Findings
 from aurora.tasks import OFFICIAL, TaskType
 from training.data.cases import load_cases
 from training.exchange.formats import FORMATS, recognise
 from training.exchange.sheet import write_sheet
-from training.exchange.source import Findings, Source
+from training.exchange.source import Source
 from training.exchange.writer import RootWriter
 
 SHEET, SETTINGS = "sheet.jpg", "task.yaml"

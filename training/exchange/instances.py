@@ -11,8 +11,9 @@ import numpy as np
 
 from aurora.errors import InputError
 from aurora.rows.table import MAX_CLASSES
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
-from training.exchange.source import Findings, Item, Label, Size, Source, Target, Unusable, named_splits
+from training.exchange.source import Item, Label, Size, Source, Target, Unusable, named_splits
 
 Box = tuple[float, float, float, float]
 #: How far outside the image an outline may reach, in sides of the image; beyond, it belongs to another image.

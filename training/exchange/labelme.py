@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aurora.errors import InputError
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.finder import ImageFinder, images_of
 from training.exchange.instances import Annotated, Category, Instance, instance_source, numbers, polygon_region
-from training.exchange.source import Findings, Size, Source, Unusable, split_of
+from training.exchange.source import Size, Source, Unusable, split_of
 
 _HEAD = 4096
 #: The corners of the polygon that stands for a circle: it is less than a thousandth smaller.

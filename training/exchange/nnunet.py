@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from aurora.errors import InputError
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.mask_files import numbered, read_masks
-from training.exchange.source import Findings, Item, Label, Size, Source, Target, images_below, named_splits, stem
+from training.exchange.source import Item, Label, Size, Source, Target, images_below, named_splits, stem
 
 _SETTINGS = "dataset.json"
 _SPLITS = {"train": "Tr", "test": "Ts"}

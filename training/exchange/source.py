@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
-from aurora.runtime.notes import Notes
 from aurora.tasks import TaskType
 
 #: The endings of the files that count as images; `aurora.images` reads all of them.
@@ -60,18 +59,6 @@ class Source:
     kind: TaskType
     targets: tuple[Target, ...]
     splits: Mapping[str, Iterable[Item]]
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What was left out of an input root, and what was changed or needs a look, counted by kind."""
-
-    left_out: Notes = field(default_factory=Notes)
-    noted: Notes = field(default_factory=Notes)
-
-    def lines(self) -> list[str]:
-        """Return one line per kind."""
-        return [*self.left_out.lines("left out"), *self.noted.lines("note")]
 
 
 def ending(name: str) -> str | None:

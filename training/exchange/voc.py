@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from aurora.errors import InputError
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange import voc_masks
 from training.exchange.finder import ImageFinder, images_of
 from training.exchange.instances import Annotated, Category, Instance, instance_source
-from training.exchange.source import Findings, Size, Source, Unusable, split_of
+from training.exchange.source import Size, Source, Unusable, split_of
 
 _TYPES = (TaskType.DETECTION, TaskType.CLASSIFICATION, TaskType.SEGMENTATION)
 #: The lists of the names of each split's images.

@@ -12,10 +12,10 @@ import numpy as np
 from aurora.errors import ImageError, InputError
 from aurora.images import read_image
 from aurora.images.labels import classes_in
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.mask_files import numbered, read_masks
 from training.exchange.source import (
-    Findings,
     Item,
     Label,
     Size,

@@ -14,8 +14,9 @@ from aurora.errors import ImageError
 from aurora.images import encode_mask, read_image
 from aurora.rows.row import BOX
 from aurora.runtime.folders import link_or_copy
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
-from training.exchange.source import Findings, Item, Label, Source, Target, Unusable, stem
+from training.exchange.source import Item, Label, Source, Target, Unusable, stem
 
 
 class RootWriter:

@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from aurora.errors import InputError
+from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.instances import Annotated, Category, Instance, instance_source, polygon_region
-from training.exchange.source import Findings, Size, Source, Unusable, images_below, split_of, stem
+from training.exchange.source import Size, Source, Unusable, images_below, split_of, stem
 
 _NAMES = ("classes.txt", "obj.names")
 #: Fractions may exceed 1 by this much; higher numbers are pixels.
