@@ -32,7 +32,9 @@ def test_jobs_of_many_threads_get_their_own_answers(model: Model) -> None:
         found = list(threads.map(lambda scan: model.submit(scan, TASKS).result(), scans))
     for alone, shared in zip(expected, found, strict=True):
         assert [result.answer for result in shared] == [result.answer for result in alone]
-        assert [result.confidence for result in shared] == pytest.approx([result.confidence for result in alone])
+        # PyTorch rounds differently in batches of other sizes; on one processor by up to 1.5e-7.
+        confidences = [result.confidence for result in alone]
+        assert [result.confidence for result in shared] == pytest.approx(confidences, abs=1e-5)
         assert {result.source for result in shared} == {"image 1"}
 
 
