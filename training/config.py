@@ -130,7 +130,8 @@ class FitConfig(BaseModel):
     device: str = "auto"
     #: Whether each process has a copy of the model (ddp) or, for encoders too large for one device, a shard (fsdp).
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    precision: Literal["bf16", "fp32"] = "bf16"
+    #: bf16 is autocast, products in bfloat16 and weights in float32; auto is bf16 where the device has it.
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     #: Compute the encoder's activations twice instead of storing them: one more forward pass, far less memory.
     gradient_checkpointing: bool = False
 

@@ -9,10 +9,18 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import torch
 
 from aurora.errors import DeviceError, UsageError
 from aurora.predict.pipeline import Stages
-from aurora.runtime.hardware import fitting_batch, parse_device, peak_resident, processors, require_threads
+from aurora.runtime.hardware import (
+    fitting_batch,
+    parse_device,
+    peak_resident,
+    processors,
+    require_threads,
+    uses_bfloat16,
+)
 
 V1, V2 = "4:memory:/slurm/job_7\n3:cpu,cpuacct:/slurm/job_7\n0::/\n", "0::/system.slice/run.scope\n"
 
@@ -153,6 +161,24 @@ def test_too_few_threads_are_an_error_of_the_device(monkeypatch: pytest.MonkeyPa
     with pytest.raises(DeviceError, match=r"expected to start \d+ threads, but can't start new thread; let this"):
         require_threads()
     assert not any(thread.is_alive() for thread in started)
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags", "expected"),
+    [
+        ("auto", "avx2 avx512f avx512_bf16", True),
+        ("auto", "avx2 avx512f amx_bf16", True),
+        ("auto", "avx2 avx512f", False),
+        ("bf16", "avx2", True),
+        ("fp32", "amx_bf16", False),
+    ],
+)
+def test_training_is_in_bfloat16_where_the_processor_has_it(
+    tmp_path: Path, precision: str, flags: str, expected: bool
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n")
+    assert uses_bfloat16(precision, torch.device("cpu"), tmp_path) is expected
 
 
 FREED = """

@@ -301,6 +301,7 @@ class _Run:
             "version": __version__,
             "torch": torch.__version__,
             "hardware": f"{self.trainer.device}, {torch.get_num_threads()} threads, {platform.platform()}{processes}",
+            "precision": "bf16" if self.trainer.bf16 else "fp32",
             "config": self.config.model_dump(mode="json"),
             **self.trainer.origin,
             "data": list(self.sources),

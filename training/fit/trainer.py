@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aurora.errors import DeviceError
 from aurora.model.aurora import Aurora
+from aurora.runtime.hardware import uses_bfloat16
 from aurora.tasks import TYPES, Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
 from training.fit.distributed import (
@@ -57,6 +58,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model, self.origin = build_model(config, tasks, make_model)
         self.model.to(self.device)
+        self.bf16 = uses_bfloat16(config.precision, self.device)
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.distributed = DistributedModel(self.model, group, sharded=config.parallel == "fsdp")
         if isinstance(self.model, FSDPModule):
@@ -121,8 +123,7 @@ class Trainer:
         Returns this process's terms of the batch's scaled loss and of the mean loss of each task, (1 + T,), and the
         number of samples of each task in all processes, (T,).
         """
-        bf16 = self.config.precision == "bf16"
-        losses, unused_heads = task_losses(self.distributed, self.model.tasks, batch, self.device, bf16=bf16)
+        losses, unused_heads = task_losses(self.distributed, self.model.tasks, batch, self.device, bf16=self.bf16)
         zero = torch.zeros((), device=self.device)
         shares = global_shares(
             torch.tensor([float(losses[task].count) if task in losses else 0.0 for task in tasks], device=self.device),

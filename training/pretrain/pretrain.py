@@ -19,7 +19,7 @@ from aurora.model.aurora import Aurora, normalise
 from aurora.model.config import STRIDES
 from aurora.model.pyramid import fuse
 from aurora.runtime.cli import graceful_shutdown
-from aurora.runtime.hardware import keep_freed_memory
+from aurora.runtime.hardware import keep_freed_memory, uses_bfloat16
 from training.config import FitConfig
 from training.data.prepare import log_lines
 from training.fit.distributed import ProcessGroup
@@ -141,6 +141,7 @@ class _Pretrainer:
 
     def __init__(self, config: FitConfig, network: MaskedImageModel, device: torch.device) -> None:
         self.config, self.network, self.device = config, network, device
+        self.bf16 = uses_bfloat16(config.precision, device)
         self.optimizer = make_optimizer(network.model, network.to_colours, config)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.losses: list[float] = []
@@ -149,8 +150,7 @@ class _Pretrainer:
     def step(self, number: int, images: torch.Tensor) -> None:
         """Take step `number` (from 1) on images (B, H, W, 3) uint8; raises `DeviceError` for a non-finite loss."""
         mask = random_mask(len(images), self.network.grid, self.generator).to(self.device)
-        bf16 = self.config.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             loss = self.network(normalise(images.to(self.device)), mask)
         self.optimizer.zero_grad()
         loss.backward()
