@@ -60,6 +60,10 @@ class FitConfig(BaseModel):
     stem: Path | None = None
     #: A checkpoint whose shape and weights replace the preset's; the tasks that it knows keep their heads.
     init_from: Path | None = None
+    #: Checkpoints whose mean prediction is a second target beside the labels (distillation), and the share of the loss
+    #: against it, for the tasks that they know.
+    teachers: list[Path] = []
+    distillation_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     #: What is trained: all, or the heads alone on the frozen body of `init_from`. Then each task type keeps the better
     #: of its heads before and after.
     stage: Literal["all", "heads"] = "all"

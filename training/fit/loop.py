@@ -28,6 +28,7 @@ from training.data.cases import Case, described, task_registry
 from training.data.prepare import first_lines
 from training.evaluation.evaluate import composite, evaluate
 from training.fit.best_heads import with_better_heads
+from training.fit.distillation import check_teachers
 from training.fit.distributed import ProcessGroup
 from training.fit.initialize import ModelFactory, model_config
 from training.fit.loader import Batch, BatchLoader
@@ -103,6 +104,7 @@ def fit(
 def check_run(config: FitConfig, out: Path, group: ProcessGroup, *, resume: bool) -> None:
     """Prepare the folder `out`, and raise every error of `fit` that doesn't depend on the data."""
     model_config(config)
+    check_teachers(config)
     group.run_on_main(_open_folder, out, config, resume)
 
 

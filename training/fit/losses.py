@@ -106,11 +106,26 @@ def regression_loss(heatmaps: Tensor, points: Tensor) -> Tensor:
     dx = (x[None, None, :] - points[:, :, :1]) * width / HEATMAP_SIGMA_CELLS
     dy = (y[None, None, :] - points[:, :, 1:]) * height / HEATMAP_SIGMA_CELLS
     target = torch.softmax(-0.5 * (dx**2), dim=2)[:, :, None, :] * torch.softmax(-0.5 * (dy**2), dim=2)[..., None]
+    return heatmap_loss(heatmaps, target, points)
+
+
+def heatmap_loss(heatmaps: Tensor, target: Tensor, points: Tensor) -> Tensor:
+    """Return the KL divergence of heatmaps (n, P, h, w), as logits, from `target`, plus the L1 error of the points.
+
+    Args:
+        heatmaps: logits of where each of P landmarks is.
+        target: the probabilities that they should have, (n, P, h, w).
+        points: where the soft-argmax should be, (n, P, 2), as fractions of the image.
+    """
     log_probability = heatmaps.flatten(2).log_softmax(2).view_as(heatmaps)
     divergence = F.kl_div(log_probability, target, reduction="none").sum((2, 3)).mean()
-    probability = log_probability.exp()
-    soft_argmax = torch.stack([(probability.sum(2) * x).sum(2), (probability.sum(3) * y).sum(2)], dim=2)
-    return divergence + COORDINATE_WEIGHT * (soft_argmax - points).abs().sum(2).mean()
+    return divergence + COORDINATE_WEIGHT * (soft_argmax(log_probability.exp()) - points).abs().sum(2).mean()
+
+
+def soft_argmax(probability: Tensor) -> Tensor:
+    """Return the mean place of each heatmap (n, P, h, w) that sums to 1: (n, P, 2), x and y as fractions."""
+    x, y = cell_centres(probability.shape[2], probability.shape[3], probability.device)
+    return torch.stack([(probability.sum(2) * x).sum(2), (probability.sum(3) * y).sum(2)], dim=2)
 
 
 LOSSES: Mapping[TaskType, Callable[[Tensor, Tensor], Tensor]] = {

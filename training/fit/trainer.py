@@ -16,6 +16,7 @@ from aurora.model.aurora import Aurora
 from aurora.runtime.hardware import uses_bfloat16
 from aurora.tasks import TYPES, Registry, Task, TaskType, channel_slices
 from training.config import FitConfig
+from training.fit.distillation import Teachers, distillation_loss
 from training.fit.distributed import (
     DistributedModel,
     ProcessGroup,
@@ -59,6 +60,9 @@ class Trainer:
         self.model, self.origin = build_model(config, tasks, make_model)
         self.model.to(self.device)
         self.bf16 = uses_bfloat16(config.precision, self.device)
+        self.teachers = Teachers(config, tasks, self.device, bf16=self.bf16) if config.teachers else None
+        if self.teachers:
+            self.origin["teachers"] = self.teachers.origin
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.distributed = DistributedModel(self.model, group, sharded=config.parallel == "fsdp")
         if isinstance(self.model, FSDPModule):
@@ -123,7 +127,11 @@ class Trainer:
         Returns this process's terms of the batch's scaled loss and of the mean loss of each task, (1 + T,), and the
         number of samples of each task in all processes, (T,).
         """
-        losses, unused_heads = task_losses(self.distributed, self.model.tasks, batch, self.device, bf16=self.bf16)
+        predicted = self.teachers.predict(batch) if self.teachers else {}
+        share = self.config.distillation_share
+        losses, unused_heads = task_losses(
+            self.distributed, self.model.tasks, batch, self.device, bf16=self.bf16, predicted=predicted, share=share
+        )
         zero = torch.zeros((), device=self.device)
         shares = global_shares(
             torch.tensor([float(losses[task].count) if task in losses else 0.0 for task in tasks], device=self.device),
@@ -231,9 +239,19 @@ class TaskLoss:
 
 
 def task_losses(
-    model: Callable[..., Any], tasks: Registry, batch: Batch, device: torch.device, *, bf16: bool
+    model: Callable[..., Any],
+    tasks: Registry,
+    batch: Batch,
+    device: torch.device,
+    *,
+    bf16: bool,
+    predicted: Mapping[Task, Tensor],
+    share: float,
 ) -> tuple[dict[Task, TaskLoss], Tensor]:
-    """Return the loss of each task in the batch, and a zero that keeps unused heads in the autograd graph."""
+    """Return the loss of each task in the batch, and a zero that keeps unused heads in the autograd graph.
+
+    Of the loss of a task in `predicted`, the teachers' prediction, `share` is the loss against that.
+    """
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
         rows = {task_type: index.to(device) for task_type, index in batch.rows.items()}
         outputs = model(batch.images.to(device), rows)
@@ -242,7 +260,10 @@ def task_losses(
     for task, (task_rows, targets) in batch.targets.items():
         logits, targets = outputs[task.type][task_rows, slices[task.type][task.id]].float(), targets.to(device)
         weight = loss_weight(task.type, logits, targets)
-        losses[task] = TaskLoss(LOSSES[task.type](logits, targets), len(targets), weight)
+        loss = LOSSES[task.type](logits, targets)
+        if task in predicted:
+            loss = torch.lerp(loss, distillation_loss(task.type, logits, predicted[task], weight), share)
+        losses[task] = TaskLoss(loss, len(targets), weight)
     used = {task.type for task in losses}
     unused = [outputs[task_type].sum() * 0.0 for task_type in batch.rows if task_type not in used]
     return losses, torch.stack(unused).sum() if unused else torch.zeros((), device=device)
