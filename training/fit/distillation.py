@@ -31,7 +31,7 @@ class Teachers:
     """Trained checkpoints that predict the tasks of a student.
 
     Args:
-        config: its `teachers` are loaded; its `precision` is not theirs, see `bf16`.
+        config: names their files in `teachers`.
         tasks: the student's tasks. A teacher knows those of its own tasks that have the same name, type and number of
             classes.
         device: where they compute.
