@@ -79,6 +79,7 @@ def test_the_device_is_named() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # the check ends by itself after 480 s
 def test_the_whole_check_is_rehearsed_on_the_cpu(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["gpu-check", "--out", str(tmp_path / "c.json"), "--device", "cpu"])
     assert done.exit_code == 0, done.output
