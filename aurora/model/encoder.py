@@ -16,6 +16,9 @@ from aurora.model.config import ROPE_THETA, EncoderConfig
 NORM_EPS = 1e-6
 # From this many tokens, storing the attention matrix for the backward pass costs too much memory.
 FUSED_TOKENS = 256
+#: Attention scores this far below the largest one of their row count as this far in an exported graph. Their
+#: probabilities, below 1e-34, would be subnormal numbers, which take a processor a hundred times as long to multiply.
+LEAST_SCORE = -80.0
 
 
 def rotary_tables(grid: tuple[int, int], head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -43,10 +46,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     few_on_cpu = value.device.type == "cpu" and value.dtype is torch.bfloat16 and value.shape[-2] < FUSED_TOKENS
     # For few tokens on a CPU, PyTorch's fused kernel takes twice as long as plain products, forward and backward. In an
     # exported graph it becomes plain products with more transpositions than these.
-    if few_on_cpu or torch.compiler.is_exporting():
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-        return scores.softmax(-1) @ value
-    return F.scaled_dot_product_attention(query, key, value)
+    if not (few_on_cpu or torch.compiler.is_exporting()):
+        return F.scaled_dot_product_attention(query, key, value)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    if torch.compiler.is_exporting():
+        scores = (scores - scores.amax(-1, keepdim=True)).clamp(min=LEAST_SCORE)
+    return scores.softmax(-1) @ value
 
 
 class PatchEmbed(nn.Module):
