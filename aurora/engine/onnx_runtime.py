@@ -45,6 +45,8 @@ class OnnxEngine:
         options.intra_op_num_threads = processors()
         # Threads that wait in a loop would take processor time from the threads that read images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Each number of images and rows would get a block of memory of its own.
+        options.enable_mem_pattern = False
         try:
             self.session = ort.InferenceSession(path, options, providers=providers)
         except Exception as error:  # ONNX Runtime's errors have no common class

@@ -30,6 +30,11 @@ class LoadedJob:
     job: Job
     image: ModelInput
 
+    @property
+    def views(self) -> int:
+        """The number of images that the model computes: 2 if a task looks at the mirrored image too."""
+        return 2 if self.job.mirrored_types else 1
+
 
 @dataclass(frozen=True, slots=True)
 class RequestOutput:

@@ -80,7 +80,7 @@ class SharedQueue:
     def _serve(self) -> None:
         while True:
             batch = [self._loaded.get()]
-            while len(batch) < self.batch_size:
+            while sum(loaded.views for loaded, _ in batch) < self.batch_size:
                 try:
                     batch.append(self._loaded.get_nowait())
                 except queue.Empty:

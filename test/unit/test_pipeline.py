@@ -1,6 +1,7 @@
 """From rows to answers with a model that is plain arithmetic on the image."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,15 @@ def test_an_image_that_several_rows_use_is_encoded_once(root: Path) -> None:
     engine = FakeEngine()
     predicted(mixed(5), root, engine, batch_size=2)
     assert engine.encoded == [2, 2, 1]
+
+
+def test_both_views_of_an_image_count_and_stay_together(root: Path) -> None:
+    engine = FakeEngine()
+    tasks = registry([replace(task, mirrored=task.id == "seg2") for task in TASKS.values()])
+    engine.spec = replace(engine.spec, tasks=tasks)
+    rows = [row("seg2" if number in (1, 2, 5) else "seg4", number, number + 2) for number in range(9)]
+    predicted(rows, root, engine, batch_size=4)
+    assert engine.encoded == [3, 4, 4, 1]  # images 0 and 1; 2 to 4; 5 to 7; 8
 
 
 @pytest.mark.parametrize("batch_size", [2, 7, 100])
