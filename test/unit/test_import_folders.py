@@ -48,6 +48,16 @@ def test_folders_of_classes_whose_masks_are_named_after_their_images(tmp_path: P
     }
 
 
+def test_an_empty_folder_is_a_class_that_keeps_its_number(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("cyst", "mass"):
+        write_image(source / "train" / name / "1.png")
+    (source / "train" / "fibroid").mkdir()
+    lines = imported(source, tmp_path / "out")
+    assert labels(tmp_path / "out") == {("task", "train/cyst/1.png"): 0, ("task", "train/mass/1.png"): 2}
+    assert "note (1): no image has this class, which keeps its number [1 fibroid]" in lines
+
+
 def test_folders_of_classes_in_splits_become_a_root_per_split(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for split in ("train", "val"):

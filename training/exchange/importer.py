@@ -1,7 +1,7 @@
 """Import a data set in a common format as input roots."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,12 +65,15 @@ def import_data(source: Path, out: Path, wish: Wish) -> list[str]:
     _check_official(read.kind, names)
     with complete_folder(out) as folder:
         counts: dict[str, Mapping[str, int]] = {}
+        classes: set[tuple[int, int]] = set()
         for split, items in read.splits.items():
             writer = RootWriter(folder / split, wish.task_id, patient, copy=wish.copy, findings=findings)
             rows = writer.write(read, items)
+            classes |= writer.classes
             if rows:
                 counts[split] = rows
         _finish(folder, counts, names, findings)
+    _note_unused(read, wish.task_id, classes, findings)
     return [
         how,
         *_tables(out, counts, read, names),
@@ -103,6 +106,20 @@ def _finish(folder: Path, counts: Counts, names: Mapping[str, tuple[str, ...]], 
     settings = {"names": {name: list(names[name]) for name in names if name in present}}
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
     (folder / SETTINGS).write_text(text, encoding="utf-8")
+
+
+def _note_unused(source: Source, task_id: str, classes: Set[tuple[int, int]], findings: Findings) -> None:
+    """Note the classes of a source that no label has; `classes` are those that labels have, by target."""
+    for number, target in enumerate(source.targets):
+        if source.kind in (TaskType.DETECTION, TaskType.REGRESSION):
+            if (number, 0) not in classes:
+                findings.noted.add("no image has a label of this task, so it has no rows", task_id + target.suffix)
+            continue
+        # The background needs no example.
+        for class_id in range(source.kind == TaskType.SEGMENTATION, len(target.names)):
+            if (number, class_id) not in classes:
+                place = f"{class_id} {target.names[class_id]}"
+                findings.noted.add("no image has this class, which keeps its number", place)
 
 
 def _tables(out: Path, counts: Counts, source: Source, names: Mapping[str, tuple[str, ...]]) -> Iterator[str]:

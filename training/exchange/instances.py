@@ -13,6 +13,7 @@ from aurora.errors import InputError
 from aurora.rows.table import MAX_CLASSES
 from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
+from training.exchange.run_lengths import region_of, runs_of
 from training.exchange.source import Item, Label, Size, Source, Target, Unusable, named_splits
 
 Box = tuple[float, float, float, float]
@@ -77,7 +78,8 @@ def _fill(polygons: Sequence[Sequence[float]], size: Size) -> np.ndarray:
         xs, ys = np.array(polygon[::2]) / size[1], np.array(polygon[1::2]) / size[0]
         if min(xs.min(), ys.min()) < -FAR or max(xs.max(), ys.max()) > 1 + FAR:
             raise Unusable("an outline lies far outside the image")
-    return mask.decode(mask.merge(mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], *size)))
+    encoded = mask.merge(mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], *size))
+    return region_of(runs_of(encoded["counts"].decode()), size)
 
 
 def instance_source(
