@@ -1,6 +1,7 @@
 """COCO files become input roots: outlines, encoded masks, boxes and landmarks."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,7 @@ def test_an_annotation_that_cannot_be_used_is_counted(
         ([{"id": 2, "file_name": "1.png"}], "the image is listed twice"),
         ([{"id": 2, "file_name": "2.png"}] * 2, "its id belongs to several images"),
         ([{"id": 2, "file_name": None}], "its image is missing"),
+        ([{"file_name": "2.png"}], "it has no id"),
         (
             [{"id": 2, "file_name": "2.png", "width": 9, "height": 9}],
             "the file states another size than that of the image",
@@ -307,6 +309,14 @@ def test_boxes_in_fractions_are_refused(source: Path) -> None:
     with pytest.raises(InputError, match="multiply fractions by the width and height"):
         imported(write_coco(source / "a.json", annotations), out(source))
     assert not out(source).exists()
+
+
+def test_ids_in_fractions_are_understood_and_a_pipe_is_passed_over(source: Path) -> None:
+    os.mkfifo(source / "pipe.json")
+    annotation = {**GOOD, "image_id": 2.0, "category_id": "3"}
+    imported(write_coco(source / "a.json", [annotation]), out(source), kind=BOXES)
+    imported(source, source.parent / "folder", kind=BOXES)
+    assert list(labels(source.parent / "folder")) == list(labels(out(source))) == [("task_cyst", "images/2.png")]
 
 
 def test_the_exact_name_is_preferred_to_another_letter_case(source: Path) -> None:

@@ -107,6 +107,9 @@ def bad_source(root: Path, kind: str) -> None:
         write_image(root / "images" / "bad.bmp")
     elif kind == "size":
         write_mask(mask, disc()[1:])
+    elif kind == "JPEG":
+        mask.unlink()
+        write_mask(mask.with_suffix(".jpg"), disc(value=255))
     elif kind == "lossy":
         write_mask(mask, (np.arange(HEIGHT * WIDTH) % 256).reshape(HEIGHT, WIDTH).astype(np.uint8))
     elif kind == "colours":
@@ -128,6 +131,7 @@ def bad_source(root: Path, kind: str) -> None:
         ("no image", "the mask has no image"),
         ("two images", "several images have the name of one mask"),
         ("size", "its mask is of another size"),
+        ("JPEG", "its mask is a JPEG file, whose compression changes the classes; save it as PNG"),
         ("lossy", "its mask has more than 32 values, as lossy compression makes them"),
         ("colours", "its mask can't be used: expected one channel of class ids, found a colour image"),
         ("damaged mask", "its mask can't be used: "),

@@ -16,7 +16,7 @@ from aurora.tasks import TaskType
 from training.exchange.finder import ImageFinder
 from training.exchange.instances import Annotated, Category, Instance, instance_source, numbers, polygon_region
 from training.exchange.run_lengths import region_of, runs_of
-from training.exchange.source import Size, Source, Unusable, split_of
+from training.exchange.source import Size, Source, Unusable, files_below, split_of
 
 _PARTS = ("images", "annotations", "categories")
 #: The number of bytes at the start and the end of a JSON file in which `recognise` looks for the parts of COCO.
@@ -40,7 +40,7 @@ def recognise(source: Path) -> str | None:
 
 
 def _files(source: Path) -> list[Path]:
-    return [source] if source.is_file() else sorted(source.rglob("*.json"))
+    return [source] if source.is_file() else files_below(source, "*.json")
 
 
 def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
@@ -143,10 +143,12 @@ def _categories(files: Sequence[_File], kind: TaskType) -> list[Category]:
 
 
 def _key(value: Any) -> int | str | None:
-    """Return an id in a form that can be compared; some tools write numbers as text."""
+    """Return an id in a form that can be compared; some tools write numbers as text or as fractions, such as 1.0."""
     if isinstance(value, str):
         return int(value) if value.strip().isdecimal() else value
-    return value if isinstance(value, int) else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _points(files: Sequence[_File], name: str) -> tuple[str, ...]:
@@ -188,6 +190,8 @@ def _images(
     for image in content["images"]:
         written, key = str(image.get("file_name")), _key(image.get("id"))
         try:
+            if key is None:
+                raise Unusable("it has no id")
             if listed[key] > 1:
                 raise Unusable("its id belongs to several images")
             found = finder.find(written, path, findings)

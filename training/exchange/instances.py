@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aurora.errors import InputError
-from aurora.rows.table import MAX_CLASSES
 from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.run_lengths import region_of, runs_of
@@ -101,8 +100,6 @@ def instance_source(
 
 def _targets(kind: TaskType, categories: Sequence[Category]) -> tuple[Target, ...]:
     names = tuple(category.name for category in categories)
-    if len(names) >= MAX_CLASSES:
-        raise InputError(f"expected fewer than {MAX_CLASSES} classes, found {len(names)}; merge or remove some")
     if len(set(map(_suffix, names))) < len(names):
         raise InputError(f"expected classes of different names, found {', '.join(names)}; rename one of them")
     if kind == TaskType.SEGMENTATION:
@@ -143,8 +140,6 @@ def _draw(instances: Sequence[Instance], size: Size, name: str, findings: Findin
         np.maximum(mask, region * value, out=mask)
     if overlap:
         findings.noted.add("objects of two classes overlap; the higher class counts", name)
-    if not mask.any():
-        findings.noted.add("the mask is empty, because the image has no object", name)
     return {0: mask}
 
 

@@ -23,6 +23,7 @@ from training.exchange.source import (
     Target,
     Unusable,
     images_below,
+    lines_of,
     named_splits,
     split_of,
     stem,
@@ -91,8 +92,7 @@ def _classes(source: Path, masks: Sequence[Path]) -> _Classes:
     if path := _first(source, _COLOURS):
         return _of_colours(path)
     if path := _first(source, _NAMES):
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        return _Classes(["background", *names[1:]], _read_ids)
+        return _Classes(["background", *lines_of(path)[1:]], _read_ids)
     highest = max((max(classes_in(mask) - {VOID}, default=0) for mask in _usable(masks)), default=0)
     return _Classes(["background", *(f"class {number}" for number in range(1, highest + 1))], _read_ids)
 
@@ -119,8 +119,8 @@ def _of_colours(path: Path) -> _Classes:
     Black is the background, whether it is listed or not, and so is a class of that name.
     """
     colours: dict[str, tuple[int, ...]] = {}
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
-        if not line.strip() or line.startswith("#"):
+    for line in lines_of(path):
+        if line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
         values = rest.partition(":")[0].split(",")

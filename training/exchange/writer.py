@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aurora.errors import ImageError
 from aurora.images import encode_mask, read_image
 from aurora.images.labels import classes_in
@@ -80,6 +82,8 @@ class RootWriter:
             return {}
         for warning in image.warnings if labels else ():
             self.findings.noted.add(f"the image: {warning}", item.name)
+        if any(isinstance(label, np.ndarray) and not label.any() for label in labels.values()):
+            self.findings.noted.add("the mask is empty, because the image has no object", item.name)
         return labels
 
     def _row(self, kind: TaskType, target: Target, item: Item, label: Label) -> dict[str, Any]:
