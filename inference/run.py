@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,7 +183,7 @@ class Run:
             jobs,
             read_from(self.root, self.engine),
             self.batch_size,
-            encode_row,
+            partial(encode_row, self.root),
             stages=self.stages,
             stop=lambda: stop.requested,
         )

@@ -114,9 +114,17 @@ def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":
     proto.model_version = ONNX_VERSION
     _allow_empty_rows(proto.graph)
     _store_as_half(proto.graph)
+    _forget_sources(proto.graph)
     for key, value in spec.to_metadata().items():
         proto.metadata_props.add(key=key, value=value)
     return proto
+
+
+def _forget_sources(graph: "GraphProto") -> None:
+    """Remove what the exporter notes of each part of a graph, such as the files and lines of code on this machine."""
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
 
 
 def write_onnx(

@@ -2,15 +2,16 @@
 
 import struct
 from collections.abc import Callable, Mapping
-from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from aurora.errors import ImageError
-from aurora.images import volume
+from aurora.images import volume_masks
+from aurora.images.geometry import Geometry, read_geometry
 from aurora.images.headers import Header, load, read_header, require_decodable
 from aurora.images.reader import ANY_DEPTH, decode, is_damage, read_stored
 from aurora.images.tiff import find_damage
@@ -82,19 +83,34 @@ def _opencv(ending: str, mask: np.ndarray) -> bytes:
 
 
 # How a mask is encoded, by the ending of its name; the first that fits counts.
-_ENCODERS: Mapping[str, Callable[[np.ndarray], bytes]] = {
-    ".nii.gz": volume.nifti_gz,
-    ".nii": volume.nifti,
-    ".mha": volume.metaimage,
-    ".nrrd": volume.nrrd,
-    **{ending: partial(_opencv, ending) for ending in (".png", ".bmp", ".tif", ".tiff", ".pgm")},
+_VOLUMES: Mapping[str, Callable[[np.ndarray, Geometry | None], bytes]] = {
+    ".nii.gz": volume_masks.nifti_gz,
+    ".nii": volume_masks.nifti,
+    ".mha": volume_masks.metaimage,
+    ".nrrd": volume_masks.nrrd,
 }
+_ENDINGS = (*_VOLUMES, ".png", ".bmp", ".tif", ".tiff", ".pgm")
 
 
-def encode_mask(mask: np.ndarray, name: str) -> bytes:
-    """Encode a mask (H, W) uint8 in the format of its file's name, or as PNG; no bytes if that format can't hold it."""
+class ImageSlice(NamedTuple):
+    """What a mask is the mask of: a file inside the folder `root`; `number` is None for what `read_image` reads."""
+
+    path: Path
+    root: Path
+    number: int | None = None
+
+
+def encode_mask(mask: np.ndarray, name: str, image: ImageSlice | None = None) -> bytes:
+    """Encode a mask (H, W) uint8 in the format of its file's name, or as PNG; no bytes if that format can't hold it.
+
+    NIfTI, MetaImage and NRRD get the place in the patient that the file of the image states, if it states one.
+    """
+    ending = _ending(name) or ".png"
+    if ending not in _VOLUMES:
+        return _opencv(ending, mask)
+    geometry = read_geometry(image.path, image.root, mask.shape, image.number) if image else None
     try:
-        return _ENCODERS[_ending(name) or ".png"](mask)
+        return _VOLUMES[ending](mask, geometry)
     except struct.error:  # a side is too long
         return b""
 
@@ -103,8 +119,8 @@ def mask_name_problem(name: str) -> str | None:
     """Return why no mask can be written in the format of a name, and what to name it instead; None if one can."""
     if _ending(name):
         return None
-    return f"masks are written as {', '.join(_ENCODERS)}; under another name its content is PNG, so name it .png"
+    return f"masks are written as {', '.join(_ENDINGS)}; under another name its content is PNG, so name it .png"
 
 
 def _ending(name: str) -> str | None:
-    return next((ending for ending in _ENCODERS if name.lower().endswith(ending)), None)
+    return next((ending for ending in _ENDINGS if name.lower().endswith(ending)), None)

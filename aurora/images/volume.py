@@ -1,4 +1,4 @@
-"""Read and write the values of NIfTI, MetaImage and NRRD files as they are stored, without their geometry.
+"""Read the values of NIfTI, MetaImage and NRRD files as they are stored, without their geometry.
 
 The headers are parsed here and the values are read by numpy, because SimpleITK refuses a sheared affine, doesn't notice
 that a compressed file ends behind the slice, and follows a header to other files. To read 400 compressed slices of
@@ -7,7 +7,6 @@ Formats: nifti1.h and nifti2.h of the NIfTI Data Format Working Group, the MetaI
 definition of NRRD in teem.
 """
 
-import gzip
 import math
 import os
 import re
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from struct import pack, pack_into, unpack_from
+from struct import pack, unpack_from
 
 import numpy as np
 
@@ -350,34 +349,3 @@ _PARSERS: Mapping[str, Callable[[bytes, Path], Layout]] = {
     "MetaImage": _parse_metaimage,
     "NRRD": _parse_nrrd,
 }
-
-
-def nifti(mask: np.ndarray) -> bytes:
-    """Return a NIfTI file that holds a mask (H, W) uint8; raise `struct.error` if it is wider or higher than 32767."""
-    header = bytearray(352)
-    height, width = mask.shape
-    pack_into("<i", header, 0, 348)
-    pack_into("<8h", header, 40, 2, width, height, 1, 1, 1, 1, 1)
-    pack_into("<2h", header, 70, 2, 8)  # uint8, 8 bits
-    pack_into("<10f", header, 76, *[1.0] * 8, 352, 1.0)  # the spacing, where the values start, and their slope
-    header[344:348] = b"n+1\0"
-    return bytes(header) + mask.tobytes()
-
-
-def nifti_gz(mask: np.ndarray) -> bytes:
-    """Return the content of `nifti`, compressed; equal masks give equal bytes."""
-    return gzip.compress(nifti(mask), 6, mtime=0)
-
-
-def metaimage(mask: np.ndarray) -> bytes:
-    """Return a MetaImage file that holds a mask (H, W) uint8."""
-    fields = "ObjectType = Image\nNDims = 2\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
-    fields += f"CompressedData = False\nDimSize = {mask.shape[1]} {mask.shape[0]}\n"
-    fields += "ElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
-    return fields.encode() + mask.tobytes()
-
-
-def nrrd(mask: np.ndarray) -> bytes:
-    """Return an NRRD file that holds a mask (H, W) uint8."""
-    fields = f"NRRD0004\ntype: uint8\ndimension: 2\nsizes: {mask.shape[1]} {mask.shape[0]}\nencoding: gzip\n\n"
-    return fields.encode() + gzip.compress(mask.tobytes(), 6, mtime=0)

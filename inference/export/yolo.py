@@ -41,6 +41,9 @@ def _write_classes(folder: Path, task: ExportTask, images: Iterable[LabelledImag
     """Put each image into the folder of its class; tools number the classes in the order of the folders' names."""
     digits = len(str(len(task.names) - 1))
     folders = [f"{number:0{digits}}_{file_name(name)}" for number, name in enumerate(task.names)]
+    # A class without an image keeps its number.
+    for name in folders:
+        (folder / "train" / name).mkdir(parents=True)
     for image in images:
         if image.number is not None:
             place(image, folder / "train" / folders[image.number] / image.name)

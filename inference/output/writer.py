@@ -10,10 +10,10 @@ from typing import BinaryIO, NamedTuple, Self
 import numpy as np
 
 from aurora.errors import ImageError
-from aurora.images import encode_mask, mask_name_problem, read_mask
+from aurora.images import ImageSlice, encode_mask, mask_name_problem, read_mask
 from aurora.kinds import KINDS, Facts, Prediction, Record, prediction_files
 from aurora.predict.predictions import PredictedRow
-from aurora.rows import Row, predicted_mask_path
+from aurora.rows import Row, image_file, predicted_mask_path
 from aurora.runtime.files import sync
 from aurora.runtime.seen_hashes import SeenHashes
 from aurora.tasks import TaskType
@@ -39,11 +39,19 @@ class EncodedRow(NamedTuple):
     facts: Facts
 
 
-def encode_row(predicted: PredictedRow) -> EncodedRow:
-    """Encode the mask of a predicted row, if it has one."""
-    mask = predicted.prediction
-    content = encode_mask(mask, predicted.row.mask_path or "") if isinstance(mask, np.ndarray) else b""
+def encode_row(root: Path, predicted: PredictedRow) -> EncodedRow:
+    """Encode the mask of a row of the input folder `root`, if it has one, in the place of its image."""
+    mask, row = predicted.prediction, predicted.row
+    content = encode_mask(mask, row.mask_path or "", _image(root, row)) if isinstance(mask, np.ndarray) else b""
     return EncodedRow(predicted, content, predicted.facts())
+
+
+def _image(root: Path, row: Row) -> ImageSlice | None:
+    """Return the image of a row, None if the row names none; its mask is then that of a fallback."""
+    try:
+        return ImageSlice(image_file(root, row), root)
+    except ImageError:
+        return None
 
 
 def parse_record(task_type: TaskType, record: str) -> Record:

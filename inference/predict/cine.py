@@ -12,7 +12,7 @@ import numpy as np
 
 from aurora.api.results import MaskResult, Result
 from aurora.errors import Stopped
-from aurora.images import encode_mask
+from aurora.images import ImageSlice, encode_mask
 from aurora.render.drawing import write
 from aurora.runtime.c_stderr import caught_stderr
 from inference.output.folder import PART, OutputFolder
@@ -59,6 +59,10 @@ def save_cine(
                 if "masks" in save and isinstance(result, MaskResult):
                     record["mask"] = f"masks/{stem}/{result.frame:0{digits}}.png"
                     folder.write(record["mask"], encode_mask(result.mask, record["mask"]))
+                if "nifti" in save and isinstance(result, MaskResult):
+                    record["nifti"] = f"nifti/{stem}/{result.frame:0{digits}}.nii.gz"
+                    image = ImageSlice(selection.source.path, selection.source.path.parent, result.frame)
+                    folder.write(record["nifti"], encode_mask(result.mask, record["nifti"], image))
                 records.append(record)
             for video, result in zip(videos, results, strict=False):
                 video.add(result)

@@ -20,7 +20,7 @@ from aurora.api.model import Model, load
 from aurora.api.results import MaskResult, Result
 from aurora.engine.base import EngineName
 from aurora.errors import ImageError, InputError, Stopped, UsageError
-from aurora.images import encode_mask
+from aurora.images import ImageSlice, encode_mask
 from aurora.runtime.cli import graceful_shutdown
 from aurora.runtime.text import dump_json, text_table
 from inference.output.folder import OutputFolder
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("aurora.inference")
 
 #: What can be written for each image.
-PARTS = ("masks", "overlays", "records", "curves", "dicom")
+PARTS = ("masks", "overlays", "records", "curves", "nifti", "dicom")
 RECORDS, TABLE, CHANGES, PAGE = "results.jsonl", "results.csv", "cines.csv", "results.html"
 #: The lines of the table on the terminal; the files hold all.
 LINES = 20
@@ -171,6 +171,10 @@ def _save(folder: OutputFolder, source: ImageSource, result: Result, settings: P
     if "masks" in settings.save and isinstance(result, MaskResult):
         record["mask"] = f"masks/{stem}.png"
         folder.write(record["mask"], encode_mask(result.mask, record["mask"]))
+    if "nifti" in settings.save and isinstance(result, MaskResult):
+        record["nifti"] = f"nifti/{stem}.nii.gz"
+        image = ImageSlice(source.path, source.path.parent, result.frame)
+        folder.write(record["nifti"], encode_mask(result.mask, record["nifti"], image))
     if "overlays" in settings.save and result.fallback is None:
         try:
             picture = result.overlay()

@@ -151,7 +151,7 @@ def test_without_a_task_the_tasks_are_listed(weights: Path, scans: Path, tmp_pat
         (["one.png", "--task", "breast2cls"], "found 'breast2cls'; did you mean breast_2cls"),
         (
             ["one.png", "--save", "masks,boxes"],
-            "expected --save with some of masks,overlays,records,curves,dicom, found masks,boxes",
+            "expected --save with some of masks,overlays,records,curves,nifti,dicom, found masks,boxes",
         ),
     ],
 )

@@ -125,6 +125,20 @@ def test_holes_parts_and_single_pixels_come_back(tmp_path: Path, format_name: st
     assert {name: np.array_equal(mask, masks[name]) for name, mask in found.items()} == {"a": True, "b": True}
 
 
+@pytest.mark.parametrize("format_name", ["coco", "yolo"])
+def test_classes_that_are_never_predicted_keep_their_numbers(tmp_path: Path, format_name: str) -> None:
+    names = ("cyst", "lesion", "normal")
+    for name in names:
+        write_image(tmp_path / "source" / name / f"{name}.png")
+    imported(tmp_path / "source", tmp_path / "data")
+    weights = micro_weights(tmp_path / "data", tmp_path / "w.safetensors")
+    predictions = answer_with_labels(tmp_path / "data", tmp_path / "out")
+    (tmp_path / "data" / "images" / "cyst" / "cyst.png").unlink()
+    exported(tmp_path / "data", predictions, tmp_path / "pass", format_name, weights=weights)
+    found = by_image(again(tmp_path / "pass", tmp_path / "new", format_name, CLASSIFICATION))
+    assert found == {"lesion": 1, "normal": 2}
+
+
 def micro_weights(root: Path, path: Path) -> Path:
     """Write random weights of the smallest preset for the tasks of an input root."""
     torch.manual_seed(3)
@@ -149,6 +163,8 @@ def test_what_a_run_wrote_comes_back(tmp_path: Path, format_name: str, kind: Tas
     assert_equal(written, again(tmp_path / "pass", tmp_path / "new", format_name, kind))
 
 
+# Its arrays don't follow NumPy 2.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 def test_cocos_own_library_reads_the_masks(tmp_path: Path, sample_cases: Path) -> None:
     golden = sample_cases.parent / "golden"
     exported(sample_cases, golden, tmp_path / "out", "coco")

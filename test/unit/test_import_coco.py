@@ -1,6 +1,7 @@
 """COCO files become input roots: outlines, encoded masks, boxes and landmarks."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,8 @@ def test_a_file_per_split_becomes_a_root_per_split(tmp_path: Path, layout: str) 
             write_image(source / f"{split}2017" / f"{number}.png")
         write_coco(source / layout.format(split), [{"image_id": 1, "category_id": 1, "bbox": box}])
     imported(source, tmp_path / "out")
-    assert labels(tmp_path / "out" / "train")["task", "train2017/1.png"].tolist() == [10, 5, 30, 25]
-    assert labels(tmp_path / "out" / "val")["task", "val2017/1.png"].tolist() == [1, 2, 4, 6]
+    assert labels(tmp_path / "out" / "train")["task_lesion", "train2017/1.png"].tolist() == [10, 5, 30, 25]
+    assert labels(tmp_path / "out" / "val")["task_lesion", "val2017/1.png"].tolist() == [1, 2, 4, 6]
 
 
 def test_a_file_of_another_tool_is_read_as_that_tool_wrote_it(tmp_path: Path) -> None:
@@ -203,7 +204,8 @@ def test_an_annotation_that_cannot_be_used_is_counted(
     assert left_out(lines)[reason] == 1
     found = labels(out(source))
     # An image without a box is left out as well; one without an outline has an empty mask.
-    assert {key for key, label in found.items() if np.any(label)} == {("task", "images/1.png")}
+    task_id = "task_lesion" if kind == BOXES else "task"
+    assert {key for key, label in found.items() if np.any(label)} == {(task_id, "images/1.png")}
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,7 @@ def test_an_annotation_that_cannot_be_used_is_counted(
         ([{"id": 2, "file_name": "1.png"}], "the image is listed twice"),
         ([{"id": 2, "file_name": "2.png"}] * 2, "its id belongs to several images"),
         ([{"id": 2, "file_name": None}], "its image is missing"),
+        ([{"file_name": "2.png"}], "it has no id"),
         (
             [{"id": 2, "file_name": "2.png", "width": 9, "height": 9}],
             "the file states another size than that of the image",
@@ -225,7 +228,7 @@ def test_an_image_that_cannot_be_used_is_counted(source: Path, images: list[dict
     write_coco(source / "a.json", annotations, images=[{"id": 1, "file_name": "1.png"}, *images])
     lines = imported(source, out(source), kind=BOXES)
     assert left_out(lines)[reason] == len(images)
-    assert list(labels(out(source))) == [("task", "images/1.png")]
+    assert list(labels(out(source))) == [("task_lesion", "images/1.png")]
 
 
 @pytest.mark.parametrize(
@@ -249,11 +252,30 @@ def test_an_empty_mask_a_crowd_and_an_unused_category_are_named(source: Path) ->
     lines = imported(write_coco(source / "a.json", [crowd]), out(source))
     assert np.array_equal(labels(out(source))["task", "images/1.png"], disc())
     assert not labels(out(source))["task", "images/2.png"].any()
-    assert {line.partition(" [")[0] for line in lines if line.startswith("note")} == {
-        "note (1): a category has no annotation and is no class",
-        "note (1): a crowd region counts as an object",
-        "note (1): the mask is empty, because the image has no object",
+    assert {line for line in lines if line.startswith("note")} == {
+        "note (1): no image has this class, which keeps its number [2 cyst]",
+        "note (1): a crowd region counts as an object [images/1.png]",
+        "note (1): the mask is empty, because the image has no object [images/2.png]",
     }
+
+
+def test_a_category_without_annotations_keeps_its_number(source: Path) -> None:
+    path = write_coco(source / "a.json", [{**GOOD, "category_id": 3}])
+    imported(path, out(source))
+    assert set(np.unique(labels(out(source))["task", "images/1.png"])) == {0, 2}
+    assert (out(source) / "task.yaml").read_text() == "names:\n  task: [background, lesion, cyst]\n"
+    imported(path, source.parent / "classes", kind=TaskType.CLASSIFICATION)
+    assert labels(source.parent / "classes") == {("task", "images/1.png"): 1}
+
+
+def test_a_category_without_annotations_leaves_the_names_of_tasks(source: Path) -> None:
+    categories = [{"id": n, "name": name, "keypoints": ["tip"]} for n, name in ((1, "hip"), (2, "knee"))]
+    marks = [{"image_id": 1, "category_id": 2, "keypoints": [3, 4, 2]}]
+    path = write_coco(source / "a.json", marks, categories=[*categories, {"id": 3, "name": "scanner"}])
+    lines = imported(path, out(source))
+    assert list(labels(out(source))) == [("task_knee", "images/1.png")]
+    assert "note (1): no image has a label of this task, so it has no rows [task_hip]" in lines
+    assert (out(source) / "task.yaml").read_text() == "names:\n  task_knee: [tip]\n"
 
 
 @pytest.mark.parametrize(
@@ -289,10 +311,18 @@ def test_boxes_in_fractions_are_refused(source: Path) -> None:
     assert not out(source).exists()
 
 
+def test_ids_in_fractions_are_understood_and_a_pipe_is_passed_over(source: Path) -> None:
+    os.mkfifo(source / "pipe.json")
+    annotation = {**GOOD, "image_id": 2.0, "category_id": "3"}
+    imported(write_coco(source / "a.json", [annotation]), out(source), kind=BOXES)
+    imported(source, source.parent / "folder", kind=BOXES)
+    assert list(labels(source.parent / "folder")) == list(labels(out(source))) == [("task_cyst", "images/2.png")]
+
+
 def test_the_exact_name_is_preferred_to_another_letter_case(source: Path) -> None:
     write_image(source / "images" / "1.PNG")
     imported(write_coco(source / "a.json", [GOOD]), out(source), kind=BOXES)
-    assert list(labels(out(source))) == [("task", "images/1.png")]
+    assert list(labels(out(source))) == [("task_lesion", "images/1.png")]
 
 
 def test_landmarks_of_another_number_are_counted(source: Path) -> None:
@@ -328,8 +358,9 @@ def test_categories_of_one_id_are_refused(source: Path) -> None:
 
 
 def test_one_class_is_no_classification(source: Path) -> None:
+    path = write_coco(source / "a.json", [GOOD], categories=[{"id": 1, "name": "lesion"}])
     with pytest.raises(InputError, match="expected two or more classes for classification, found only lesion"):
-        imported(write_coco(source / "a.json", [GOOD]), out(source), kind=TaskType.CLASSIFICATION)
+        imported(path, out(source), kind=TaskType.CLASSIFICATION)
 
 
 def test_classes_of_names_that_make_one_task_are_refused(source: Path) -> None:

@@ -1,6 +1,7 @@
 """What all formats have in common: the command, links, patients, names, and nothing that is half imported."""
 
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -186,6 +187,12 @@ def test_a_source_that_is_none_is_refused(tmp_path: Path, name: str, reason: str
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=reason):
         imported(tmp_path / name, tmp_path / "out")
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "data"), "zip", tmp_path)
+    with pytest.raises(InputError, match=r"found the archive .*data\.zip; unpack it and name its folder"):
+        imported(tmp_path / "data.zip", tmp_path / "out")
 
 
 def test_an_import_of_nothing_is_refused(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_folders_of_classes_whose_masks_are_named_after_their_images(tmp_path: P
     }
 
 
+def test_an_empty_folder_is_a_class_that_keeps_its_number(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("cyst", "mass"):
+        write_image(source / "train" / name / "1.png")
+    (source / "train" / "fibroid").mkdir()
+    lines = imported(source, tmp_path / "out")
+    assert labels(tmp_path / "out") == {("task", "train/cyst/1.png"): 0, ("task", "train/mass/1.png"): 2}
+    assert "note (1): no image has this class, which keeps its number [1 fibroid]" in lines
+
+
 def test_folders_of_classes_in_splits_become_a_root_per_split(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for split in ("train", "val"):
@@ -97,6 +107,9 @@ def bad_source(root: Path, kind: str) -> None:
         write_image(root / "images" / "bad.bmp")
     elif kind == "size":
         write_mask(mask, disc()[1:])
+    elif kind == "JPEG":
+        mask.unlink()
+        write_mask(mask.with_suffix(".jpg"), disc(value=255))
     elif kind == "lossy":
         write_mask(mask, (np.arange(HEIGHT * WIDTH) % 256).reshape(HEIGHT, WIDTH).astype(np.uint8))
     elif kind == "colours":
@@ -118,6 +131,7 @@ def bad_source(root: Path, kind: str) -> None:
         ("no image", "the mask has no image"),
         ("two images", "several images have the name of one mask"),
         ("size", "its mask is of another size"),
+        ("JPEG", "its mask is a JPEG file, whose compression changes the classes; save it as PNG"),
         ("lossy", "its mask has more than 32 values, as lossy compression makes them"),
         ("colours", "its mask can't be used: expected one channel of class ids, found a colour image"),
         ("damaged mask", "its mask can't be used: "),

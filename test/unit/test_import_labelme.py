@@ -1,9 +1,11 @@
 """LabelMe's JSON files become input roots: masks, boxes and landmarks."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import supervision
@@ -27,6 +29,13 @@ SQUARE = [[10, 5], [30, 5], [30, 25], [10, 25]]
 
 def shape(form: str = "polygon", points: Any = SQUARE, label: str = "lesion") -> dict[str, Any]:
     return {"label": label, "points": points, "shape_type": form, "group_id": None, "flags": {}}
+
+
+def drawn(mask: np.ndarray, x: int, y: int) -> dict[str, Any]:
+    """Return a mask as LabelMe's tools write it: as PNG, with its first and last pixel as points."""
+    height, width = mask.shape
+    content = base64.b64encode(cv2.imencode(".png", 255 * mask)[1].tobytes()).decode()
+    return shape("mask", [[x, y], [x + width - 1, y + height - 1]]) | {"mask": content}
 
 
 def write_labelme(root: Path, shapes: list[list[dict[str, Any]]], /, **parts: Any) -> Path:
@@ -62,6 +71,16 @@ def test_boxes_are_the_extents_of_shapes(tmp_path: Path) -> None:
     assert labels(tmp_path / "extents")["task", "1.png"].tolist() == [10, 5, 30, 25]
 
 
+def test_masks_and_turned_rectangles_are_read(tmp_path: Path) -> None:
+    mask = disc(5, 6, 4)[:11, :10]
+    turned = shape("oriented_rectangle", [[20, 10], [30, 20], [20, 30], [10, 20]])
+    imported(write_labelme(tmp_path / "source", [[drawn(mask, 20, 9)], [turned]]), tmp_path / "out")
+    first, second = labels(tmp_path / "out").values()
+    assert np.array_equal(first[9:20, 20:30], mask)
+    assert first.sum() == mask.sum()
+    assert second.sum() == pytest.approx(200, abs=20)
+
+
 def test_points_become_landmarks_in_the_order_of_their_labels(tmp_path: Path) -> None:
     left, right = shape("point", [[10.5, 11.5]], "left"), shape("point", [[30, 31]], "right")
     lines = imported(write_labelme(tmp_path / "source", [[right, left], [left]]), tmp_path / "out")
@@ -94,9 +113,13 @@ def test_files_of_another_tool_are_read_as_that_tool_wrote_them(tmp_path: Path) 
         (
             [shape("line", [[1, 1], [2, 2]])],
             {},
-            "a shape is a line, which is neither a polygon, a rectangle nor a circle",
+            "a shape is a line, which has no area",
         ),
         ([{"points": SQUARE}], {}, "a shape has no label"),
+        ([shape() | {"label": None}], {}, "a shape has no label"),
+        ([shape("mask", [[1, 1], [5, 5]])], {}, "a mask is damaged"),
+        ([shape("mask", [[1, 1], [5, 5]]) | {"mask": "no PNG"}], {}, "a mask is damaged"),
+        ([drawn(disc()[:9, :9], 60, 1)], {}, "a mask is of another size than its place in the image"),
         ([shape()], {"imagePath": "3.png"}, "its image is missing"),
         ([shape()], {"imagePath": "1.png"}, "another JSON file names the same image"),
         ([shape()], {"imagePath": None}, "the JSON file has no shapes, or no imagePath"),

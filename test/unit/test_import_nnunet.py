@@ -113,6 +113,12 @@ def test_settings_that_cannot_be_used_are_refused(tmp_path: Path, content: str) 
         imported(source, tmp_path / "out")
 
 
+def test_more_classes_than_a_mask_holds_are_refused(tmp_path: Path) -> None:
+    source = write_nnunet(tmp_path / "source", {f"class {number}": number for number in range(257)})
+    with pytest.raises(InputError, match="expected at most 256 classes, found 257"):
+        imported(source, tmp_path / "out")
+
+
 def test_other_types_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected --type segmentation for nnU-Net"):
         imported(write_nnunet(tmp_path / "source"), tmp_path / "out", kind=TaskType.DETECTION)

@@ -88,12 +88,24 @@ def test_the_class_of_an_image_is_that_of_its_objects(tmp_path: Path) -> None:
         ),
         (thing(), {"file": "<annotation>"}, "the XML file is damaged"),
         (thing(), {"file": "<svg></svg>"}, "the XML file is no annotation"),
+        (thing(), {"file": "<?xml version='1.0' encoding='klingon'?><annotation/>"}, "the XML file is damaged"),
     ],
 )
 def test_an_image_that_cannot_be_used_is_counted(tmp_path: Path, text: str, parts: dict[str, str], reason: str) -> None:
     source = write_voc(tmp_path / "source", {"1": thing(), "2": text}, **parts)
     assert left_out(imported(source, tmp_path / "out"))[reason] == 1
     assert list(labels(tmp_path / "out")) == [("task", "JPEGImages/1.jpg")]
+
+
+def test_names_too_long_for_tasks_and_lists_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    source = write_voc(tmp_path / "long", {"1": thing("x" * 200), "2": thing()})
+    with pytest.raises(InputError, match="expected names of classes of at most 150 bytes"):
+        imported(source, tmp_path / "out")
+    source = write_voc(tmp_path / "source", {"1": thing()})
+    (source / "ImageSets" / "Main").mkdir(parents=True)
+    (source / "ImageSets" / "Main" / "train.txt").write_bytes(b"\xff1")
+    with pytest.raises(InputError, match=r"expected text in UTF-8, found .*train\.txt; save it as UTF-8"):
+        imported(source, tmp_path / "out")
 
 
 def test_a_size_of_0_and_a_path_of_windows_are_understood(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from support.formats import HEIGHT, WIDTH, disc, imported, labels, left_out, wri
 from aurora.errors import InputError
 from aurora.tasks import TaskType
 from training.exchange.source import Unusable
-from training.exchange.voc_masks import VOID, nearest_class
+from training.exchange.voc_masks import VOID, nearest_class, palette_colour
 
 # Of VOC's own palette: entry n of the table.
 PALETTE = [*(0, 0, 0), *(128, 0, 0), *(0, 128, 0)]
@@ -79,6 +79,16 @@ def test_colours_are_the_classes_that_the_map_of_labels_says(tmp_path: Path, bac
     assert list(found) == [("task", "JPEGImages/1.png")]
     assert np.array_equal(found["task", "JPEGImages/1.png"], mask)
     assert left_out(lines) == {"its mask has a colour that labelmap.txt doesn't list": 1}
+    assert (tmp_path / "out" / "task.yaml").read_text() == "names:\n  task: [background, lesion, cyst]\n"
+
+
+def test_classes_without_a_colour_have_that_of_the_palette(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    mask = write_voc_mask(source, "1", np.where(disc(x=40) > 0, 2, disc()))
+    (source / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:::\nlesion:::\ncyst:::\n")
+    assert [value for number in range(3) for value in palette_colour(number)] == PALETTE
+    imported(source, tmp_path / "out")
+    assert np.array_equal(labels(tmp_path / "out")["task", "JPEGImages/1.jpg"], mask)
     assert (tmp_path / "out" / "task.yaml").read_text() == "names:\n  task: [background, lesion, cyst]\n"
 
 

@@ -35,6 +35,19 @@ def test_boxes_are_denormalised_and_splits_are_roots(tmp_path: Path) -> None:
     assert left_out(lines) == {}
 
 
+def test_a_text_file_without_an_image_is_counted_and_one_in_another_letter_case_found(tmp_path: Path) -> None:
+    source = write_yolo(tmp_path / "source", {"1": BOX, "2": BOX, "3": BOX}, "names: {'0': lesion, '1': cyst}")
+    (source / "images" / "2.png").unlink()
+    (source / "labels" / "3.txt").unlink()
+    write_image(source / "images" / "Scan.png")
+    (source / "labels" / "scan.txt").write_text(BOX)
+    assert left_out(imported(source, tmp_path / "out")) == {
+        "the text file has no image": 1,
+        "the image has no usable box": 1,  # it has no text file
+    }
+    assert list(labels(tmp_path / "out")) == [("task_lesion", f"images/{name}.png") for name in ("1", "Scan")]
+
+
 def test_outlines_become_masks_and_an_image_without_a_file_has_none(tmp_path: Path) -> None:
     source = write_yolo(tmp_path / "source", {"1": OUTLINE, "2": ""})
     write_image(source / "images" / "3.png")
@@ -135,6 +148,8 @@ def test_a_box_that_reaches_out_is_cut_off_and_a_repeated_line_counts_once(tmp_p
         ("names: {0: a, 2: b}", "expected names of the classes from 0 on"),
         ("names: [a]\nkpt_shape: 17", "expected kpt_shape"),
         ("names: [a]\nkpt_shape: [17, 4]", "expected kpt_shape"),
+        ("names: [a]\nkpt_shape: [1000000000, 3]", "of up to 256 landmarks, found"),
+        (f"names: &a [x]\nb: &b [{'*a,' * 9}]\nc: [{'*b,' * 9}]\nnames: *b", "expected names of the classes from 0 on"),
         ("names: [a", "expected YAML"),
         ("nc: 2", "expected data.yaml or classes.txt with the names of the classes"),
         ("names: []", "expected names of the classes from 0 on"),

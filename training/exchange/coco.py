@@ -15,7 +15,8 @@ from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.finder import ImageFinder
 from training.exchange.instances import Annotated, Category, Instance, instance_source, numbers, polygon_region
-from training.exchange.source import Size, Source, Unusable, split_of
+from training.exchange.run_lengths import region_of, runs_of
+from training.exchange.source import Size, Source, Unusable, files_below, split_of
 
 _PARTS = ("images", "annotations", "categories")
 #: The number of bytes at the start and the end of a JSON file in which `recognise` looks for the parts of COCO.
@@ -39,7 +40,7 @@ def recognise(source: Path) -> str | None:
 
 
 def _files(source: Path) -> list[Path]:
-    return [source] if source.is_file() else sorted(source.rglob("*.json"))
+    return [source] if source.is_file() else files_below(source, "*.json")
 
 
 def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
@@ -52,9 +53,8 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     """
     contents = _contents(source)
     files = list(contents.values())
-    names = _category_names(files, findings)
     chosen = kind or _kind(files)
-    categories = [Category(name, _points(files, name) if chosen == TaskType.REGRESSION else ()) for name in names]
+    categories = _categories(files, chosen)
     finder = ImageFinder(_root(source))
     splits = {
         split: _images(path, content, categories, chosen, finder, findings)
@@ -110,10 +110,13 @@ def _load(path: Path) -> _Content | None:
     return content
 
 
-def _category_names(files: Sequence[_File], findings: Findings) -> list[str]:
-    """Return the names of the categories that annotations use, in the order of their ids."""
+def _categories(files: Sequence[_File], kind: TaskType) -> list[Category]:
+    """Return the categories in the order of their ids, whether annotations use them or not.
+
+    A category that has no keypoints and isn't used is none of landmarks.
+    """
     names: dict[str, Any] = {}
-    used = set()
+    used: set[str] = set()
     for path, content in files:
         ids = {_key(annotation.get("category_id")) for annotation in content["annotations"]}
         for category in content["categories"]:
@@ -125,29 +128,36 @@ def _category_names(files: Sequence[_File], findings: Findings) -> list[str]:
                 used.add(name)
         if len({_key(category["id"]) for category in content["categories"]}) < len(content["categories"]):
             raise InputError(f"expected categories of different ids, found two of one id in {path}; export it again")
-    for name in sorted(names.keys() - used):
-        findings.noted.add("a category has no annotation and is no class", name)
     if not used:
         raise InputError("expected annotations of a category, found none; export the file with its annotations")
-    return sorted(used, key=lambda name: (str(type(names[name])), names[name]))
+    ordered = sorted(names, key=lambda name: (str(type(names[name])), names[name]))
+    if kind != TaskType.REGRESSION:
+        return [Category(name) for name in ordered]
+    marked = [Category(name, _points(files, name)) for name in ordered]
+    for name, points in marked:
+        if name in used and not points:
+            raise InputError(
+                f"expected the names of the keypoints of the category {name!r}, found none; add them, or change --type"
+            )
+    return [category for category in marked if category.points]
 
 
 def _key(value: Any) -> int | str | None:
-    """Return an id in a form that can be compared; some tools write numbers as text."""
+    """Return an id in a form that can be compared; some tools write numbers as text or as fractions, such as 1.0."""
     if isinstance(value, str):
         return int(value) if value.strip().isdecimal() else value
-    return value if isinstance(value, int) else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _points(files: Sequence[_File], name: str) -> tuple[str, ...]:
-    """Return the names of a category's landmarks."""
+    """Return the names of a category's landmarks, none if it has none."""
     for _, content in files:
         for category in content["categories"]:
             if category.get("name") == name and isinstance(category.get("keypoints"), list) and category["keypoints"]:
                 return tuple(map(str, category["keypoints"]))
-    raise InputError(
-        f"expected the names of the keypoints of the category {name!r}, found none; add them, or change --type"
-    )
+    return ()
 
 
 def _kind(files: Sequence[_File]) -> TaskType:
@@ -180,6 +190,8 @@ def _images(
     for image in content["images"]:
         written, key = str(image.get("file_name")), _key(image.get("id"))
         try:
+            if key is None:
+                raise Unusable("it has no id")
             if listed[key] > 1:
                 raise Unusable("its id belongs to several images")
             found = finder.find(written, path, findings)
@@ -252,31 +264,11 @@ def _region(segmentation: Any, size: Size) -> np.ndarray:
 
 
 def _decoded(encoded: Mapping[str, Any], size: Size) -> np.ndarray:
-    from pycocotools import mask
-
     if encoded.get("size") != list(size):
         raise Unusable("a run-length encoded mask is of another size than its image")
     counts = encoded.get("counts")
-    runs: Any = _runs(counts) if isinstance(counts, str) else counts
-    # The library doesn't check the runs: it returns memory as it finds it where they are too few.
+    runs: Any = runs_of(counts) if isinstance(counts, str) else counts
     valid = isinstance(runs, list) and all(type(run) is int and run >= 0 for run in runs)
     if not valid or sum(runs) != math.prod(size):
         raise Unusable("a run-length encoded mask is damaged")
-    return mask.decode(mask.frPyObjects({"size": list(size), "counts": runs}, *size))
-
-
-def _runs(text: str) -> list[int]:
-    """Return the runs of a compressed mask: numbers of 5 bits per character.
-
-    From the fourth on, they are differences from the last but one. The reference is `rleFrString` in COCO's maskApi.c.
-    """
-    runs: list[int] = []
-    value = bits = 0
-    for code in (ord(character) - 48 for character in text):
-        value |= (code & 31) << bits
-        bits += 5
-        if not code & 32:
-            value -= (code >> 4 & 1) << bits
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = bits = 0
-    return runs
+    return region_of(runs, size)

@@ -46,7 +46,7 @@ def recognise(source: Path) -> str | None:
     matched = sum(bool(pair.images and pair.masks) for pair in pairs.values())
     if matched:
         return f"{matched} images have a mask of the same name"
-    classes = _classes(pairs)
+    classes = _classes(source, pairs)
     return f"there are folders of images, {', '.join(classes)}" if len(classes) > 1 else None
 
 
@@ -61,7 +61,7 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     kind = kind or (TaskType.SEGMENTATION if matched else TaskType.CLASSIFICATION)
     if kind == TaskType.SEGMENTATION and matched:
         return _segmentation(source, pairs, findings)
-    classes = _classes(pairs)
+    classes = _classes(source, pairs)
     if kind == TaskType.CLASSIFICATION and len(classes) > 1:
         return _classification(source, pairs, classes, findings)
     raise InputError(
@@ -103,15 +103,28 @@ def _words(name: str) -> list[str]:
     return re.split(r"[ _-]", name.casefold())
 
 
-def _class_of(image: str) -> str | None:
-    """Return the class of an image: its innermost folder that says neither images nor a split."""
-    folders = reversed(PurePosixPath(image).parts[:-1])
-    return next((part for part in folders if not split_of(part) and not _IMAGES.issuperset(_words(part))), None)
+def _class_folder(image: str) -> PurePosixPath | None:
+    """Return the folder of an image's class: the innermost one that says neither images nor a split."""
+    folders = PurePosixPath(image).parents
+    return next((path for path in folders if path.name and not _tells_no_class(path.name)), None)
 
 
-def _classes(pairs: Mapping[tuple[str, str], _Pair]) -> list[str]:
-    """Return the names of the classes in order; of one name in several letter cases, the first."""
-    names = {name for pair in pairs.values() for image in pair.images if (name := _class_of(image))}
+def _tells_no_class(name: str) -> bool:
+    return bool(split_of(name)) or _IMAGES.issuperset(_words(name))
+
+
+def _classes(source: Path, pairs: Mapping[tuple[str, str], _Pair]) -> list[str]:
+    """Return the names of the classes in order; of one name in several letter cases, the first.
+
+    An empty folder beside those of classes is a class that has no image, so that it keeps its number.
+    """
+    found = (_class_folder(image) for pair in pairs.values() for image in pair.images)
+    folders = {path for path in found if path is not None}
+    names = {path.name for path in folders}
+    for parent in {path.parent for path in folders}:
+        for path in (source / parent).iterdir():
+            if path.is_dir() and not any(path.iterdir()) and path.name[0] != "." and not _tells_no_class(path.name):
+                names.add(path.name)
     return sorted({name.casefold(): name for name in sorted(names, reverse=True)}.values(), key=str.casefold)
 
 
@@ -159,11 +172,11 @@ def _classification(
     splits: dict[str, list[Item]] = defaultdict(list)
     for (folder, _), pair in pairs.items():
         for image in pair.images:
-            name = _class_of(image)
-            if name is None:
+            class_folder = _class_folder(image)
+            if class_folder is None:
                 findings.left_out.add("the image is in no folder of a class", image)
             else:
-                read = partial(_class, numbers[name.casefold()])
+                read = partial(_class, numbers[class_folder.name.casefold()])
                 splits[split_of(folder)].append(Item(source / image, image, read))
     return Source(TaskType.CLASSIFICATION, (Target("", tuple(classes)),), named_splits(splits))
 

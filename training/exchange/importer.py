@@ -1,21 +1,26 @@
 """Import a data set in a common format as input roots."""
 
 import re
-from collections.abc import Iterator, Mapping
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
 from aurora.errors import InputError, UsageError
+from aurora.rows.table import MAX_CLASSES
 from aurora.runtime.folders import complete_folder, require_new_folder
 from aurora.runtime.notes import Findings
 from aurora.tasks import OFFICIAL, TaskType
 from training.data.cases import load_cases
 from training.exchange.formats import FORMATS, recognise
 from training.exchange.sheet import write_sheet
-from training.exchange.source import Source
+from training.exchange.source import Source, Target
 from training.exchange.writer import RootWriter
 
 SHEET, SETTINGS = "sheet.jpg", "task.yaml"
+#: The most bytes that the name of a class adds to the id of a task, which names files.
+LONGEST_SUFFIX = 150
 #: The number of rows by split and task.
 Counts = Mapping[str, Mapping[str, int]]
 
@@ -61,16 +66,20 @@ def import_data(source: Path, out: Path, wish: Wish) -> list[str]:
     _check_arguments(source, out, wish.task_id)
     findings = Findings()
     read, how = _read(source, wish, findings)
+    _check_targets(read.targets)
     names = {wish.task_id + target.suffix: target.names for target in read.targets}
     _check_official(read.kind, names)
     with complete_folder(out) as folder:
         counts: dict[str, Mapping[str, int]] = {}
+        classes: set[tuple[int, int]] = set()
         for split, items in read.splits.items():
             writer = RootWriter(folder / split, wish.task_id, patient, copy=wish.copy, findings=findings)
             rows = writer.write(read, items)
+            classes |= writer.classes
             if rows:
                 counts[split] = rows
         _finish(folder, counts, names, findings)
+    _note_unused(read, wish.task_id, classes, findings)
     return [
         how,
         *_tables(out, counts, read, names),
@@ -105,6 +114,20 @@ def _finish(folder: Path, counts: Counts, names: Mapping[str, tuple[str, ...]], 
     (folder / SETTINGS).write_text(text, encoding="utf-8")
 
 
+def _note_unused(source: Source, task_id: str, classes: Set[tuple[int, int]], findings: Findings) -> None:
+    """Note the classes of a source that no label has; `classes` are those that labels have, by target."""
+    for number, target in enumerate(source.targets):
+        if source.kind in (TaskType.DETECTION, TaskType.REGRESSION):
+            if (number, 0) not in classes:
+                findings.noted.add("no image has a label of this task, so it has no rows", task_id + target.suffix)
+            continue
+        # The background needs no example.
+        for class_id in range(source.kind == TaskType.SEGMENTATION, len(target.names)):
+            if (number, class_id) not in classes:
+                place = f"{class_id} {target.names[class_id]}"
+                findings.noted.add("no image has this class, which keeps its number", place)
+
+
 def _tables(out: Path, counts: Counts, source: Source, names: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for split, tasks in counts.items():
         for name, count in tasks.items():
@@ -128,7 +151,22 @@ def _check_arguments(source: Path, out: Path, task_id: str) -> None:
         raise UsageError(f"expected letters, digits, _ and - in --task, found {task_id!r}; choose another name")
     if not source.exists():
         raise InputError(f"expected a file or folder, found no {source}; correct SOURCE")
+    if source.is_file() and (zipfile.is_zipfile(source) or tarfile.is_tarfile(source)):
+        raise InputError(f"expected a folder or a COCO file, found the archive {source}; unpack it and name its folder")
     require_new_folder(out)
+
+
+def _check_targets(targets: Sequence[Target]) -> None:
+    """Raise `InputError` if there are more classes than a mask can hold, or the name of one is too long for a file."""
+    count = max(len(targets), *(len(target.names) for target in targets))
+    if count > MAX_CLASSES:
+        raise InputError(f"expected at most {MAX_CLASSES} classes, found {count}; merge or remove some")
+    for target in targets:
+        if len(target.suffix.encode()) > LONGEST_SUFFIX:
+            raise InputError(
+                f"expected names of classes of at most {LONGEST_SUFFIX} bytes, because they name tasks, found "
+                f"{target.suffix[1:40]}...; shorten it"
+            )
 
 
 def _check_official(kind: TaskType, names: Mapping[str, tuple[str, ...]]) -> None:

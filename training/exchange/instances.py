@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aurora.errors import InputError
-from aurora.rows.table import MAX_CLASSES
 from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
+from training.exchange.run_lengths import region_of, runs_of
 from training.exchange.source import Item, Label, Size, Source, Target, Unusable, named_splits
 
 Box = tuple[float, float, float, float]
@@ -77,7 +77,8 @@ def _fill(polygons: Sequence[Sequence[float]], size: Size) -> np.ndarray:
         xs, ys = np.array(polygon[::2]) / size[1], np.array(polygon[1::2]) / size[0]
         if min(xs.min(), ys.min()) < -FAR or max(xs.max(), ys.max()) > 1 + FAR:
             raise Unusable("an outline lies far outside the image")
-    return mask.decode(mask.merge(mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], *size)))
+    encoded = mask.merge(mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], *size))
+    return region_of(runs_of(encoded["counts"].decode()), size)
 
 
 def instance_source(
@@ -99,8 +100,6 @@ def instance_source(
 
 def _targets(kind: TaskType, categories: Sequence[Category]) -> tuple[Target, ...]:
     names = tuple(category.name for category in categories)
-    if len(names) >= MAX_CLASSES:
-        raise InputError(f"expected fewer than {MAX_CLASSES} classes, found {len(names)}; merge or remove some")
     if len(set(map(_suffix, names))) < len(names):
         raise InputError(f"expected classes of different names, found {', '.join(names)}; rename one of them")
     if kind == TaskType.SEGMENTATION:
@@ -141,8 +140,6 @@ def _draw(instances: Sequence[Instance], size: Size, name: str, findings: Findin
         np.maximum(mask, region * value, out=mask)
     if overlap:
         findings.noted.add("objects of two classes overlap; the higher class counts", name)
-    if not mask.any():
-        findings.noted.add("the mask is empty, because the image has no object", name)
     return {0: mask}
 
 

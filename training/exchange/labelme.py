@@ -1,5 +1,6 @@
-"""Read LabelMe's JSON files: one per image, with polygons, rectangles, circles or points."""
+"""Read LabelMe's JSON files: one per image, with polygons, rectangles, circles, masks or points."""
 
+import base64
 import json
 import math
 from collections import defaultdict
@@ -8,23 +9,29 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from aurora.errors import InputError
+import cv2
+import numpy as np
+
+from aurora.errors import ImageError, InputError
+from aurora.images.headers import read_header
 from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.finder import ImageFinder, images_of
 from training.exchange.instances import Annotated, Category, Instance, instance_source, numbers, polygon_region
-from training.exchange.source import Size, Source, Unusable, split_of
+from training.exchange.source import Size, Source, Unusable, files_below, split_of
 
 _HEAD = 4096
 #: The corners of the polygon that stands for a circle: it is less than a thousandth smaller.
 _CORNERS = 128
+#: The shapes whose points are the corners of their outline.
+_OUTLINES = ("polygon", "rectangle", "oriented_rectangle")
 
 Shape = Mapping[str, Any]
 
 
 def recognise(source: Path) -> str | None:
     """Return why a folder looks like LabelMe's, None if it doesn't."""
-    for path in sorted(source.rglob("*.json")) if source.is_dir() else ():
+    for path in files_below(source, "*.json"):
         with path.open("rb") as file:
             if b'"shapes"' in file.read(_HEAD):
                 return f"{path.name} has shapes"
@@ -39,7 +46,7 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     Raises:
         InputError: there is no shape that the type can use.
     """
-    files = sorted(source.rglob("*.json"))
+    files = files_below(source, "*.json")
     labels: dict[str, set[str]] = defaultdict(set)
     for path in files:
         for shape in _shapes_of(path):
@@ -74,7 +81,7 @@ def _parse(path: Path) -> dict[str, Any]:
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list) or not isinstance(content.get("imagePath"), str):
         raise Unusable("the JSON file has no shapes, or no imagePath")
-    if not all(isinstance(shape, dict) and "label" in shape for shape in shapes):
+    if not all(isinstance(shape, dict) and isinstance(shape.get("label"), str) for shape in shapes):
         raise Unusable("a shape has no label")
     return content
 
@@ -139,13 +146,35 @@ def _object(shape: Shape, category: int) -> Instance:
         corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
     elif form == "circle" and len(corners) == 2:
         corners = _circle(*corners)
-    elif form not in ("polygon", "rectangle"):
-        raise Unusable(f"a shape is a {form}, which is neither a polygon, a rectangle nor a circle")
+    elif form == "mask" and len(corners) == 2:
+        (x1, y1), (x2, y2) = corners
+        return Instance(category, (x1, y1, x2 + 1, y2 + 1), partial(_drawn, shape.get("mask"), corners))
+    elif form not in _OUTLINES:
+        raise Unusable(f"a shape is a {form}, which has no area")
     if len(corners) < 3:
         raise Unusable("an outline has fewer than three points")
     xs, ys = zip(*corners, strict=True)
     outline = [value for corner in corners for value in corner]
     return Instance(category, (min(xs), min(ys), max(xs), max(ys)), polygon_region([outline]))
+
+
+def _drawn(text: Any, corners: Sequence[tuple[float, float]], size: Size) -> np.ndarray:
+    """Return the region of a mask, a PNG file as base64 whose first and last pixel are at `corners`."""
+    (x1, y1), (x2, y2) = ((int(x), int(y)) for x, y in corners)
+    region = np.zeros(size, np.uint8)
+    inside = region[max(y1, 0) : y2 + 1, max(x1, 0) : x2 + 1]
+    try:
+        content = base64.b64decode(text, validate=True)
+        # The size is compared before pixels are decoded.
+        if inside.shape != read_header(content, Path("mask")).size:
+            raise Unusable("a mask is of another size than its place in the image")
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if pixels is None:
+            raise ValueError
+        inside[:] = pixels > 0
+    except (TypeError, ValueError, ImageError, cv2.error):
+        raise Unusable("a mask is damaged") from None
+    return region
 
 
 def _circle(centre: tuple[float, float], edge: tuple[float, float]) -> list[tuple[float, float]]:

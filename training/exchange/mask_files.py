@@ -22,9 +22,16 @@ def read_masks(paths: Sequence[Path]) -> np.ndarray:
     except ImageError as error:
         raise Unusable(f"its mask can't be used: {error.reason}") from None
     values = classes_in(mask)
+    if values != {0} and any(_is_jpeg(path) for path in paths):
+        raise Unusable("its mask is a JPEG file, whose compression changes the classes; save it as PNG")
     if max(values) > HIGHEST_ID and len(values) > MOST_VALUES:
         raise Unusable(f"its mask has more than {MOST_VALUES} values, as lossy compression makes them")
     return mask
+
+
+def _is_jpeg(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(3) == b"\xff\xd8\xff"
 
 
 def numbering(masks: Iterable[Sequence[Path]]) -> Mapping[int, int]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aurora.errors import InputError
 from aurora.tasks import TaskType
 
 #: The endings of the files that count as images; `aurora.images` reads all of them.
@@ -82,6 +83,20 @@ def images_below(folder: Path) -> Iterator[str]:
         # macOS keeps a file ._NAME beside NAME.
         if ending(path.name) and not path.name.startswith(".") and path.is_file():
             yield path.relative_to(folder).as_posix()
+
+
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """Return the regular files below a folder whose names match, in order; a pipe would be waited for."""
+    return sorted(path for path in folder.rglob(pattern) if path.is_file())
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a text file without the space around them, and without blank ones; raise `InputError`."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"expected text in UTF-8, found {path}; save it as UTF-8") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def split_of(path: str) -> str:

@@ -13,7 +13,7 @@ from aurora.tasks import TaskType
 from training.exchange import voc_masks
 from training.exchange.finder import ImageFinder, images_of
 from training.exchange.instances import Annotated, Category, Instance, instance_source
-from training.exchange.source import Size, Source, Unusable, split_of
+from training.exchange.source import Size, Source, Unusable, files_below, lines_of, split_of
 
 _TYPES = (TaskType.DETECTION, TaskType.CLASSIFICATION, TaskType.SEGMENTATION)
 #: The lists of the names of each split's images.
@@ -24,7 +24,7 @@ def recognise(source: Path) -> str | None:
     """Return why a folder looks like Pascal VOC's, None if it doesn't."""
     if not source.is_dir():
         return None
-    for path in sorted(source.rglob("*.xml")):
+    for path in files_below(source, "*.xml"):
         with path.open("rb") as file:
             if b"<annotation" in file.read(4096):
                 return f"{path.name} is an annotation in XML"
@@ -45,7 +45,7 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     Raises:
         InputError: another type is wanted, or there is no file with an object or no mask.
     """
-    files = sorted(source.rglob("*.xml"))
+    files = files_below(source, "*.xml")
     kind = kind or (TaskType.DETECTION if files or not voc_masks.has_masks(source) else TaskType.SEGMENTATION)
     if kind not in _TYPES:
         raise InputError(
@@ -71,7 +71,7 @@ def _parse(path: Path) -> ElementTree.Element:
     """Return the annotation in a file; raise `Unusable` if it is damaged or of another kind."""
     try:
         root = ElementTree.parse(path).getroot()
-    except (OSError, ValueError, ElementTree.ParseError):
+    except (OSError, ValueError, LookupError, ElementTree.ParseError):  # LookupError: an encoding that nobody knows
         raise Unusable("the XML file is damaged") from None
     if root.tag != "annotation":
         raise Unusable("the XML file is no annotation")
@@ -97,13 +97,7 @@ def _text(element: ElementTree.Element, path: str) -> str:
 def _listed(folder: Path) -> Mapping[str, str]:
     """Return the split of each name in the lists of a folder."""
     lists = {split: folder / f"{split}.txt" for split in _LISTS}
-    return {
-        line.split()[0]: split
-        for split, path in lists.items()
-        if path.is_file()
-        for line in path.read_text(encoding="utf-8-sig").splitlines()
-        if line.strip()
-    }
+    return {line.split()[0]: split for split, path in lists.items() if path.is_file() for line in lines_of(path)}
 
 
 def _images(

@@ -23,6 +23,7 @@ from training.exchange.source import (
     Target,
     Unusable,
     images_below,
+    lines_of,
     named_splits,
     split_of,
     stem,
@@ -91,8 +92,7 @@ def _classes(source: Path, masks: Sequence[Path]) -> _Classes:
     if path := _first(source, _COLOURS):
         return _of_colours(path)
     if path := _first(source, _NAMES):
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        return _Classes(["background", *names[1:]], _read_ids)
+        return _Classes(["background", *lines_of(path)[1:]], _read_ids)
     highest = max((max(classes_in(mask) - {VOID}, default=0) for mask in _usable(masks)), default=0)
     return _Classes(["background", *(f"class {number}" for number in range(1, highest + 1))], _read_ids)
 
@@ -116,15 +116,16 @@ def _usable(masks: Sequence[Path]) -> Iterator[np.ndarray]:
 def _of_colours(path: Path) -> _Classes:
     """Return the classes of a labelmap.txt, of lines NAME:RED,GREEN,BLUE:PARTS:ACTIONS.
 
-    Black is the background, whether it is listed or not, and so is a class of that name.
+    Black is the background, whether it is listed or not, and so is a class of that name. Lines without a colour, which
+    Datumaro writes, have that of the devkit's palette.
     """
     colours: dict[str, tuple[int, ...]] = {}
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
-        if not line.strip() or line.startswith("#"):
+    for line in lines_of(path):
+        if line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
-        values = rest.partition(":")[0].split(",")
-        if len(values) != 3 or not all(value.strip().isdecimal() and int(value) <= 255 for value in values):
+        values = rest.partition(":")[0].split(",") if rest.strip(": ") else palette_colour(len(colours))
+        if len(values) != 3 or not all(str(value).strip().isdecimal() and int(value) <= 255 for value in values):
             raise InputError(f"expected lines NAME:RED,GREEN,BLUE:PARTS:ACTIONS, found {line!r} in {path}; correct it")
         colours[name.strip()] = tuple(map(int, values))
     background = {(0, 0, 0), colours.get("background", (0, 0, 0))}
@@ -132,6 +133,19 @@ def _of_colours(path: Path) -> _Classes:
     numbers = {_code(_VOID_COLOUR): VOID} | {_code(colour): 0 for colour in background}
     numbers |= {_code(colours[name]): number for number, name in enumerate(names, start=1)}
     return _Classes(["background", *names], partial(_read_colours, numbers))
+
+
+def palette_colour(number: int) -> tuple[int, int, int]:
+    """Return the colour of a class in the devkit's palette: each third bit of its number is one of a channel's.
+
+    Example:
+        >>> palette_colour(1), palette_colour(3)
+        ((128, 0, 0), (128, 128, 0))
+    """
+    red, green, blue = (
+        sum((number >> 3 * place + channel & 1) << 7 - place for place in range(8)) for channel in range(3)
+    )
+    return red, green, blue
 
 
 def _code(colour: Sequence[int]) -> int:

@@ -5,13 +5,16 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aurora.errors import ImageError
 from aurora.images import encode_mask, read_image
+from aurora.images.labels import classes_in
 from aurora.rows.row import BOX
 from aurora.runtime.folders import link_or_copy
 from aurora.runtime.notes import Findings
@@ -35,6 +38,8 @@ class RootWriter:
     ) -> None:
         self.root, self.task_id, self.patient, self.copy, self.findings = root, task_id, patient, copy, findings
         self._masks: set[str] = set()
+        #: The classes in the labels that were written, each with the number of its target; 0 of boxes and points.
+        self.classes: set[tuple[int, int]] = set()
 
     def write(self, source: Source, items: Iterable[Item]) -> Mapping[str, int]:
         """Write the items of a split, and return the number of rows by task."""
@@ -48,6 +53,7 @@ class RootWriter:
                         tables[number] = self._table(files, row)
                     tables[number].writerow(row)
                     counts[row["task_id"]] += 1
+                    self.classes |= {(number, class_id) for class_id in _classes(source.kind, label)}
         return counts
 
     def _table(self, files: ExitStack, row: Mapping[str, Any]) -> csv.DictWriter:
@@ -76,6 +82,8 @@ class RootWriter:
             return {}
         for warning in image.warnings if labels else ():
             self.findings.noted.add(f"the image: {warning}", item.name)
+        if any(isinstance(label, np.ndarray) and not label.any() for label in labels.values()):
+            self.findings.noted.add("the mask is empty, because the image has no object", item.name)
         return labels
 
     def _row(self, kind: TaskType, target: Target, item: Item, label: Label) -> dict[str, Any]:
@@ -109,6 +117,13 @@ class RootWriter:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_bytes(encode_mask(mask, path))  # type: ignore[arg-type]
         return path
+
+
+def _classes(kind: TaskType, label: Any) -> Set[int]:
+    """Return the class ids in a label."""
+    if kind == TaskType.SEGMENTATION:
+        return classes_in(label)
+    return frozenset({label if kind == TaskType.CLASSIFICATION else 0})
 
 
 def _points(points: Any) -> dict[str, str]:

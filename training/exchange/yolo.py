@@ -2,17 +2,28 @@
 
 import math
 import re
+import reprlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from aurora.errors import InputError
+from aurora.rows.table import MAX_CLASSES
 from aurora.runtime.notes import Findings
 from aurora.tasks import TaskType
 from training.exchange.instances import Annotated, Category, Instance, instance_source, polygon_region
-from training.exchange.source import Size, Source, Unusable, images_below, split_of, stem
+from training.exchange.source import (
+    Size,
+    Source,
+    Unusable,
+    files_below,
+    images_below,
+    lines_of,
+    split_of,
+    stem,
+)
 
 _NAMES = ("classes.txt", "obj.names")
 #: Fractions may exceed 1 by this much; higher numbers are pixels.
@@ -37,7 +48,8 @@ def recognise(source: Path) -> str | None:
     names = _names_file(source)
     if names is None:
         return None
-    labels = any(_label_file(source, image).is_file() for image in images_below(source))
+    files = _TextFiles(source)
+    labels = any(files.of(image) for image in images_below(source))
     return f"{names.name} has names of classes, and images have text files" if labels else None
 
 
@@ -60,8 +72,8 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     if kind == missing:
         shape = "landmarks (kpt_shape), not outlines" if contents.points else "no kpt_shape, so no landmarks"
         raise InputError(f"expected another --type than {kind}, because data.yaml has {shape}; change it")
-    images = list(images_below(source))
-    labelled = [image for image in images if _label_file(source, image).is_file()]
+    images, files = list(images_below(source)), _TextFiles(source)
+    labelled = {image: path for image in images if (path := files.of(image))}
     if not labelled:
         raise InputError(f"expected a text file for each image, found none in {source}; name the folder above both")
     listed = _listed(source)
@@ -69,9 +81,10 @@ def read(source: Path, kind: TaskType | None, findings: Findings) -> Source:
     for image in images:
         said = (split for folder, split in listed.items() if PurePosixPath(image).is_relative_to(folder))
         splits[next(said, "") or split_of(str(PurePosixPath(image).parent))].append(image)
-    files = (_label_file(source, image) for image in labelled)
-    chosen = kind or (TaskType.REGRESSION if contents.points else _kind(files))
-    items = {split: _images(source, found, contents) for split, found in splits.items()}
+    for path in files.others(set(labelled.values())):
+        findings.left_out.add("the text file has no image", path.relative_to(source).as_posix())
+    chosen = kind or (TaskType.REGRESSION if contents.points else _kind(labelled.values()))
+    items = {split: _images(source, found, labelled, contents) for split, found in splits.items()}
     return instance_source(chosen, contents.categories, items, findings)
 
 
@@ -102,17 +115,22 @@ def _contents(source: Path) -> _Contents:
             f"expected data.yaml or classes.txt with the names of the classes, found none in {source}; add it"
         )
     if path.name in _NAMES:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return _Contents([Category(line.strip()) for line in lines if line.strip()])
+        return _Contents([Category(line) for line in lines_of(path)])
     content = _yaml(path)
     names = content["names"]
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[number] for number in sorted(names)]
-    if not isinstance(names, list) or not names:
-        raise InputError(f"expected names of the classes from 0 on, found {names!r} in {path}; correct it")
+    if isinstance(names, dict):
+        numbered = {str(number): name for number, name in names.items()}
+        names = [numbered.get(str(number)) for number in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
+        found = reprlib.repr(content["names"])[:80]  # aliases make a short file expand to gigabytes
+        raise InputError(f"expected names of the classes from 0 on, found {found} in {path}; correct it")
     shape = content.get("kpt_shape", [0, 2])
-    if not isinstance(shape, list) or len(shape) != 2 or type(shape[0]) is not int or shape[1] not in (2, 3):
-        raise InputError(f"expected kpt_shape [number, 2 or 3], found {shape!r} in {path}; correct it")
+    number, each = shape if isinstance(shape, list) and len(shape) == 2 else (None, None)
+    if type(number) is not int or not 0 <= number <= MAX_CLASSES or each not in (2, 3):
+        raise InputError(
+            f"expected kpt_shape [number, 2 or 3] of up to {MAX_CLASSES} landmarks, found {reprlib.repr(shape)} in "
+            f"{path}; correct it"
+        )
     points = [_points(content.get("kpt_names"), number, shape[0]) for number in range(len(names))]
     return _Contents([Category(str(name), of) for name, of in zip(names, points, strict=True)], shape[1])
 
@@ -141,16 +159,34 @@ def _listed(source: Path) -> Mapping[str, str]:
     return listed
 
 
-def _label_file(source: Path, image: str) -> Path:
-    """Return the text file of an image: beside it or, as YOLO does, in `labels` where the image is in `images`."""
-    parts = PurePosixPath(stem(image) + ".txt").parts
-    at = next((at for at in reversed(range(len(parts) - 1)) if parts[at].lower() == "images"), None)
-    if at is None:
-        return source.joinpath(*parts)
-    return source.joinpath(*parts[:at], "labels", *parts[at + 1 :])
+class _TextFiles:
+    """The text files below a folder; one in another letter case than its image is found too."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self._by_name = {_folded(path.relative_to(source)): path for path in files_below(source, "*.txt")}
+
+    def of(self, image: str) -> Path | None:
+        """Return the file of an image: beside it or, as YOLO does, in `labels` where the image is in `images`."""
+        parts = PurePosixPath(stem(image) + ".txt").parts
+        at = next((at for at in reversed(range(len(parts) - 1)) if parts[at].lower() == "images"), None)
+        name = Path(*parts) if at is None else Path(*parts[:at], "labels", *parts[at + 1 :])
+        exact = self.source / name
+        return exact if exact.is_file() else self._by_name.get(_folded(name))
+
+    def others(self, used: Set[Path]) -> Iterator[Path]:
+        """Yield the files in the folders of `used`, the files of images, that are neither among them nor list names."""
+        folders = {path.parent for path in used}
+        for path in self._by_name.values():
+            if path.parent in folders and path not in used and path.name not in _NAMES:
+                yield path
 
 
-def _kind(files: Iterator[Path]) -> TaskType:
+def _folded(path: Path) -> str:
+    return path.as_posix().casefold()
+
+
+def _kind(files: Iterable[Path]) -> TaskType:
     """Return what the first line of all files holds."""
     for path in files:
         for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
@@ -159,14 +195,16 @@ def _kind(files: Iterator[Path]) -> TaskType:
     raise InputError("expected objects in the text files, found none in any of them; label the images")
 
 
-def _images(source: Path, images: Sequence[str], contents: _Contents) -> Iterator[Annotated]:
+def _images(
+    source: Path, images: Sequence[str], labelled: Mapping[str, Path], contents: _Contents
+) -> Iterator[Annotated]:
     for image in images:
-        yield Annotated(source / image, image, partial(_instances, _label_file(source, image), contents))
+        yield Annotated(source / image, image, partial(_instances, labelled.get(image), contents))
 
 
-def _instances(path: Path, contents: _Contents, size: Size) -> list[Instance]:
+def _instances(path: Path | None, contents: _Contents, size: Size) -> list[Instance]:
     """Return the objects of an image; none without a file, because YOLO writes none for an image without objects."""
-    if not path.is_file():
+    if path is None:
         return []
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
