@@ -213,6 +213,7 @@ def misspelt(name: str, path: str) -> Callable[[Bench], Ended]:
 fault(SECTION, "backslashes in an image_path")(misspelt("a.png", "..\\images\\a.png"))
 fault(SECTION, "an image_path without ../")(misspelt("a.png", "images/a.png"))
 fault(SECTION, "an ending in another letter case")(misspelt("a.PNG", "../images/a.png"))
+fault(SECTION, "another ending")(misspelt("a.png", "../images/a.jpg"))
 fault(SECTION, "a folder in another letter case")(misspelt("a.png", "../Images/a.png"))
 fault(SECTION, "a name in another letter case")(misspelt("Ab.png", "../images/aB.png"))
 fault(SECTION, "accents in another Unicode form")(misspelt("f\u00fcr.png", "../images/fu\u0308r.png"))
