@@ -156,9 +156,14 @@ def merge(shards: tuple[Path, ...], output: Path) -> None:
 @click.option(
     "--pixels/--no-pixels", default=True, show_default=True, help="Whether to decode them, or to read headers only."
 )
+@click.option(
+    "--merge-masks/--no-merge-masks", default=None, help="What merge_masks will be in training. Default: not set."
+)
 @click.option("--json", "as_json", envvar="AURORA_JSON", is_flag=True, help="Print JSON.")
 @click.pass_context
-def check(context: click.Context, input: Path, images: bool, pixels: bool, as_json: bool) -> None:
+def check(
+    context: click.Context, input: Path, images: bool, pixels: bool, merge_masks: bool | None, as_json: bool
+) -> None:
     """Report what a folder holds, per task, and its problems; loads no model.
 
     Exit codes: 0 usable; 3 nothing to predict, or labels or labelled images that 'python -m training fit' refuses.
@@ -166,7 +171,7 @@ def check(context: click.Context, input: Path, images: bool, pixels: bool, as_js
     from inference.check import check as command
     from inference.check import report
 
-    found = command.check(input, open_images=images, pixels=pixels)
+    found = command.check(input, open_images=images, pixels=pixels, merge=merge_masks)
     click.echo(json.dumps(report.as_json(found)) if as_json else report.as_text(found))
     context.exit(found.exit_code)
 

@@ -14,7 +14,7 @@ from aurora.model import checkpoint
 from aurora.model.aurora import Aurora
 from aurora.model.checkpoint import Spec
 from aurora.runtime import files
-from aurora.runtime.hardware import open_device, processors
+from aurora.runtime.hardware import open_device, processors, require_threads
 from aurora.tasks import TaskType
 
 
@@ -90,11 +90,15 @@ class TorchEngine(ModuleEngine):
         self.path, self.checksum = path, files.verify(path)
         self.num_workers = 2 if cuda else 1
         self._threads = processors()
+        self._begun = False
         self._streams = local()
 
     def run(self, images: np.ndarray, rows: Mapping[TaskType, np.ndarray]) -> dict[TaskType, np.ndarray]:
         """Return the raw outputs of a batch; see `aurora.engine.base.Engine.run`."""
         if not self.cuda:
+            if not self._begun:  # OpenMP, which starts its threads now, would end the process without them
+                require_threads(self._threads)
+                self._begun = True
             with _num_threads(self._threads):
                 return super().run(images, rows)
         # One stream per thread, so that a batch waits only for its own copies.

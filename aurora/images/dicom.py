@@ -153,7 +153,7 @@ def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool, bytes, b
         pixels = data[len(header) : len(header) + _BEGINNING]
         too_long = False
         if needed is not None and elements.length is not None:
-            if elements.length < needed:
+            if min(elements.length, len(data) - elements.start) < needed:
                 raise ImageError("can't be decoded, the file is truncated", path)
             too_long = elements.length > 2 * needed + _SLACK
         if shown == header and not too_long:
@@ -263,7 +263,8 @@ def require_safe(data: mmap.mmap, path: Path) -> tuple[bytes, Elements]:
         return b"", Elements()
     pixels = _PIXELS.search(data)
     if pixels is None:
-        raise ImageError("is a DICOM file without pixels, such as a report or a plan; name an image", path)
+        found = "is a DICOM file without pixels: a report, a plan, or one that is cut short; name an image"
+        raise ImageError(found, path)
     elements = examine(data, implicit=uid == _IMPLICIT, order=">" if uid == _BIG_ENDIAN else "<")
     if elements.problem:
         raise ImageError(elements.problem, path)

@@ -21,7 +21,7 @@ from aurora.images.headers import (
     require_decodable,
 )
 from aurora.images.intensity import LookupTable, Window, to_8_bits
-from aurora.images.tiff import find_damage
+from aurora.images.tiff import decode_few_bits, find_damage
 from aurora.images.transform import resize_to
 from aurora.images.volume import read_layout, read_middle
 from aurora.rows import Row, image_file
@@ -146,7 +146,9 @@ def decode(data: bytes, flags: int, header: Header, path: Path) -> np.ndarray:
         # them: as many bytes as the longest JPEG segment that the cut may have hit.
         data += b"\xff\xd9" * 32768
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        # OpenCV reads no TIFF file of 2 bits, and none of 4 bits without a palette.
+        few_bits = header.tiff and header.bits in (2, 4)
+        pixels = decode_few_bits(data) if few_bits else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         pixels = None
     if pixels is None:

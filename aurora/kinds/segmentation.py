@@ -12,7 +12,7 @@ import numpy as np
 
 from aurora.errors import ImageError, InputError
 from aurora.images import read_mask
-from aurora.images.labels import merged_mask
+from aurora.images.labels import find_masks, merged_mask
 from aurora.kinds.base import (
     CaseMetrics,
     DerivationRule,
@@ -32,7 +32,7 @@ from aurora.kinds.base import (
     resampled_means,
 )
 from aurora.kinds.mask_refinements import convex_hull, fill_holes, largest_component
-from aurora.rows import Row, mask_files, predicted_mask_path
+from aurora.rows import Row, predicted_mask_path
 
 METRICS: Mapping[str, str] = {"dsc": "DSC", "hd": "HD"}
 UNBOUNDED: tuple[str, ...] = ("hd",)
@@ -102,7 +102,7 @@ def read_label(row: Row, root: Path, num_classes: int) -> np.ndarray | None:
     """See `aurora.kinds.base.Kind.read_label`."""
     if not row.mask_path:
         return None
-    paths = mask_files(root, row)
+    paths = find_masks(root, row)
     mask = merged_mask(paths)
     highest = int(mask.max(initial=0))
     if highest >= num_classes:

@@ -131,6 +131,7 @@ def _judge(
     yield from _judge_counts(rows, official.num_classes if official else None)
     allowed = several_masks and kind == TaskType.SEGMENTATION
     yield from ((message, not allowed) for message in _repeats(items, contradictions))
+    yield from _shared_masks(items)
     judge = _JUDGES.get(kind)
     if judge:
         yield from judge(rows)
@@ -176,6 +177,21 @@ def _repeats(items: Sequence[LabelledRow], contradictions: Sequence[LabelledRow]
         images = f"{len(repeated)} image{' has' if len(repeated) == 1 else 's have'}"
         rows = " and ".join(repeated[0][:2])
         yield f"{images} {number} {noun} ({rows}{', ...' if len(repeated) > 1 else ''}); {advice}"
+
+
+def _shared_masks(items: Sequence[LabelledRow]) -> _Verdicts:
+    sources: dict[str, dict[str, str]] = defaultdict(dict)
+    for item in items:
+        for path in filter(None, (item.row.mask_path, *item.row.more_masks)):
+            sources[_resolved(item.root, path)].setdefault(item.image, item.row.source)
+    shared = [list(rows.values()) for rows in sources.values() if len(rows) > 1]
+    if shared and items[0].row.type == TaskType.SEGMENTATION:
+        rows = " and ".join(shared[0][:2])
+        yield (
+            f"{sum(map(len, shared))} images share a mask with another ({rows}, ...); give each image one of its own, "
+            "unless they show the same",
+            False,
+        )
 
 
 def _label_key(item: LabelledRow) -> object:

@@ -52,6 +52,10 @@ _ELSEWHERE = (
 )
 
 
+# The endings of images and masks, in small letters.
+_IMAGE = re.compile(r"\.(?:png|jpe?g|bmp|tiff?|webp|gif|dcm|nii|nii\.gz|mha|nrrd)$")
+
+
 def _respelled(cell: str) -> Iterator[tuple[str, list[str]]]:
     """Yield paths within the input folder that a cell may mean, with what they correct, the nearest first."""
     spellings: list[tuple[str, list[str]]] = [(cell.replace("\\", "/"), [_BACKSLASH] if "\\" in cell else [])]
@@ -73,10 +77,17 @@ def _respelled(cell: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _find(folder: str, parts: list[str]) -> list[str] | None:
-    """Return the names on disk of the parts of a path, which may differ by letter case and Unicode form."""
+    """Return the names on disk of the parts of a path, which may differ by letter case and Unicode form.
+
+    The last may also differ by its ending, if no other image is named so.
+    """
     names = []
-    for part in parts:
-        name = _listing(folder).get(_key(part))
+    for number, part in enumerate(parts, start=1):
+        listing = _listing(folder)
+        name = listing.get(_key(part))
+        if name is None and number == len(parts):
+            alike = [found for key, found in listing.items() if _IMAGE.sub("", key) == _IMAGE.sub("", _key(part))]
+            name = alike[0] if len(alike) == 1 and _IMAGE.search(_key(alike[0])) else None
         if name is None:
             return None
         # The very name goes first, should there be several.
@@ -112,7 +123,7 @@ def _differences(parts: list[str], found: list[str]) -> Iterator[str]:
             form = "NFC" if unicodedata.is_normalized("NFC", name) else "NFD"
             yield f"expected accents in the Unicode form {form}, found another; write the path as on disk"
         elif stem == true_stem:
-            yield f"expected the ending {true_ending}, found {ending}; write the path as on disk"
+            yield f"expected the ending {true_ending}, found {ending or 'none'}; write the path as on disk"
         elif name == found[-1]:
             yield "expected another letter case of the file's name; write the path as on disk"
         else:

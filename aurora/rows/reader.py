@@ -195,10 +195,12 @@ def _csv_files(root: Path) -> tuple[list[Path], list[str]]:
     if files:
         return files, beside
     listed = folder if os.path.isdir(folder) else root
+    advice = "give the folder that holds csv_files"
     try:
         names = sorted(os.listdir(listed))
     except OSError as error:
         content = f"{listed} can't be listed ({error.strerror})"
     else:
         content = (", ".join(names[:10]) + (", ..." if len(names) > 10 else "") or "nothing") + f" in {listed}"
-    raise InputError(f"expected {root}/csv_files/*.csv, found: {content}; give the folder that holds csv_files")
+        advice = "save the table there as CSV, under a name that ends in .csv" if names and listed == folder else advice
+    raise InputError(f"expected {root}/csv_files/*.csv, found: {content}; {advice}")

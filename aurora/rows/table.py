@@ -24,17 +24,29 @@ _CHUNK = 1 << 20
 _HEAD = 1024
 #: The longest record, in characters, that may extend over several lines.
 MAX_RECORD = 1 << 20
-# Byte order marks, and the encoding of the text after them.
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+# Byte order marks, and the encoding of the text after them; that of UTF-32 begins like that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
-
-# The first bytes of files that aren't CSV whatever their name says, and what to do with them.
-_FOREIGN = {
-    b"PK\x03\x04": "is an Excel workbook (.xlsx), not CSV; save it as CSV UTF-8",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "is an Excel workbook (.xls), not CSV; save it as CSV UTF-8",
-    b"\x1f\x8b": "is compressed by gzip; unpack it",
-    b"version https://git-lfs": "is a pointer of Git LFS, not the file; fetch it with 'git lfs pull'",
-}
+# The first bytes of files that aren't CSV whatever their name says, and what to do with them; the first that fits
+# counts.
+_FOREIGN = (
+    (rb"PK\x03\x04.{26}(?:\[Content_Types\]|_rels/|docProps/|xl/)",
+     "is an Excel workbook (.xlsx), not CSV; save it as CSV UTF-8"),
+    (rb"PK\x03\x04", "is a ZIP archive or the sheet of another program, not CSV; unpack it, or save it as CSV UTF-8"),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel workbook (.xls), not CSV; save it as CSV UTF-8"),
+    (rb"\x1f\x8b", "is compressed by gzip; unpack it"),
+    (rb"version https://git-lfs", "is a pointer of Git LFS, not the file; fetch it with 'git lfs pull'"),
+    (rb"%PDF", "is a PDF document, not CSV; save its table as CSV UTF-8"),
+    (rb"(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|body|\?xml)\b",
+     "is a web page, perhaps of a login or an error, not CSV; download it again, or save it as CSV UTF-8"),
+    (rb"\0+\Z", "holds nothing but zero bytes; copy it again"),
+)  # fmt: skip
 
 
 class CsvLine(NamedTuple):
@@ -74,7 +86,7 @@ class CsvTable:
         past_header = False
         for number, text in _records(_text(self.path, self.encoding, start), self.delimiter, len(self.header)):
             length = len(text.encode(self.encoding))
-            if text.strip(_BLANK + self.delimiter) and (past_header or not _stated_delimiter(text)):
+            if text.strip(_BLANK_ROW + self.delimiter) and (past_header or not _stated_delimiter(text)):
                 if past_header:
                     yield CsvLine(number, _split(text, self.delimiter), start, length)
                 past_header = True
@@ -88,8 +100,8 @@ class CsvTable:
             raise ValueError(str(error)) from None
 
 
-# Cells of nothing but these characters are blank.
-_BLANK = '" \t\r\n\v\f\u00a0'
+# Rows of nothing but these characters are blank.
+_BLANK_ROW = '",; \t\r\n\v\f\u00a0\ufeff'
 # The line by which Excel is told the delimiter, before the header.
 _SEPARATOR = re.compile(r'"?sep=([^"\w\s]|\t)"?\s*', re.IGNORECASE)
 
@@ -142,8 +154,9 @@ def _is_record(text: str, delimiter: str, columns: int | None) -> bool:
 def read_table(path: Path) -> CsvTable:
     """Detect the encoding and delimiter of a CSV file.
 
-    UTF-8 and UTF-16 (by its byte order mark) are detected reliably; another encoding, UTF-16 without a mark, semicolons
-    and tabs are guessed, with a warning. A first line such as `sep=;` states any delimiter, as for Excel.
+    UTF-8, UTF-16 and UTF-32 (by their byte order marks) are detected reliably; another encoding, UTF-16 and UTF-32
+    without a mark, semicolons and tabs are guessed, with a warning. A first line such as `sep=;` states any delimiter,
+    as for Excel.
 
     Raises:
         InputError: the file can't be read, is empty, or has the content of another kind of file.
@@ -154,7 +167,7 @@ def read_table(path: Path) -> CsvTable:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         encoding, start, warnings = _encoding(path)
-        filled = (text for text in _text(path, encoding, start) if text.strip())
+        filled = (text for text in _text(path, encoding, start) if text.strip(_BLANK_ROW))
         first = next(filled, "")
         stated = _stated_delimiter(first)
         first = next(filled, "") if stated else first
@@ -179,17 +192,20 @@ def _encoding(path: Path) -> tuple[str, int, list[str]]:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    foreign = next((cure for magic, cure in _FOREIGN.items() if head.startswith(magic)), None)
+    foreign = next((cure for pattern, cure in _FOREIGN if re.match(pattern, head, re.DOTALL)), None)
     if foreign:
         raise InputError(foreign)
     start, marked = next(((len(mark), name) for mark, name in _MARKS if head.startswith(mark)), (0, "utf-8"))
-    # A header is mostly ASCII, every other byte of which is 0 in UTF-16.
-    unmarked = [
-        f"utf-16-{end}" for end, zeros in (("le", head[1::2]), ("be", head[::2])) if 3 * zeros.count(0) > len(head)
-    ]
-    if start == 0 and unmarked and _decodes(path, unmarked[0], 0):
-        return unmarked[0], 0, [f"is UTF-16 without a byte order mark and was read as {unmarked[0]}; save it as UTF-8"]
-    likely = [marked] if marked.startswith("utf-16") else [marked, "cp1252"]
+    # A header is mostly ASCII, of which one byte in two isn't 0 in UTF-16, and one in four in UTF-32.
+    zeros = {
+        **{"utf-32-le": head[2::4] + head[3::4], "utf-32-be": head[::4] + head[1::4]},
+        **{"utf-16-le": head[1::2], "utf-16-be": head[::2]},
+    }
+    unmarked = next((name for name, part in zeros.items() if 3 * part.count(0) > len(head)), None)
+    if start == 0 and unmarked and _decodes(path, unmarked, 0):
+        form = unmarked[:6].upper()
+        return unmarked, 0, [f"is {form} without a byte order mark and was read as {unmarked}; save it as UTF-8"]
+    likely = [marked] if marked != "utf-8" else [marked, "cp1252"]
     # latin-1 comes last because it decodes anything.
     name = next((name for name in likely if _decodes(path, name, start)), "latin-1")
     return name, start, [] if name == marked else [f"isn't UTF-8 and was read as {name}; save it as UTF-8"]
@@ -215,13 +231,19 @@ def _text(path: Path, encoding: str, start: int) -> Iterator[str]:
 
 
 def _split(text: str, delimiter: str) -> list[str]:
-    """Split one record into cells; each is parsed alone, so that an unclosed quote ends with it."""
-    return next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])
+    """Split one record into cells; each is parsed alone, so that an unclosed quote ends with it.
+
+    Files that were joined have byte order marks at the beginnings of records.
+    """
+    return next(csv.reader([text.lstrip("\ufeff").rstrip("\r\n")], delimiter=delimiter), [])
 
 
 REQUIRED = ("task_id", "task_name", "image_path")
 #: The most classes of a task, because a mask's pixel has 8 bits.
 MAX_CLASSES = 256
+
+# Characters that nobody sees, and that come with text copied from pages, chats and Windows' property sheets.
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u202a-\u202e]")
 
 _NO_LABELS: Mapping[str, str] = {}
 
@@ -271,6 +293,9 @@ class RowParser:
             yield f"has {len(cells)} cells where the header has {len(self.table.header)}"
         if any("\0" in cell for cell in cells):
             yield "holds a NUL byte"
+        hidden = next(filter(None, map(_INVISIBLE.search, cells)), None)
+        if hidden:
+            yield f"holds an invisible character, U+{ord(hidden[0]):04X}; remove it"
         name = self._cell(cells, "task_name")
         if _named_type(name) is None:
             problem = f"has the task_name {short(name)!r} instead of one of {', '.join(TYPES)}"

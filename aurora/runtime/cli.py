@@ -14,8 +14,8 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from aurora.errors import AuroraError, Stopped
-from aurora.runtime.hardware import require_threads
+from aurora.errors import AuroraError, DeviceError, Stopped
+from aurora.runtime.hardware import MORE_THREADS, NO_THREAD, library_threads, require_threads
 
 
 class ShutdownRequest:
@@ -111,7 +111,7 @@ def configure_logging(level: int = logging.INFO) -> None:
         logger.addHandler(_StdoutHandler())
 
 
-def run_command(group: click.Group) -> NoReturn:
+def run_command(group: click.Command) -> NoReturn:
     """Run a command line and exit; after a failure the last line says what went wrong.
 
     The exit code is that of the `AuroraError` or of the click exception, or 6 for an internal error.
@@ -119,7 +119,7 @@ def run_command(group: click.Group) -> NoReturn:
     sys.stdout, sys.stderr = TolerantStream(sys.stdout), TolerantStream(sys.stderr)
     configure_logging()
     try:
-        require_threads()
+        require_threads(library_threads())
         # In standalone mode click would exit with 1 after Ctrl-C.
         sys.exit(group(standalone_mode=False))
     except click.ClickException as error:
@@ -135,6 +135,9 @@ def run_command(group: click.Group) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
+        if str(error) == NO_THREAD:
+            print(f"error: {NO_THREAD}; {MORE_THREADS}", file=sys.stderr)
+            sys.exit(DeviceError.exit_code)
         traceback.print_exc()
         print(f"internal error: {type(error).__name__}: {error}; please report it", file=sys.stderr)
         sys.exit(AuroraError.exit_code)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 _FILE_SYSTEM = Path("/")
+#: The message of the error that Python raises where a limit forbids another thread, and what to do about it.
+NO_THREAD = "can't start new thread"
+MORE_THREADS = "let this process have more threads (ulimit -u, or the pids limit of its container) or more memory"
 #: The memory that `fitting_batch` allows for each image, in bytes.
 BYTES_PER_IMAGE = 64 << 20
 
@@ -38,23 +41,25 @@ def memory(file_system: Path = _FILE_SYSTEM) -> int | None:
     return None if limit is None else int(limit)
 
 
-def require_threads(file_system: Path = _FILE_SYSTEM) -> None:
-    """Raise `DeviceError` unless the threads can be started that numpy's BLAS and an engine start.
-
-    Where a limit forbids them, BLAS would end the process as if it were stopped by a signal.
-    """
+def library_threads(file_system: Path = _FILE_SYSTEM) -> int:
+    """Return the number of threads that numpy's BLAS and an engine start."""
     stated = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
     blas = next((int(number) for number in stated if number.isdecimal()), _allowed_processors())
+    return blas + processors(file_system)
+
+
+def require_threads(number: int) -> None:
+    """Raise `DeviceError` unless so many threads can be started now.
+
+    Where a limit forbids them, BLAS and OpenMP would end the process, BLAS as if it were stopped by a signal.
+    """
     begin = Event()
-    threads = [Thread(target=begin.wait) for _ in range(blas + processors(file_system))]
+    threads = [Thread(target=begin.wait) for _ in range(number)]
     try:
         for thread in threads:
             thread.start()
     except RuntimeError as error:
-        raise DeviceError(
-            f"expected to start {len(threads)} threads, but {error}; let this process have more threads (ulimit -u, "
-            "or the pids limit of its container) or more memory"
-        ) from error
+        raise DeviceError(f"expected to start {number} threads, but {error}; {MORE_THREADS}") from error
     finally:
         begin.set()
         for thread in threads:

@@ -9,6 +9,7 @@ from threading import Event, get_native_id
 from typing import TypeVar
 
 from aurora.errors import DeviceError
+from aurora.runtime.hardware import MORE_THREADS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -66,6 +67,6 @@ def _start_all(pool: ThreadPoolExecutor, threads: int) -> None:
         for _ in range(threads):
             pool.submit(begin.wait)
     except RuntimeError as error:
-        raise DeviceError(f"{error}; let this process have more threads or more memory") from error
+        raise DeviceError(f"{error}; {MORE_THREADS}") from error
     finally:
         begin.set()

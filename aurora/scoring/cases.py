@@ -73,7 +73,8 @@ class Cases:
             try:
                 label = label_of(row, self.truth, self.num_classes)
             except AuroraError as error:
-                self.problems.append(f"{row.source}: the label can't be used: {error}")
+                reason = str(error).removeprefix(f"{row.source}: ")
+                self.problems.append(f"{row.source}: the label can't be used: {reason}")
                 continue
             if label is None:
                 self.problems.append(f"{row.source}: the row has no label")

@@ -19,13 +19,14 @@ from inference.check.labels import AHEAD, Labels, is_labelled, judge, misspelt_m
 from inference.check.report import CheckReport, Size, TaskSummary
 
 
-def check(root: Path, *, open_images: bool = True, pixels: bool = True) -> CheckReport:
+def check(root: Path, *, open_images: bool = True, pixels: bool = True, merge: bool | None = None) -> CheckReport:
     """Read all rows of an input folder, its images and its labels, as `run` and `fit` read them.
 
     Args:
         root: the input folder.
         open_images: whether to open the images and masks at all.
         pixels: whether to decode them, or to read only the headers of images and to look whether the masks are there.
+        merge: what `merge_masks` will be in the training configuration.
 
     Raises:
         InputError: there is no usable row.
@@ -46,7 +47,8 @@ def check(root: Path, *, open_images: bool = True, pixels: bool = True) -> Check
     misspelt = misspelt_masks(root, rows)
     # Rows without labels are to be predicted, unless other rows have some.
     to_train = bool(labelled or misspelt)
-    labels = judge(root, rows, read.contradictory, infos if open_images else None, pixels) if to_train else Labels()
+    known = infos if open_images else None
+    labels = judge(root, rows, read.contradictory, known, pixels, merge) if to_train else Labels()
     unsafe, shared, misnamed = _mask_problems(rows)
     unknown = Counter(row.task_id for row in rows if row.task_id.strip() not in OFFICIAL)
     return CheckReport(

@@ -10,7 +10,7 @@ from aurora.images.headers import ImageInfo
 from aurora.images.labels import LABEL_READERS, LabelledFiles, classes_in, find_masks, judge_files
 from aurora.images.reader import as_image_error
 from aurora.rows import Problem, Row, mask_files
-from aurora.rows.labels import LabelledRow, LabelProblem, judge_labels, tasks_of
+from aurora.rows.labels import LabelledRow, LabelProblem, judge_labels, merge_masks, tasks_of
 from aurora.rows.near_miss import NearMiss, near_miss
 from aurora.rows.row import plain
 from aurora.runtime.hardware import processors
@@ -36,6 +36,7 @@ def judge(
     contradictory: Sequence[Row],
     infos: Mapping[str, ImageInfo | None] | None,
     pixels: bool,
+    merge: bool | None,
 ) -> Labels:
     """Judge labels as `fit` does: those of tasks by their cells, then, row by row, those of tasks it doesn't refuse.
 
@@ -46,13 +47,17 @@ def judge(
         infos: the header of each image by its `image_path`, None if it can't be read; None if they weren't opened, so
             that single rows can't be judged.
         pixels: whether to decode the masks.
+        merge: whether several masks of one image and task become one label (True), are labels of their own (False), or
+            are refused (None).
     """
-    groups = ([LabelledRow(root, row) for row in group] for group in (rows, contradictory))
-    judged = judge_labels(*groups)
+    labelled, left_out = ([LabelledRow(root, row) for row in group] for group in (rows, contradictory))
+    if merge:
+        labelled = merge_masks(labelled)
+    judged = judge_labels(labelled, left_out, several_masks=merge is not None)
     if infos is None:
         return Labels(judged)
     refused = {problem.task_id for problem in judged if problem.refused}
-    rest = [row for row in rows if row.task_id.strip() not in refused]
+    rest = [item.row for item in labelled if item.row.task_id.strip() not in refused]
     read, threads = partial(_read_label, root, tasks_of(rest), infos, pixels), processors()
     files, problems = [], []
     for row, found in zip(rest, prefetch(read, rest, AHEAD * threads, threads), strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.catalogue import images, masks, outputs, runs, tables, weights  # noqa: F401  each enters its faults
+from faults.catalogue import images, labels, masks, outputs, runs, tables, weights  # noqa: F401  each enters its faults
 from faults.catalogue.bench import FAULTS, Bench, Ended
 
 from inference.check.check import check
@@ -36,6 +36,8 @@ def test_a_fault_ends_as_its_line_of_the_page_says(
         assert_every_row_is_predicted(bench, ended)
     if FAULTS[name].section == images.SECTION and name != "a file that the user may not read":  # now it may
         assert_check_names_the_same(bench, ended)
+    if FAULTS[name].section == labels.SECTION and "merge_masks" not in name:
+        assert check(bench.root).exit_code == ended.code
     record_property("fault", "survived" if ended.code in (0, 10, 143) else "refused")
     assert line_of_page(name, ended.code, ended.said) == lines_of_page().get(name)
 

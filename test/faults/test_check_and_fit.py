@@ -43,10 +43,10 @@ def checked(root: Path, *flags: str) -> tuple[int, str]:
     return result.exit_code, result.output.splitlines()[-1]
 
 
-def fitted(root: Path) -> int:
+def fitted(root: Path, **settings: object) -> int:
     """Return the exit code of `fit`, up to where it has read all data once."""
     try:
-        prepare(CONFIG, [root], [])
+        prepare(CONFIG.model_copy(update=settings), [root], [])
     except AuroraError as error:
         return error.exit_code
     return 0
@@ -100,6 +100,16 @@ def test_rows_that_make_no_sense_together(tmp_path: Path, name: str) -> None:
     (tmp_path / "other.png").write_bytes(PNG)
     write(tmp_path, MANY[name])
     agree(tmp_path, 3)
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (WIDTH, HEIGHT)])
+def test_two_masks_of_an_image(tmp_path: Path, size: tuple[int, int]) -> None:
+    write(tmp_path, [SEGMENTATION, SEGMENTATION | {"mask_path": "../second.png"}])
+    cv2.imwrite(str(tmp_path / "second.png"), np.ones(size, np.uint8))
+    agree(tmp_path, 3)
+    expected = 0 if size == (HEIGHT, WIDTH) else 3
+    for flag, merge in (("--merge-masks", True), ("--no-merge-masks", False)):
+        assert checked(tmp_path, flag)[0] == fitted(tmp_path, merge_masks=merge) == expected
 
 
 def test_an_image_that_only_decoding_shows_to_be_damaged(tmp_path: Path) -> None:

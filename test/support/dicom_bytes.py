@@ -66,3 +66,9 @@ def jpeg_2000(side: int, tile: int) -> bytes:
 
 #: Two of these, around an element, are a sequence in a sequence; their ends are missing.
 NESTED = element(PRIVATE, "SQ", b"", length=UNDEFINED) + pack("<HHI", ITEM >> 16, ITEM & 0xFFFF, UNDEFINED)
+#: A sequence of an unknown kind and of no stated length.
+UNKNOWN = (
+    pack("<HH2sHI", PRIVATE >> 16, PRIVATE & 0xFFFF, b"UN", 0, UNDEFINED)
+    + item(b"")
+    + pack("<HHI", END >> 16, END & 0xFFFF, 0)
+)

@@ -37,4 +37,14 @@ def bomb(side: int) -> bytes:
     return png_header(side, side) + chunk(b"IDAT", zlib.compress(bytes(side * 4000), 1)) + chunk(b"IEND", b"")
 
 
+def tiff_of_bits(values: np.ndarray, bits: int, photometric: int) -> bytes:
+    """A grey TIFF of `bits` per pixel, whose white is zero if `photometric` is 0; the width fills whole bytes."""
+    planes = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(*values.shape, 2), axis=2)[..., 16 - bits :]
+    data = np.packbits(planes.reshape(len(values), -1), axis=1).tobytes()
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 122, 277: 1, 278: height, 279: len(data)}
+    entries = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack(">2sHIH", b"MM", 42, 8, len(tags)) + entries + bytes(4) + data
+
+
 PNG, JPEG = encoded("PNG"), encoded("JPEG")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx
@@ -170,6 +171,16 @@ def test_running_leaves_the_number_of_threads_as_it_was(saved: Path, monkeypatch
     before = torch.get_num_threads()
     TorchEngine(saved, "cpu").run(IMAGES, EVERY)
     assert torch.get_num_threads() == before
+
+
+def test_too_few_threads_for_openmp_are_an_error(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    engine = TorchEngine(saved, "cpu")
+    monkeypatch.setattr(Thread, "start", start)
+    with pytest.raises(DeviceError, match="can't start new thread; let this process have more threads"):
+        engine.run(IMAGES, EVERY)
 
 
 def test_bfloat16_as_on_a_gpu_gives_nearly_the_same(saved: Path) -> None:

@@ -15,6 +15,7 @@ from aurora.errors import DeviceError, UsageError
 from aurora.predict.pipeline import Stages
 from aurora.runtime.hardware import (
     fitting_batch,
+    library_threads,
     parse_device,
     peak_resident,
     processors,
@@ -159,7 +160,7 @@ def test_too_few_threads_are_an_error_of_the_device(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Thread, "start", start)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     with pytest.raises(DeviceError, match=r"expected to start \d+ threads, but can't start new thread; let this"):
-        require_threads()
+        require_threads(library_threads())
     assert not any(thread.is_alive() for thread in started)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import pytest
+from support.files import tiff_of_bits
 
 from aurora.images import image_size, read_image, read_mask
 
@@ -154,6 +155,16 @@ def test_a_grey_mask_of_few_bits_is_not_spread_over_8(tmp_path: Path, bits: int)
     ids = np.random.default_rng(0).integers(0, 2**bits, (24, 41), np.uint8)
     (tmp_path / "m.png").write_bytes(grey_png(ids, bits))
     assert np.array_equal(read_mask(tmp_path / "m.png"), ids)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_a_tiff_of_few_bits_is_shown_as_a_viewer_does(tmp_path: Path, bits: int, photometric: int) -> None:
+    ids = np.random.default_rng(0).integers(0, 2**bits, (24, 40), np.uint8)
+    (tmp_path / "i.tiff").write_bytes(tiff_of_bits(ids, bits, photometric))
+    shown = (ids if photometric else 2**bits - 1 - ids) * (255 // (2**bits - 1))
+    assert np.array_equal(read_image(tmp_path / "i.tiff", tmp_path).pixels[..., 0], shown)
+    assert np.array_equal(read_mask(tmp_path / "i.tiff"), ids)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.float32])

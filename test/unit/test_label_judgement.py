@@ -85,6 +85,11 @@ NAMED = {
     ),
     "points at -1": ("Regression", ['"[-1, -1]","[5, 9]"', '"[3, 4]","[5, 9]"'], "negative coordinates"),
     "a class without rows": ("classification", ["0", "0"], "class 1 occurs in no row"),
+    "a mask of several images": (
+        "segmentation",
+        ["../m.png", "../n.png", "../m.png", ".././n.png", "../o.png"],
+        r"4 images share a mask with another \(a.csv:2 and a.csv:4, ...\); give each image one of its own",
+    ),
     "a class of one row": ("classification", ["0", "0", "1"], r"class 1 has one row \(a.csv:4\)"),
 }
 
@@ -103,7 +108,7 @@ GOOD = {
     "one impossible box, which its own row names": ("detection", ["30,2,1,40", *["1,2,30,40"] * 9]),
     "points slightly outside": ("Regression", ['"[-0.5, 3]","[0, 9]"']),
     "every class twice": ("classification", ["0", "1", "1", "0"]),
-    "one mask of two images": ("segmentation", ["../m.png", "../m.png"]),
+    "one mask of an image in two rows": ("segmentation", ["p:../m.png", "./p:../m.png"]),
     "a label that its own row names": ("classification", ["0", "0", "1", "1", "benign"]),
 }
 

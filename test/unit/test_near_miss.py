@@ -19,6 +19,8 @@ def root(tmp_path: Path) -> Path:
         "images/a.png",
         "images/B.PNG",
         "images/c d.png",
+        "images/d.png",
+        "images/d.jpg",
         "images/f\u00fcr.png",
         "masks/M.png",
     ):
@@ -36,6 +38,8 @@ def root(tmp_path: Path) -> Path:
         ("../Images/a.png", "../images/a.png", ["expected the folder images, found Images"]),
         ("../images/b.png", "../images/B.PNG", ["another letter case of the file's name"]),
         ("../images/B.png", "../images/B.PNG", ["expected the ending .PNG, found .png"]),
+        ("../images/a.jpeg", "../images/a.png", ["expected the ending .png, found .jpeg"]),
+        ("../images/a", "../images/a.png", ["expected the ending .png, found none"]),
         ("../masks/m.png", "../masks/M.png", ["another letter case of the file's name"]),
         ("../images/c%20d.png", "../images/c d.png", ["replace %20 by a blank"]),
         (unicodedata.normalize("NFD", "../images/f\u00fcr.png"), "../images/f\u00fcr.png", ["Unicode form NFC"]),
@@ -62,6 +66,8 @@ def test_a_file_is_found_by_another_spelling(root: Path, path: str, expected: st
     "path",
     [
         "../images/x.png",
+        "a.png",
+        "../images/d.tif",
         "../none/a.png",
         "..\\..\\..\\a.png",
         "%",

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+import click
 import pytest
 
-from aurora.runtime.cli import TolerantStream, graceful_shutdown
+from aurora.runtime.cli import TolerantStream, graceful_shutdown, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +51,19 @@ def test_a_second_signal_ends_a_process_that_does_not_look() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "once\n", "")
+
+
+def test_a_limit_of_threads_is_no_defect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def start() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(SystemExit) as ended:
+        run_command(start)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 6
+    assert line.startswith("error: can't start new thread; let this process have more threads (ulimit -u")
 
 
 class FullDisk(io.StringIO):

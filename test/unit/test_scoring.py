@@ -186,6 +186,13 @@ def test_true_masks_of_grey_values_are_refused(truth: Path, out: Path) -> None:
     assert "the label can't be used: expected a mask of class ids below 2, found one with 255" in scores.problems[0]
 
 
+def test_a_true_mask_under_another_spelling_is_named_as_the_csv_file_should_name_it(truth: Path, out: Path) -> None:
+    (truth / "Segmentation" / "0.png").rename(truth / "Segmentation" / "0.PNG")
+    problem = score(truth, out).problems[0]
+    assert "found ../Segmentation/0.PNG: expected the ending .PNG, found .png" in problem
+    assert (problem.count(".csv:"), str(truth) in problem) == (1, False)
+
+
 def test_an_unreadable_mask_is_a_problem(truth: Path, out: Path) -> None:
     (out / "Segmentation" / "0.png").write_text("<html>")
     scores = score(truth, out)

@@ -119,7 +119,8 @@ def _compare(case: Case, predicted: PredictedRow, hausdorff: bool) -> Outcome:
     try:
         label = label_of(case.row, case.root, num_classes)
     except AuroraError as error:
-        return Outcome(case, False, problem=f"the label can't be used: {error}", warnings=warnings)
+        reason = str(error).removeprefix(f"{case.row.source}: ")
+        return Outcome(case, False, problem=f"the label can't be used: {reason}", warnings=warnings)
     if label is None:
         return Outcome(case, False, problem="the row has no label", warnings=warnings)
     try:

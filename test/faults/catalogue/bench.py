@@ -29,7 +29,10 @@ GOOD = (
     "IUGC,Regression,3,../images/2.png,\n"
 )
 # The beginnings of the output lines that report something unusual.
-ODD = ("fallbacks (", "unwritten (", "warnings (", "the memory", "the GPU's", "the output folder holds", "stopped")
+ODD = (
+    *("fallbacks (", "unwritten (", "warnings (", "the memory", "the GPU's", "the output folder holds", "stopped"),
+    *("task mine: ", "no validation rows"),  # those of `fit`
+)
 
 
 class Ended(NamedTuple):

@@ -13,8 +13,21 @@ import numpy as np
 import PIL.Image
 import SimpleITK as sitk
 from faults.catalogue.bench import ROOT, Bench, Ended, fault, needs
-from support.dicom_bytes import JPEG_2000, NESTED, PIXELS, SIDE, compressed, deflated, element, header, jpeg_2000, plain
-from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header
+from support.dicom_bytes import (
+    JPEG_2000,
+    NESTED,
+    PIXELS,
+    SIDE,
+    UNKNOWN,
+    compressed,
+    deflated,
+    element,
+    header,
+    jpeg_2000,
+    meta,
+    plain,
+)
+from support.files import JPEG, PNG, RAMP, bomb, encoded, patched, png_header, tiff_of_bits
 
 from aurora.images.headers import MAX_BYTES
 
@@ -94,9 +107,17 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "an HTML page named .png": holding(b"<html><body>404 not found</body></html>"),
     "a pickle named .png": holding(pickle.dumps({"a": 1})),
     "a Git LFS pointer": holding(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+    "a git-annex pointer": holding(b"/annex/objects/SHA256E-s9--00.png\n"),
     "a video": holding(b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "bad.mp4"),
     "an AVI video named .png": holding(b"RIFF\0\0\0\0AVI LIST"),
     "a HEIC photo": holding(b"\0\0\0\x18ftypheic\0\0\0\0", "bad.jpg"),
+    "an AVIF picture named .jpg": holding(b"\0\0\0\x1cftypavif\0\0\0\0", "bad.jpg"),
+    "a JPEG XL picture named .jpg": holding(b"\xff\x0a\x01\x02", "bad.jpg"),
+    "a camera's raw photo named .tif": holding(b"II*\0\x10\0\0\0CR\2\0" + bytes(40), "bad.tif"),
+    "a BigTIFF picture": holding(b"II+\0\x08\0\0\0", "bad.tif"),
+    "an office program's document named .png": holding(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)),
+    "a file that macOS keeps beside an image": holding(b"\0\5\x16\7\0\2\0\0Mac OS X", "._bad.png"),
+    "a file of zero bytes": holding(bytes(9000)),
     "a ZIP archive named .png": holding(b"PK\3\4\x14\0"),
     "a gzip archive": holding(gzip.compress(b"no volume", mtime=0), "bad.nii.gz"),
     "a PDF document": holding(b"%PDF-1.7\n", "bad.pdf"),
@@ -116,6 +137,8 @@ FILES: dict[str, Callable[[Bench], Ended]] = {
     "a TIFF with a damaged PackBits strip": holding(tiff_strip("packbits"), "bad.tiff"),
     "a 16-bit PNG": holding(RAMP.astype(np.uint16)),
     "a TIFF of floats, some not a number": holding(nan_image(), "bad.tiff"),
+    "a TIFF of 4 bits": holding(tiff_of_bits(RAMP // 64, 4, 1), "bad.tiff"),
+    "a TIFF of 16 bits whose white is zero": holding(tiff_of_bits(RAMP, 16, 0), "bad.tiff"),
     "a TIFF of signed numbers": holding((RAMP - 500).astype(np.int16), "bad.tiff"),
     "an image of one grey value": holding(np.full((20, 20), 7, np.uint8)),
     "a PNG with transparency": holding(encoded("PNG", "RGBA")),
@@ -183,6 +206,11 @@ def long_element(bench: Bench) -> Ended:
 
 GREEDY = {
     "a DICOM file whose pixels end early": plain(stored=SIDE),
+    "a DICOM file cut in its pixels": plain()[:-500],
+    "a DICOM file cut in its header": plain()[:200],
+    "a DICOM file with zeros behind its last element": plain() + bytes(5000),
+    "a DICOM file with a private sequence of no stated length": plain(UNKNOWN),
+    "a DICOM file that holds a video": meta("1.2.840.10008.1.2.4.102") + header() + element(PIXELS, "OB", bytes(64)),
     "a DICOM file with sequences in very many sequences": plain(NESTED * 1000),
     "a deflated DICOM file that unpacks to much more than its pixels": deflated(
         header() + element(PIXELS, "OB", b"", length=64 << 20), 64 << 20
@@ -213,6 +241,7 @@ def misspelt(name: str, path: str) -> Callable[[Bench], Ended]:
 fault(SECTION, "backslashes in an image_path")(misspelt("a.png", "..\\images\\a.png"))
 fault(SECTION, "an image_path without ../")(misspelt("a.png", "images/a.png"))
 fault(SECTION, "an ending in another letter case")(misspelt("a.PNG", "../images/a.png"))
+fault(SECTION, "another ending")(misspelt("a.png", "../images/a.jpg"))
 fault(SECTION, "a folder in another letter case")(misspelt("a.png", "../Images/a.png"))
 fault(SECTION, "a name in another letter case")(misspelt("Ab.png", "../images/aB.png"))
 fault(SECTION, "accents in another Unicode form")(misspelt("f\u00fcr.png", "../images/fu\u0308r.png"))

@@ -3,6 +3,8 @@
 import gzip
 import os
 from collections.abc import Callable
+from io import BytesIO
+from zipfile import ZipFile
 
 from faults.catalogue.bench import GOOD, HEAD, Bench, Ended, fault
 
@@ -37,11 +39,34 @@ def alone(content: str | None) -> Callable[[Bench], Ended]:
     return make
 
 
+def alone_beside(name: str) -> Callable[[Bench], Ended]:
+    """Replace the good CSV file by a file of another name."""
+
+    def make(bench: Bench) -> Ended:
+        folder = bench.root / "csv_files"
+        (folder / "a.csv").rename(folder / name)
+        return bench.run()
+
+    return make
+
+
+def zipped(name: str) -> bytes:
+    """Return a ZIP archive that holds one file."""
+    archive = BytesIO()
+    with ZipFile(archive, "w") as files:
+        files.writestr(name, HEAD)
+    return archive.getvalue()
+
+
 TABLES = {
     "a byte order mark": table((HEAD + ROW).encode("utf-8-sig")),
     "UTF-16": table((HEAD + ROW).encode("utf-16")),
     "Windows' western encoding": table((HEAD + ROW).encode("cp1252")),
     "UTF-16 without a byte order mark": table((HEAD + ROW).encode("utf-16-le")),
+    "UTF-32": table((HEAD + ROW).encode("utf-32")),
+    "UTF-32 without a byte order mark": table((HEAD + ROW).encode("utf-32-be")),
+    "CSV files that were joined, with a byte order mark in the middle": rows("\ufeff" + ROW.strip()),
+    "an invisible character in a cell": rows("breast_2cls\u200b,classification,2,../images/0.png,"),
     "bytes of no common encoding": table(HEAD.encode() + b"lung,segmentation,2,../images/0.png,../masks/\x81.png\n"),
     "semicolons": table((HEAD + ROW).replace(",", ";")),
     "a first line `sep=;`, as Excel reads it": table("sep=;\n" + (HEAD + ROW).replace(",", ";")),
@@ -57,6 +82,7 @@ TABLES = {
         '"report\n(English)",task_id,task_name,num_classes,image_path\nbenign,d,detection,1,../images/0.png\n'
     ),
     "rows of commas alone": rows(",,,,", "breast_2cls,classification,2,../images/0.png,", '"","",,,', " , ,,,"),
+    "blank rows before the header": table(f",,,,\n;;;;\n\n{HEAD}{ROW};;\n"),
     "columns in another order": table(
         "image_path,task_name,extra,task_id,num_classes\n../images/0.png,detection,,d,1\n"
     ),
@@ -69,8 +95,12 @@ TABLES = {
     "a header and no rows": table(HEAD),
     "an empty CSV file": table(""),
     "a CSV file that isn't CSV": table(b"\x89PNG\r\n\x1a\n" + bytes(range(256))),
-    "an Excel workbook named .csv": table(b"PK\x03\x04" + bytes(100)),
+    "an Excel workbook named .csv": table(zipped("[Content_Types].xml")),
     "an old Excel workbook named .csv": table(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100)),
+    "a ZIP archive named .csv": table(zipped("a.csv")),
+    "a PDF document named .csv": table(b"%PDF-1.7\n"),
+    "a web page named .csv": table("\n<!DOCTYPE html>\n<html><body>Please log in</body></html>\n"),
+    "a CSV file of zero bytes": table(bytes(3000)),
     "a CSV file compressed by gzip": table(gzip.compress((HEAD + ROW).encode())),
     "a pointer of Git LFS for a CSV file": table("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
     "a CSV file without a needed column": table("task_id,task_name\nlung,segmentation\n"),
@@ -99,6 +129,7 @@ TABLES = {
     "num_classes of a thousand million": rows("breast_2cls,classification,1e9,../images/0.png,"),
     "only one task in the whole folder": alone(HEAD + "IUGC,Regression,3,../images/0.png,\n"),
     "no CSV file at all": alone(None),
+    "a workbook beside no CSV file": alone_beside("a.xlsx"),
     "nothing but a header": alone(HEAD),
     "no column task_name": alone("task_id,task,image_path\nlung,segmentation,../images/0.png\n"),
     "nothing but unknown types": alone(HEAD + "mystery,guess,2,../images/0.png,\n"),
