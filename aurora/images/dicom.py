@@ -122,10 +122,7 @@ def _middle(
 
     size = source.GetSize()
     require_moderate(size, path)
-    stated = codestream_size(pixels) if transfer_syntax(header[:_HEAD]).startswith(_JPEG) else None
-    if stated and math.prod(stated) > math.prod(size[:2]):  # the decoder would allocate it
-        found = f"{size[0]}x{size[1]} in its header and {stated[1]}x{stated[0]} in its pixels"
-        raise ImageError(f"expected one size, found {found}", path, size[1::-1])
+    _require_one_size((size[1], size[0]), header, pixels, path)
     # The extracted region keeps all its axes: where one is dropped, ITK checks the orientation of the others.
     source.SetExtractIndex([0, 0, *(extent // 2 for extent in size[2:])])
     source.SetExtractSize([*size[:2], *(1 for _ in size[2:])])
@@ -143,14 +140,27 @@ def _middle(
     return Frame(values, window, inverted, frames)
 
 
+def _require_one_size(size: tuple[int, int], header: bytes, pixels: bytes, path: Path) -> None:
+    """Raise `ImageError` if compressed pixels are of more than `size` (height, width): a decoder would allocate it."""
+    stated = codestream_size(pixels) if transfer_syntax(header[:_HEAD]).startswith(_JPEG) else None
+    if stated and math.prod(stated) > math.prod(size):
+        found = f"{size[1]}x{size[0]} in its header and {stated[1]}x{stated[0]} in its pixels"
+        raise ImageError(f"expected one size, found {found}", path, size)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool, bytes, bytes]]:
     """Yield a reader that has read the header, whether high values are dark, the header, and how the pixels begin."""
     with inflated_content(path) as (data, name):
         header, elements = require_safe(data, path)
         shown, inverted = _without_geometry(header)
-        needed = elements.needed if transfer_syntax(header[:_HEAD]) in _PLAIN else None
+        needed = elements.needed
+        if needed is not None and elements.packed > 2 * needed + _SLACK:  # GDCM would read all of it, twice
+            raise ImageError("can't be decoded, its compressed pixels are longer than plain ones would be", path)
+        needed = needed if transfer_syntax(header[:_HEAD]) in _PLAIN else None
         pixels = data[len(header) : len(header) + _BEGINNING]
+        if elements.size:  # before GDCM parses the pixels' header, which may state very many tiles
+            _require_one_size(elements.size, header, pixels, path)
         too_long = False
         if needed is not None and elements.length is not None:
             if min(elements.length, len(data) - elements.start) < needed:

@@ -18,8 +18,8 @@ _SLACK = 1 << 20
 _DEEPEST = 100
 # GDCM takes about 100 bytes for the smallest element.
 _MOST_ELEMENTS = 1 << 20
-# A deflated file with a longer header isn't read.
-_LONGEST_HEADER = 1 << 24
+# A deflated file with a longer header isn't read, because it is in memory twice while it is examined.
+_LONGEST_HEADER = 1 << 22
 _CHUNK = 1 << 20
 # The longest value that is kept, in bytes.
 _LONGEST_VALUE = 64
@@ -42,6 +42,7 @@ class Elements:
         pixels: the offset of the element of the pixels; None if the walk didn't come to it.
         start: the offset of its value.
         length: the length of its value; None if that is undefined, because the pixels are compressed.
+        packed: the length of the compressed pixels; 0 if they aren't compressed.
         problem: why the file is dangerous, as a sentence without subject; None if it isn't known to be.
     """
 
@@ -50,7 +51,16 @@ class Elements:
     pixels: int | None = None
     start: int = 0
     length: int | None = None
+    packed: int = 0
     problem: str | None = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of a frame; None if the header doesn't state it."""
+        try:
+            return self._number(_ROWS), self._number(_COLUMNS)
+        except (KeyError, struct.error):
+            return None
 
     @property
     def needed(self) -> int | None:
@@ -126,6 +136,7 @@ def examine(data: bytes | mmap.mmap, *, implicit: bool, order: str = "<") -> Ele
         if nested or length == _UNDEFINED:
             ends.append(None if length == _UNDEFINED else start + length)
         offset = start + (0 if nested or length == _UNDEFINED else length)
+        found.packed = min(offset, len(data)) - found.start if fragments else 0
     return found
 
 
@@ -152,7 +163,7 @@ def inflate(data: mmap.mmap, syntax: bytes, plain: bytes, file: BinaryIO) -> str
         head = meta + unpacker.decompress(packed, _LONGEST_HEADER)
         found = examine(head, implicit=False)
         if found.pixels is None or found.needed is None:
-            return found.problem or "has no pixels in the first 16 MiB of what it unpacks to"
+            return found.problem or "has no pixels in the first 4 MiB of what it unpacks to"
         file.write(head)
         rest = found.start + found.needed + _SLACK - len(head)
         while rest > 0 and (piece := unpacker.decompress(unpacker.unconsumed_tail, min(rest, _CHUNK))):
