@@ -2,12 +2,13 @@
 
 import difflib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from aurora.api.cine import Frame
 from aurora.api.images import ImageLike, name_of, read_any, scale_of
@@ -26,6 +27,8 @@ from aurora.predict.request import Job, request_of
 from aurora.predict.shared_queue import SharedQueue
 from aurora.rows import Row
 from aurora.tasks import Registry, Task
+
+Value = TypeVar("Value")
 
 
 def load(
@@ -159,7 +162,7 @@ class Model:
 
         found = predictions(self.engine, jobs(), self._read, batch_size, use=lambda predicted: predicted)
         while group := list(islice(found, len(tasks))):
-            yield _finished(group, waiting.popleft(), tasks, pixel_size)
+            yield list(_finished(group, waiting.popleft(), tasks, pixel_size))
 
     def submit(
         self, image: ImageLike, tasks: str | Sequence[str], *, pixel_size: float | PixelSize | None = None
@@ -181,9 +184,40 @@ class Model:
             >>> futures = [model.submit(path, "fetal_head") for path in paths]
             >>> heads = [future.result()[0] for future in futures]
         """
+        return self.submit_for(list, image, tasks, pixel_size=pixel_size)
+
+    def submit_for(
+        self,
+        use: Callable[[Iterator[Result]], Value],
+        image: ImageLike,
+        tasks: str | Sequence[str],
+        *,
+        pixel_size: float | PixelSize | None = None,
+    ) -> Future[Value]:
+        """Predict one image in the background, as `submit` does, and do something with the results there.
+
+        Args:
+            use: called with the results in the order of `tasks`. Each is decoded when its turn comes, so that the masks
+                of a large image need not all be in memory.
+            image: see `predict`.
+            tasks: the ids of the tasks.
+            pixel_size: see `predict`.
+
+        Returns:
+            The future of what `use` returns or raises.
+
+        Raises:
+            UsageError: the weights don't know a task.
+
+        Example:
+            >>> model.submit_for(lambda results: [result.answer for result in results], "a.png", tasks).result()
+        """
         chosen, size = self._chosen(tasks), _pair(pixel_size)
-        use = partial(_finished, image=image, tasks=chosen, pixel_size=size)
-        return self._queue.submit(self._job(image, chosen, 1), self._read, use)
+
+        def finish(rows: Iterator[PredictedRow]) -> Value:
+            return use(_finished(rows, image, chosen, size))
+
+        return self._queue.submit(self._job(image, chosen, 1), self._read, finish)
 
     @cached_property
     def _queue(self) -> SharedQueue:
@@ -225,9 +259,9 @@ def _row(task: Task, image: ImageLike, number: int) -> Row:
 
 
 def _finished(
-    rows: Sequence[PredictedRow], image: ImageLike, tasks: Sequence[Task], pixel_size: PixelSize | None
-) -> list[Result]:
+    rows: Iterable[PredictedRow], image: ImageLike, tasks: Sequence[Task], pixel_size: PixelSize | None
+) -> Iterator[Result]:
     scale = Scale(whole=pixel_size) if pixel_size else scale_of(image)
     frame = image.number if isinstance(image, Frame) else None
     again = partial(read_any, image)
-    return [result_of(row, task, again, scale, frame) for row, task in zip(rows, tasks, strict=True)]
+    return (result_of(row, task, again, scale, frame) for row, task in zip(rows, tasks, strict=True))

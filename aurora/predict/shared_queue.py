@@ -1,7 +1,7 @@
 """Predict single jobs that come from many threads: they share batches, without waiting for each other."""
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from threading import Thread
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class _Ticket(Generic[Result]):
     """A job on its way: what to do with its predictions, and the future of the result."""
 
-    def __init__(self, use: Callable[[list[PredictedRow]], Result]) -> None:
+    def __init__(self, use: Callable[[Iterator[PredictedRow]], Result]) -> None:
         self.use = use
         self.future: Future[Result] = Future()
         self.future.set_running_or_notify_cancel()  # from now on, nobody can cancel it
@@ -30,9 +30,8 @@ class _Ticket(Generic[Result]):
 class SharedQueue:
     """A queue in front of an engine. A batch takes all images that have been read while the last one was computed.
 
-    Nothing waits for a batch to fill, and the answers don't depend on what else is in the
-    batch, up to the engine's rounding. Every method may be
-    called from any thread.
+    Nothing waits for a batch to fill, and the answers don't depend on what else is in the batch, up to the engine's
+    rounding. Every method may be called from any thread.
 
     Args:
         engine: the model.
@@ -55,14 +54,14 @@ class SharedQueue:
         Thread(target=self._serve, name="model", daemon=True).start()
 
     def submit(
-        self, job: Job, read: Callable[[Job], LoadedJob], use: Callable[[list[PredictedRow]], Result]
+        self, job: Job, read: Callable[[Job], LoadedJob], use: Callable[[Iterator[PredictedRow]], Result]
     ) -> Future[Result]:
         """Predict a job; return at once.
 
         Args:
             job: the requests for an image.
             read: reads the image; called in a thread of the queue, as `use` is.
-            use: called with the predictions of the requests, in order.
+            use: called with the predictions of the requests, in order; each is decoded when its turn comes.
 
         Returns:
             The future of what `use` returns, or of the exception that `read`, the engine or `use` raises.
@@ -101,6 +100,6 @@ class SharedQueue:
 
     def _decode(self, rows: Sequence[RawRow], ticket: _Ticket[Any]) -> None:
         try:
-            ticket.future.set_result(ticket.use([predict_row(row) for row in rows]))
+            ticket.future.set_result(ticket.use(map(predict_row, rows)))
         except Exception as error:
             ticket.future.set_exception(error)

@@ -88,7 +88,7 @@ def make_app(service: Service, failed: Callable[[AuroraError], None]) -> FastAPI
         # It describes the token and refuses nothing; the guard does, before a body is read.
         dependencies=[Depends(HTTPBearer(auto_error=False))] if service.settings.token else [],
     )
-    app.add_middleware(Guard, token=service.settings.token, count=service.metrics.count)
+    app.add_middleware(Guard, host=service.settings.host, token=service.settings.token, count=service.metrics.count)
     _add_errors(app)
     _add_routes(app, service)
     app.mount("/page/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]), name="swagger")
@@ -140,8 +140,6 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             lines = (dump_json(item) + "\n" for item in chain([first], found))
             return StreamingResponse(lines, media_type="application/x-ndjson")
         records = await service.predict(content, task, pixel_size, picture=picture)
-        if unreadable := next((record["fallback"] for record in records if record["fallback"]), None):
-            raise HTTPException(422, f"no prediction: the image {unreadable}")
         return JSONResponse({"results": records})  # as it is: converting it again takes longer than predicting
 
     @app.post(
@@ -163,7 +161,13 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+        method, path, headers = request.method, request.url.path, error.headers or {}
+        texts = {
+            400: f"expected a whole multipart body, found one that is malformed: {error.detail}",
+            404: f"expected a path of this service, found {path}; see /api",
+            405: f"expected {headers.get('Allow', 'another method')} {path}, found {method}; see /api",
+        }
+        return JSONResponse({"error": texts.get(error.status_code, error.detail)}, error.status_code, headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -173,7 +177,9 @@ def _add_errors(app: FastAPI) -> None:
             return JSONResponse({"error": text}, 415)
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        return JSONResponse({"error": f"the field {field}: {first['msg'].lower()}; see /api"}, 422)
+        # Its own words for text in place of a file name Python's types.
+        text = "expected a file, found text" if first["type"] == "value_error" else first["msg"].lower()
+        return JSONResponse({"error": f"the field {field}: {text}; see /api"}, 422)
 
     @app.exception_handler(LoadingError)
     async def loading(request: Request, error: LoadingError) -> Response:

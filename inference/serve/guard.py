@@ -4,6 +4,9 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -30,17 +33,20 @@ _HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuse requests without the token, and bodies that are too large, too slow or too many.
+    """ASGI middleware: refuse requests from elsewhere or without the token, and bodies too large, too slow or too many.
 
     Args:
         app: the application.
+        host: where the service listens.
         token: what clients send as `Authorization: Bearer TOKEN`; None to let everyone in.
         count: called with the path, the status and the seconds of each request.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, count: Callable[[str, int, float], None]) -> None:
+    def __init__(self, app: ASGIApp, host: str, token: str | None, count: Callable[[str, int, float], None]) -> None:
         self.app, self.token, self.count = app, token, count
         self.held = 0
+        # A page from elsewhere can give its own name this machine's address, but it can't know the token.
+        self._only_local = is_loopback(host) and not token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -55,14 +61,20 @@ class Guard:
                 self.count(path, message["status"], time.perf_counter() - begun)
             await send(message)
 
-        refusal = self._refusal(Headers(scope=scope), path)
+        refusal = self._refusal(scope["method"], path, Headers(scope=scope))
         body = _Body(receive, self)
         try:
             await (refusal or self.app)(scope, body.receive, respond)
         finally:
             self.held -= body.received
 
-    def _refusal(self, headers: Headers, path: str) -> JSONResponse | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> JSONResponse | None:
+        if self._only_local and not is_loopback(_name(host := headers.get("host", "localhost"))):
+            text = f"expected this service to be called localhost or 127.0.0.1, found {host}; set AURORA_TOKEN"
+            return JSONResponse({"error": text}, 403)
+        # Browsers say where a request comes from, and send it from any page, even though that can't read the response.
+        if method == "POST" and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return JSONResponse({"error": "expected a request of this service's page, found one of another page"}, 403)
         if self.token and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
             given = headers.get("authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
@@ -72,6 +84,20 @@ class Guard:
         if length.isdecimal() and int(length) > MAX_BODY:
             return JSONResponse({"error": too_large(int(length))}, 413)
         return None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is that of this machine for itself."""
+    with suppress(ValueError):
+        return host == "localhost" or ip_address(host).is_loopback
+    return False
+
+
+def _name(host: str) -> str:
+    """Return the name or address in a header Host; empty if there is none."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
+    return ""
 
 
 def too_large(length: int) -> str:

@@ -7,6 +7,7 @@ import uvicorn
 from aurora.errors import AuroraError, DeviceError
 from aurora.runtime.cli import graceful_shutdown
 from inference.serve.app import make_app
+from inference.serve.connection import TimedProtocol
 from inference.serve.service import ServeSettings, Service
 
 logger = logging.getLogger("aurora.inference")
@@ -34,6 +35,7 @@ def serve(settings: ServeSettings) -> None:
         app,
         settings.host,
         settings.port,
+        http=TimedProtocol,
         access_log=False,
         log_config=None,
         server_header=False,

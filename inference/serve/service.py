@@ -2,21 +2,23 @@
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import cv2
+import numpy as np
 
 from aurora.api.cine import frames_of
 from aurora.api.images import temporary_file
 from aurora.api.model import Model, load
 from aurora.api.results import MaskResult, Result
 from aurora.engine.base import EngineName
-from aurora.errors import UsageError
+from aurora.errors import ImageError, UsageError
 from aurora.images import encode_mask
 from aurora.images.cine import frame_numbers, open_cine
 from aurora.runtime.cli import ShutdownRequest
@@ -87,15 +89,16 @@ class Service:
 
         Raises:
             BusyError: too many predictions wait.
-            UsageError: the weights don't know a task.
+            UsageError: the weights don't know a task, or one is named twice.
+            ImageError: the image can't be read.
         """
         self._require_place()
+        _require_different(tasks)
         self._count(1)
         try:
             # The submission itself checks tasks only; everything else runs in the threads of the queue.
-            future: Future[list[Result]] = self.loaded().submit(image, tasks, pixel_size=pixel_size)
-            results = await asyncio.wrap_future(future)
-            return await asyncio.to_thread(_records, results, picture)
+            use = partial(_records, picture=picture, require=True)
+            return await asyncio.wrap_future(self.loaded().submit_for(use, image, tasks, pixel_size=pixel_size))
         finally:
             self._count(-1)
 
@@ -113,10 +116,11 @@ class Service:
 
         Raises:
             BusyError: too many predictions wait.
-            UsageError: the weights don't know a task, or `which` names no frames or too many.
+            UsageError: the weights don't know a task, one is named twice, or `which` names no frames or too many.
             ImageError: the file has no frames.
         """
         self._require_place()
+        _require_different(tasks)
         self._count(1)
         try:
             with temporary_file(content) as name:
@@ -130,7 +134,7 @@ class Service:
                 frames = frames_of(cine, numbers)
                 for results in self.loaded().predict_many(frames, tasks, pixel_size=pixel_size):
                     found = {"frame": results[0].frame, "frames": cine.count, "fps": cine.fps}
-                    yield found | {"results": _records(results, picture)}
+                    yield found | {"results": _records(results, picture=picture)}
         finally:
             self._count(-1)
 
@@ -167,14 +171,26 @@ class Service:
         self.metrics.waiting.set(self._waiting)
 
 
-def _records(results: list[Result], picture: bool) -> list[dict[str, Any]]:
-    records = []
+def _require_different(tasks: list[str]) -> None:
+    for task, count in Counter(tasks).items():
+        if count > 1:
+            raise UsageError(f"expected each task once, found {task} {count} times")
+
+
+def _records(results: Iterable[Result], *, picture: bool, require: bool = False) -> list[dict[str, Any]]:
+    """Return the records of an image; if they are required, raise `ImageError` for one that can't be read."""
+    records: list[dict[str, Any]] = []
     for result in results:
+        if require and result.fallback is not None:
+            raise ImageError(result.fallback, result.source)
         record = result.to_record() | {"answer": result.answer, "source": None}
         if isinstance(result, MaskResult) and result.fallback is None:
             record["mask_png"] = b64encode(encode_mask(result.mask, "mask.png")).decode()
+        if picture and not records and result.fallback is None:
+            record["picture_jpeg"] = b64encode(_jpeg(result.image().pixels)).decode()
         records.append(record)
-    if picture and results[0].fallback is None:
-        shown = cv2.imencode(".jpg", results[0].image().pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1]
-        records[0]["picture_jpeg"] = b64encode(shown.tobytes()).decode()
     return records
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1].tobytes()

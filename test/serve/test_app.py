@@ -32,7 +32,7 @@ def settings(weights: Path, root: Path, **changes: Any) -> ServeSettings:
 
 
 def client_of(service: Service, **flags: Any) -> TestClient:
-    return TestClient(make_app(service, failed=lambda error: None), **flags)
+    return TestClient(make_app(service, failed=lambda error: None), "http://127.0.0.1", **flags)
 
 
 @pytest.fixture
@@ -161,18 +161,61 @@ def test_a_wrong_request_gets_one_sentence(
     assert sentence(response).startswith(words)
 
 
-def test_other_wrong_requests(client: TestClient) -> None:
-    assert client.get("/predict").status_code == 405
-    assert client.get("/docs").status_code == 404
-    assert client.get("/page/../serve.py").status_code == 404
+def test_other_wrong_requests(client: TestClient, scan: bytes) -> None:
+    response = client.get("/predict")
+    assert response.status_code == 405
+    assert sentence(response) == "expected POST /predict, found GET; see /api"
+    for path in ("/docs", "/page/../serve.py", "/page/"):
+        response = client.get(path)
+        assert response.status_code == 404
+        assert sentence(response).startswith("expected a path of this service, found /")
+    response = client.post("/predict", data={"image": "a name", "task": "breast_2cls"})
+    assert response.status_code == 422
+    assert sentence(response) == "the field image: expected a file, found text; see /api"
+    for frames in ({}, {"frames": "all"}):
+        response = predict(client, scan, "breast_2cls", "breast_2cls", **frames)
+        assert response.status_code == 422
+        assert sentence(response) == "expected each task once, found breast_2cls 2 times"
     response = client.post("/predict", content=b"{}", headers={"Content-Type": "application/json"})
     assert response.status_code == 415
     assert sentence(response) == (
         "expected multipart/form-data with the fields image and task, found application/json; see /api"
     )
-    response = client.post("/predict", content=b"--x\r\nbroken", headers=MULTIPART)
-    assert response.status_code in (400, 422)
-    assert sentence(response)
+    for content in (b"--x\r\nbroken", b"broken"):
+        response = client.post("/predict", content=content, headers=MULTIPART)
+        assert response.status_code in (400, 422)
+        assert sentence(response).startswith(("the field image: ", "expected a whole multipart body"))
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "called", "status"),
+    [
+        ("127.0.0.1", None, "127.0.0.1:4743", 200),
+        ("127.0.0.1", None, "localhost", 200),
+        ("::1", None, "[::1]:4743", 200),
+        ("127.0.0.1", None, "elsewhere.example:4743", 403),
+        ("127.0.0.1", None, "192.0.2.1", 403),
+        ("127.0.0.1", None, "[broken", 403),
+        ("127.0.0.1", "secret", "elsewhere.example", 200),
+        ("0.0.0.0", None, "elsewhere.example", 200),
+    ],
+)
+def test_a_page_elsewhere_cannot_take_the_name_of_a_local_service(
+    small_weights: Path, tmp_path: Path, host: str, token: str | None, called: str, status: int
+) -> None:
+    service = Service(settings(small_weights, tmp_path, host=host, token=token))
+    service.load()
+    with client_of(service) as client:
+        response = client.get("/health", headers={"Host": called})
+    assert response.status_code == status
+    assert status == 200 or called in sentence(response)
+
+
+def test_a_page_elsewhere_cannot_start_an_invocation(client: TestClient, scan: bytes) -> None:
+    for origin, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 500), ("none", 500)):
+        assert client.post("/invoke", headers={"Sec-Fetch-Site": origin}).status_code == status
+    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link
+    assert "Access-Control-Allow-Origin" not in client.get("/tasks", headers={"Origin": "http://a.example"}).headers
 
 
 def test_the_requests_are_described_for_people_and_programs(small_weights: Path, tmp_path: Path) -> None:
@@ -213,7 +256,7 @@ def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch
         pass
 
     async def receive() -> None:
-        await guard._Body(silent, guard.Guard(nothing, None, nothing)).receive()
+        await guard._Body(silent, guard.Guard(nothing, "127.0.0.1", None, nothing)).receive()
 
     with pytest.raises(guard.HTTPException, match="expected the whole request within 0 s"):
         asyncio.run(receive())

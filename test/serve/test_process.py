@@ -54,7 +54,7 @@ def test_others_are_answered_beside_clients_that_misbehave(
         list(threads.map(lambda image: post(address, image), [scan] * 100))
     before = handles(process.pid)
     port = int(address.rpartition(":")[2])
-    request = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+    request = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
     whole = body(scan, "breast_2cls")
     slow = []
     for length in (len(whole), 10**9, 10**6):

@@ -11,7 +11,9 @@ from support.small_weights import TASKS, save_small_weights
 
 import aurora
 from aurora.api.model import Model
-from aurora.errors import UsageError
+from aurora.api.results import Result
+from aurora.errors import ImageError, UsageError
+from aurora.predict import shared_queue
 
 
 @pytest.fixture
@@ -73,3 +75,18 @@ def test_an_unreadable_image_is_a_fallback(model: Model) -> None:
 def test_an_unknown_task_is_named_at_once(model: Model) -> None:
     with pytest.raises(UsageError, match="expected a task that the weights know, found 'lung'"):
         model.submit(images(1)[0], "lung")
+
+
+def test_results_are_decoded_one_by_one(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    predict_row = shared_queue.predict_row
+    monkeypatch.setattr(shared_queue, "predict_row", lambda row: decoded.append(row) or predict_row(row))
+    (scan,) = images(1)
+    counts = model.submit_for(lambda results: [len(decoded) for _ in results], scan, TASKS).result(10)
+    assert counts == [1, 2, 3, 4]
+    with pytest.raises(ImageError):
+        model.submit_for(lambda results: refuse(next(results)), scan, TASKS).result(10)
+
+
+def refuse(result: Result) -> None:
+    raise ImageError("is refused", result.source)
