@@ -12,9 +12,9 @@ import numpy as np
 from aurora.api.cine import Frame
 from aurora.api.scale import Scale, read_scale
 from aurora.errors import ImageError, UsageError
-from aurora.images.headers import HEAD, medical_format
+from aurora.images.headers import HEAD, Source, medical_format
 from aurora.images.intensity import to_8_bits
-from aurora.images.reader import Image, read_image
+from aurora.images.reader import Image, read_image, read_source
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -41,7 +41,9 @@ def read_any(image: ImageLike) -> Image:
             raise image.content
         return image.content
     if isinstance(image, bytes):
-        with temporary_file(image) as name:
+        if image and medical_format(image[:HEAD]) is None:
+            return read_source(Source(image), Path("image"))
+        with temporary_file(image) as name:  # medical formats are read by their path
             return _from_file(name)
     if isinstance(image, (str, os.PathLike)):
         return _from_file(os.fspath(image))

@@ -61,7 +61,11 @@ def read_image(path: Path, root: Path) -> Image:
     Raises:
         ImageError: the file can't be opened or decoded, or is too large; `size` is set if the header can be read.
     """
-    source = load(path, root)
+    return read_source(load(path, root), path)
+
+
+def read_source(source: Source, path: Path) -> Image:
+    """Read an image whose file is open; see `read_image`. Only a medical format is read by its path."""
     with caught_stderr() as printed:
         stored = read_stored(source, path)
     return shown(stored, printed)

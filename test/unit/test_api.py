@@ -69,6 +69,16 @@ def test_every_form_of_an_image_gives_the_same_result(model: Model, files: list[
     assert all(values(other) == values(first) for other in others)
 
 
+def test_the_content_of_a_common_format_passes_through_no_file(
+    model: Model, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aurora.api.images.temporary_file", None)
+    content = files[0].read_bytes()
+    assert values(model.predict(content, "breast_2cls")) == values(model.predict(files[0], "breast_2cls"))
+    with pytest.raises(ImageError, match="is a text file"):
+        model.predict(b"a letter of many words", "breast_2cls")
+
+
 def test_grey_and_deep_arrays(model: Model) -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
     grey = model.predict(ramp, "breast_2cls")
