@@ -115,17 +115,31 @@ def test_the_frames_of_a_cine_are_seen_with_a_slider_and_a_curve(page: Page, ani
     assert Axe().run(page)["violations"] == []
 
 
-def test_an_image_may_be_dropped(page: Page, scan: bytes) -> None:
-    page.evaluate(
-        """bytes => {
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(bytes)], "dropped.png"));
-          document.getElementById("drop").dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
-        }""",
-        list(scan),
-    )
+@pytest.mark.parametrize("place", ["#drop", "h1"])
+def test_an_image_may_be_dropped_anywhere(page: Page, scan: bytes, tmp_path: Path, place: str) -> None:
+    (tmp_path / "dropped.png").write_bytes(scan)
+    found = page.locator(place).bounding_box()
+    assert found
+    data = {"items": [], "files": [str(tmp_path / "dropped.png")], "dragOperationsMask": 1}
+    mouse = page.context.new_cdp_session(page)
+    where = {"x": found["x"] + found["width"] / 2, "y": found["y"] + found["height"] / 2}
+    # As a mouse does: at a place, whatever is there by then.
+    for kind, marked in (("dragEnter", 0), ("dragOver", 1), ("dragOver", 1), ("drop", 0)):
+        mouse.send("Input.dispatchDragEvent", {"type": kind, "data": data, **where})
+        expect(page.locator("#drop.over")).to_have_count(marked)
     assert page.inner_text("#chosen") == "dropped.png"
     predict(page, "breast_2cls")
+
+
+def test_only_a_service_with_a_token_asks_for_it(browser: Browser, page: Page, small_weights: Path) -> None:
+    assert page.is_hidden("#token")
+    with running("--weights", small_weights, "--engine", "torch", "--token", "secret") as (guarded, _):
+        other = browser.new_context().new_page()
+        other.goto(guarded)
+        other.wait_for_selector("#token")
+        other.fill("#token", "secret")
+        other.press("#token", "Tab")
+        other.wait_for_selector("#tasks input")
 
 
 def test_the_picture_the_masks_and_the_record_can_be_saved(page: Page, scan: bytes, tmp_path: Path) -> None:

@@ -110,19 +110,20 @@ async function predict(event) {
   say("Predicting …");
   try {
     const response = await ask("predict", { method: "POST", body: form });
-    frames = [];
+    const found = [];
     if (at("frames").value) {
       for await (const frame of lines(response)) {
-        frames.push(frame);
+        found.push(frame);
         say(`Predicting … frame ${frame.frame ?? 0} of ${frame.frames}`);
       }
     } else {
-      frames.push({ frame: null, ...(await response.json()) });
+      found.push({ frame: null, ...(await response.json()) });
     }
+    frames = found;
     hidden.clear();
     prepareCine();
+    at("results").hidden = false; // the curve is as wide as its place
     await show(0);
-    at("results").hidden = false;
     say("Done.");
     at("results-title").focus();
   } catch (error) {
@@ -248,8 +249,9 @@ function cross(context, [x, y], size) {
 
 function answer(result) {
   const part = element("section", {}, element("h3", { textContent: `${result.task}: ${result.answer}` }));
-  if (result.expected !== null) {
-    part.append(element("p", { className: "quiet", textContent: `Expected score ${result.expected.toFixed(2)}` }));
+  if (result.confidence !== null) {
+    const [confidence, expected] = [result.confidence, result.expected].map((value) => value.toFixed(2));
+    part.append(element("p", { className: "quiet", textContent: `Confidence ${confidence}, expected score ${expected}` }));
   }
   for (const warning of result.warnings) {
     part.append(element("p", { className: "bad", textContent: `! ${warning}` }));
@@ -314,7 +316,8 @@ function drawCurve() {
   const values = curves.get(at("quantity").value) ?? [];
   const known = values.filter((value) => value !== undefined);
   const [low, high] = [Math.min(...known), Math.max(...known)];
-  const x = (index) => 60 + (520 * index) / (frames.length - 1);
+  const width = at("curve").clientWidth;
+  const x = (index) => 60 + ((width - 70) * index) / (frames.length - 1);
   const y = (value) => 110 - (100 * (value - low)) / (high - low || 1);
   const make = (name, attributes, text = "") => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -322,17 +325,18 @@ function drawCurve() {
     made.textContent = text;
     return made;
   };
-  const label = `${at("quantity").value}, from ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
-  const chart = make("svg", { viewBox: "0 0 600 130", role: "img", "aria-label": label });
+  const [lowest, highest] = [low, high].map((value) => String(Number(value.toPrecision(3))));
+  const label = `${at("quantity").value}, from ${lowest} to ${highest}`;
+  const chart = make("svg", { width, height: 130, role: "img", "aria-label": label });
   const path = [...values].map((value, index) => (value === undefined ? ""
     : `${values[index - 1] === undefined ? "M" : "L"}${x(index)} ${y(value)}`)).join("");
   chart.append(
     make("path", { d: path, class: "line" }),
     make("line", { x1: x(shown.index), x2: x(shown.index), y1: 5, y2: 115, class: "now" }),
-    make("text", { x: 55, y: 14, "text-anchor": "end" }, high.toPrecision(3)),
-    make("text", { x: 55, y: 114, "text-anchor": "end" }, low.toPrecision(3)),
+    make("text", { x: 55, y: 14, "text-anchor": "end" }, highest),
+    make("text", { x: 55, y: 114, "text-anchor": "end" }, lowest),
     make("text", { x: 60, y: 128 }, `frame ${frames[0].frame}`),
-    make("text", { x: 580, y: 128, "text-anchor": "end" }, `frame ${frames.at(-1).frame}`),
+    make("text", { x: width - 10, y: 128, "text-anchor": "end" }, `frame ${frames.at(-1).frame}`),
   );
   at("curve").replaceChildren(chart);
 }
@@ -344,17 +348,22 @@ function save(name, blob) {
 }
 
 at("file").addEventListener("change", (event) => choose(event.target.files[0]));
-at("drop").addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
-at("drop").addEventListener("dragleave", () => at("drop").classList.remove("over"));
-at("drop").addEventListener("drop", (event) => {
+// An image may be dropped anywhere: beside the field, the browser would leave the page for it.
+document.addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
+document.addEventListener("dragleave", (event) => at("drop").classList.toggle("over", event.relatedTarget !== null));
+document.addEventListener("drop", (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
-  choose(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files.length) {
+    at("file").files = event.dataTransfer.files;
+    choose(at("file").files[0]);
+  }
 });
 at("form").addEventListener("submit", predict);
 at("opacity").addEventListener("input", draw);
 at("frame").addEventListener("input", () => show(Number(at("frame").value)));
 at("quantity").addEventListener("change", drawCurve);
+window.addEventListener("resize", drawCurve);
 at("token").addEventListener("change", loadTasks);
 at("save-picture").addEventListener("click", () => at("canvas").toBlob((blob) => save("prediction.png", blob)));
 at("save-masks").addEventListener("click", () => {
