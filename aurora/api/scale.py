@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aurora.api.measure import PixelSize
+from aurora.images.dicom import inflated_content
 from aurora.images.headers import medical_format
 
 #: The unit cm, and a two-dimensional picture of tissue, in a region of an ultrasound image (PS3.3 C.8.5.5.1).
@@ -69,8 +70,9 @@ def _dicom_scale(path: Path) -> Scale:
 
     tags = ["SequenceOfUltrasoundRegions", "PixelSpacing", "ImagerPixelSpacing"]
     try:
-        with warnings.catch_warnings(action="ignore"):  # they may print what the header says of the patient
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
+        # Pydicom would inflate all of a deflated file, and warnings may print what the header says of the patient.
+        with inflated_content(path) as (_, name), warnings.catch_warnings(action="ignore"):
+            header = pydicom.dcmread(name, stop_before_pixels=True, specific_tags=tags, force=True)
         regions = [
             Region(
                 int(item.RegionLocationMinX0),

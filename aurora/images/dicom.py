@@ -146,7 +146,7 @@ def _middle(
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool, bytes, bytes]]:
     """Yield a reader that has read the header, whether high values are dark, the header, and how the pixels begin."""
-    with _content(path) as (data, name):
+    with inflated_content(path) as (data, name):
         header, elements = require_safe(data, path)
         shown, inverted = _without_geometry(header)
         needed = elements.needed if transfer_syntax(header[:_HEAD]) in _PLAIN else None
@@ -171,8 +171,12 @@ def _opened(path: Path) -> Iterator[tuple["sitk.ImageFileReader", bool, bytes, b
 
 
 @contextmanager
-def _content(path: Path) -> Iterator[tuple[mmap.mmap, str]]:
-    """Yield the content of a file, inflated if it is deflated, and the name of a file that holds it."""
+def inflated_content(path: Path) -> Iterator[tuple[mmap.mmap, str]]:
+    """Yield the content of a DICOM file, inflated if it is deflated, and the name of a file that holds it.
+
+    Raises:
+        ImageError: a deflated file is damaged, or its header is longer than is read.
+    """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if transfer_syntax(data[:_HEAD]) != _DEFLATED:
             yield data, str(path)

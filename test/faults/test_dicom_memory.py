@@ -84,6 +84,7 @@ READ = """
 import json, os, resource, sys, zlib
 from pathlib import Path
 import numpy, pydicom, pydicom.encaps, SimpleITK
+from aurora.api.scale import read_scale
 from aurora.errors import ImageError
 from aurora.images import image_size, read_image
 from aurora.images.cine import open_cine
@@ -92,7 +93,8 @@ resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 paths = [Path(name) for name in sys.argv[1:]]
 read_image(paths[0], paths[0].parent)
 for path in paths:
-    for read in (image_size, read_image, lambda path, root: list(open_cine(path).images(range(1)))):
+    first_frame = lambda path, root: list(open_cine(path).images(range(1)))
+    for read in (image_size, read_image, first_frame, lambda path, root: read_scale(path)):
         if os.fork():
             print(json.dumps([path.name, os.wait()[1]]), flush=True)
             continue
@@ -119,7 +121,7 @@ def test_damage_costs_four_times_the_pixels_at_most(tmp_path: Path) -> None:
     died = [names[int(line[0])] for line in lines if len(line) == 2 and line[1]]
     costs = [(names[int(line[0])], *line[1:]) for line in lines if len(line) == 3]
     assert died == []
-    assert len(costs) == 3 * len(FILES)
+    assert len(costs) == 4 * len(FILES)
     assert [cost for cost in costs if cost[-1] > 4 * SIDE * SIDE / 2**20 + ALLOWED] == []
 
 
