@@ -10,9 +10,11 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from struct import pack
 
 import pytest
 from serve.conftest import running
+from support import dicom_bytes
 
 BOUNDARY = "frontier"
 
@@ -64,6 +66,8 @@ def test_others_are_answered_beside_clients_that_misbehave(
             slow.append(client)
     slow[0].close()  # killed in the middle
     malformed = [scan[: len(scan) // 2], b"\x89PNG\r\n\x1a\n" * 20, b"DICM" * 99, bytes(1000), b"GIF89a" + scan]
+    malformed.append(scan[:16] + pack(">II", 60_000, 60_000) + scan[24:])  # 3.6 billion pixels
+    malformed.append(dicom_bytes.deflated(dicom_bytes.header(), 200 << 20))
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda image: post(address, image), malformed * 10 + [scan] * 10))
     assert answers[-10:] == [expected] * 10
