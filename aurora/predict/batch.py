@@ -69,7 +69,8 @@ def load(job: Job, root: Path, size: tuple[int, int]) -> LoadedJob:
 class BatchSplitter:
     """Send batches to an engine; halve a batch that is too large for the memory, and all later ones.
 
-    A single image that is too large for a GPU's memory goes to the CPU.
+    Mirrored views count: a batch of 8 images goes to the engine in parts of at most 8 views, so that they take no more
+    memory. A single image that is too large for a GPU's memory goes to the CPU.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -80,7 +81,7 @@ class BatchSplitter:
 
     def run(self, batch: Sequence[LoadedJob]) -> Iterator[BatchOutput]:
         """Yield the outputs of the batch's images in order."""
-        waiting = [batch]
+        waiting = list(_parts(batch))
         while waiting:
             images = waiting.pop(0)
             if self.max_images and len(images) > self.max_images:
@@ -118,6 +119,17 @@ class BatchSplitter:
             if not is_out_of_memory(error):
                 raise
         return BatchOutput(_outputs(images, {}), "there is not enough memory for this image")
+
+
+def _parts(batch: Sequence[LoadedJob]) -> Iterator[Sequence[LoadedJob]]:
+    """Divide a batch into parts of no more views than it has images; the views of an image stay together."""
+    begin = views = 0
+    for place, item in enumerate(batch):
+        if place > begin and views + item.views > len(batch):
+            yield batch[begin:place]
+            begin, views = place, 0
+        views += item.views
+    yield batch[begin:]
 
 
 def is_out_of_memory(error: Exception) -> bool:

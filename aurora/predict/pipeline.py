@@ -7,6 +7,7 @@ the order is preserved.
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import ParamSpec, TypeVar
@@ -117,16 +118,8 @@ def read_from(root: Path, engine: Engine) -> Callable[[Job], LoadedJob]:
 
 
 def _batches(items: Iterable[LoadedJob], size: int) -> Iterator[list[LoadedJob]]:
-    """Yield batches of at most `size` views; the two views of an image stay together."""
-    batch: list[LoadedJob] = []
-    views = 0
-    for item in items:
-        if batch and views + item.views > size:
-            yield batch
-            batch, views = [], 0
-        batch.append(item)
-        views += item.views
-    if batch:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
         yield batch
 
 

@@ -79,7 +79,7 @@ class SharedQueue:
     def _serve(self) -> None:
         while True:
             batch = [self._loaded.get()]
-            while sum(loaded.views for loaded, _ in batch) < self.batch_size:
+            while len(batch) < self.batch_size:
                 try:
                     batch.append(self._loaded.get_nowait())
                 except queue.Empty:

@@ -143,7 +143,7 @@ def test_both_views_of_an_image_count_and_stay_together(root: Path) -> None:
     engine.spec = replace(engine.spec, tasks=tasks)
     rows = [row("seg2" if number in (1, 2, 5) else "seg4", number, number + 2) for number in range(9)]
     predicted(rows, root, engine, batch_size=4)
-    assert engine.encoded == [3, 4, 4, 1]  # images 0 and 1; 2 to 4; 5 to 7; 8
+    assert engine.encoded == [3, 3, 4, 1, 1]  # images 0 and 1, 2 and 3; 4 to 6, 7; 8
 
 
 @pytest.mark.parametrize("batch_size", [2, 7, 100])
