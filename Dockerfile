@@ -64,7 +64,7 @@ LABEL org.opencontainers.image.title="aurora-ultrasound" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}" \
-      aurora.weights.sha256="4b228d4689b7a8af088029a1639155dfcba749b6deadaed3cd670a8de2ee0f74"
+      aurora.weights.sha256="c662a3c10f26a0470264270854c631bb2cfea9c843c618067b9f084540a24c5b"
 # The default folders of every command.
 ENV AURORA_INPUT=/input \
     AURORA_OUTPUT=/output

@@ -1,12 +1,13 @@
 """Convert a checkpoint to the forms that are shipped: ONNX for ONNX Runtime, also in int8, and float16."""
 
 import logging
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from os import SEEK_CUR
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ logger = logging.getLogger("aurora.training")
 MAX_EMBEDDED_BYTES = 500_000_000
 #: Bytes of a memory page. Large tensors start at whole pages, so that the runtime can map them into memory.
 PAGE_SIZE = 4096
+#: An absolute path, one that begins in a home folder or leads up, or any path of weights; not a name on the hub.
+_IS_PATH = re.compile(r"[/\\~]|\.\.?[/\\]|[A-Za-z]:[/\\]|.*[/\\].*\.(safetensors|pth|onnx)$", re.DOTALL)
 
 
 class _Positional(nn.Module):
@@ -44,7 +47,9 @@ class _Positional(nn.Module):
 
 
 def export(weights: Path, out: Path, *, precision: Literal["fp32", "int8"] = "fp32", data: Sequence[Path] = ()) -> None:
-    """Write a checkpoint to `out` as ONNX, or, if `out` ends in .safetensors, as a checkpoint in float16.
+    """Write a checkpoint to `out` as ONNX, or, if `out` ends in .safetensors, as one in float16 for others.
+
+    The checkpoint for others names files of this machine without their folders.
 
     Args:
         weights: the checkpoint, `.safetensors`.
@@ -69,7 +74,7 @@ def export(weights: Path, out: Path, *, precision: Literal["fp32", "int8"] = "fp
             f"'python -m training fit' and init_from={weights}"
         )
     if out.suffix == ".safetensors":
-        checkpoint.save(out, model, spec.provenance, half=True)
+        checkpoint.save(out, model, without_folders(spec.provenance), half=True)
     else:
         proto = to_onnx(model, spec)
         if precision == "int8":
@@ -81,6 +86,22 @@ def export(weights: Path, out: Path, *, precision: Literal["fp32", "int8"] = "fp
             _store_as_half(proto.graph)
             logger.info("%s", table(layers))
         write_onnx(proto, out)
+
+
+def without_folders(value: Any) -> Any:
+    """Return a provenance, or a part of one, in which paths of the machine are the names of their files.
+
+    Example:
+        >>> without_folders({"init_from": "/home/me/runs/a.safetensors", "source": "Qwen/Qwen3-VL-2B-Instruct"})
+        {'init_from': 'a.safetensors', 'source': 'Qwen/Qwen3-VL-2B-Instruct'}
+    """
+    if isinstance(value, Mapping):
+        return {key: without_folders(found) for key, found in value.items()}
+    if isinstance(value, list):
+        return [without_folders(found) for found in value]
+    if isinstance(value, str) and _IS_PATH.match(value):
+        return PureWindowsPath(value).name  # it takes both / and \\
+    return value
 
 
 def to_onnx(model: Aurora, spec: Spec) -> "ModelProto":

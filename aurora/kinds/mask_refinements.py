@@ -38,7 +38,8 @@ def convex_hull(mask: np.ndarray) -> np.ndarray:
     """Extend every class to its convex hull, over background only."""
     refined = mask.copy()
     for number, region in _regions(mask):
-        hull = cv2.convexHull(cv2.findNonZero(region))
+        outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        hull = cv2.convexHull(np.concatenate(outlines))
         filled = cv2.fillConvexPoly(np.zeros_like(region), hull, 1)
         refined[(filled > 0) & (refined == 0)] = number
     return refined

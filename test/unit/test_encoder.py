@@ -49,6 +49,18 @@ def test_attention_in_bfloat16_is_the_fused_kernels() -> None:
     assert relative_error(found.float(), expected) < 1e-2
 
 
+def test_attention_in_an_exported_graph_has_no_subnormal_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = (40 * torch.randn(2, 3, 30, 16, generator=torch.manual_seed(seed)) for seed in (0, 1, 2))
+    expected = attend(query, key, value)
+    probabilities: list[Tensor] = []
+    softmax = Tensor.softmax
+    monkeypatch.setattr(Tensor, "softmax", lambda x, axis: probabilities.append(softmax(x, axis)) or probabilities[0])
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    torch.testing.assert_close(attend(query, key, value), expected)
+    plain = ((query * 16**-0.5) @ key.transpose(-2, -1)).double()
+    assert softmax(plain, -1).min() < torch.finfo(torch.float32).tiny < probabilities[0].min()
+
+
 @pytest.mark.parametrize("config", [BLOCK_2B, BLOCK_8B], ids=["2b", "8b"])
 def test_a_block_of_the_published_width_equals_the_librarys(config: EncoderConfig) -> None:
     tower, pixels = make_library_tower(config), torch.rand(2, 3, 64, 128) * 2 - 1

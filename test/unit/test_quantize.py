@@ -71,6 +71,19 @@ def test_the_shipped_weights_describe_themselves_as_those_in_float32(shipped: On
     assert shipped.name == f"{plain.name} in int8"
 
 
+def test_a_range_stands_for_the_relu6_after_a_convolution_in_int8() -> None:
+    graphs = [onnx.load(DEFAULT_WEIGHTS.with_suffix(suffix)).graph for suffix in (".onnx", ".int8.onnx")]
+    producers = [{name: node.op_type for node in graph.node for name in node.output} for graph in graphs]
+    clipped = [
+        [made[node.input[0]] for node in graph.node if node.op_type == "Clip" and made[node.input[0]] != "Sub"]
+        for graph, made in zip(graphs, producers, strict=True)
+    ]
+    assert len(clipped[0]) > 30
+    assert set(clipped[0]) == {"Conv"}
+    assert 0 < len(clipped[1]) < 5
+    assert set(clipped[1]) == {"Conv"}  # in float32
+
+
 def test_an_engine_of_its_own_finds_the_file_beside_the_checkpoint(shipped: OnnxEngine, tmp_path: Path) -> None:
     for weights in (None, shipped.path):
         assert open_engine(weights, "onnx-int8", "cpu").checksum == shipped.checksum
