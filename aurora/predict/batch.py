@@ -69,19 +69,22 @@ def load(job: Job, root: Path, size: tuple[int, int]) -> LoadedJob:
 class BatchSplitter:
     """Send batches to an engine; halve a batch that is too large for the memory, and all later ones.
 
-    Mirrored views count: a batch of 8 images goes to the engine in parts of at most 8 views, so that they take no more
-    memory. A single image that is too large for a GPU's memory goes to the CPU.
+    A single image that is too large for a GPU's memory goes to the CPU.
+
+    Args:
+        engine: the model.
+        max_views: the most images at once, mirrored views included, so that these take no more memory.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, max_views: int) -> None:
+        self.engine, self.max_views = engine, max_views
         self.max_images: int | None = None
         self.cpu: Engine | None = None
         self._lock = Lock()
 
     def run(self, batch: Sequence[LoadedJob]) -> Iterator[BatchOutput]:
         """Yield the outputs of the batch's images in order."""
-        waiting = list(_parts(batch))
+        waiting = list(_parts(batch, self.max_views))
         while waiting:
             images = waiting.pop(0)
             if self.max_images and len(images) > self.max_images:
@@ -121,11 +124,11 @@ class BatchSplitter:
         return BatchOutput(_outputs(images, {}), "there is not enough memory for this image")
 
 
-def _parts(batch: Sequence[LoadedJob]) -> Iterator[Sequence[LoadedJob]]:
-    """Divide a batch into parts of no more views than it has images; the views of an image stay together."""
+def _parts(batch: Sequence[LoadedJob], max_views: int) -> Iterator[Sequence[LoadedJob]]:
+    """Divide a batch into parts of at most so many views; the views of an image stay together."""
     begin = views = 0
     for place, item in enumerate(batch):
-        if place > begin and views + item.views > len(batch):
+        if place > begin and views + item.views > max_views:
             yield batch[begin:place]
             begin, views = place, 0
         views += item.views

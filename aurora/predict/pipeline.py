@@ -103,7 +103,7 @@ def predictions(
     check_refinements(engine.spec.tasks)
     stages = stages or Stages()
     read = stages.timed("reading", read)
-    model = stages.timed("model", partial(_run, BatchSplitter(engine)))
+    model = stages.timed("model", partial(_run, BatchSplitter(engine, batch_size)))
     decode = stages.timed("predictions", lambda item: use(predict_row(item)))
     # Readers run at low priority so that they do not stall the model's threads, which wait for each other.
     loaded = prefetch(read, jobs, 2 * batch_size, stages.threads, low_priority=True)

@@ -50,7 +50,7 @@ class SharedQueue:
         self._load = self.stages.timed("reading", self._read)
         self._compute = self.stages.timed("model", self._run)
         self._finish = self.stages.timed("predictions", self._decode)
-        self._splitter = BatchSplitter(engine)
+        self._splitter = BatchSplitter(engine, batch_size)
         Thread(target=self._serve, name="model", daemon=True).start()
 
     def submit(

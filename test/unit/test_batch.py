@@ -54,11 +54,11 @@ def greys(splitter: BatchSplitter, batch: list[LoadedJob]) -> list[list[int | No
 def test_every_image_gets_its_own_answer_whatever_the_memory(most: int) -> None:
     batch = [loaded(number) for number in range(16)]
     expected = [[None] * 2 if number % 5 == 4 else [number] * 2 for number in range(16)]
-    assert greys(BatchSplitter(Bounded(most)), batch) == expected
+    assert greys(BatchSplitter(Bounded(most), 16), batch) == expected
 
 
 def test_what_fitted_once_is_what_is_tried_next_and_it_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    splitter = BatchSplitter(engine := Bounded(3))
+    splitter = BatchSplitter(engine := Bounded(3), 16)
     for _ in range(3):
         greys(splitter, [loaded(number) for number in (0, 1, 2, 3, 5, 6, 7, 8)])
     assert engine.done == [2] * 12
@@ -67,14 +67,14 @@ def test_what_fitted_once_is_what_is_tried_next_and_it_is_said_once(capsys: pyte
 
 def test_an_image_too_large_for_the_gpu_goes_to_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     cpu = Bounded(1)
-    assert greys(BatchSplitter(Bounded(0, cpu)), [loaded(1), loaded(2)]) == [[1, 1], [2, 2]]
+    assert greys(BatchSplitter(Bounded(0, cpu), 16), [loaded(1), loaded(2)]) == [[1, 1], [2, 2]]
     assert cpu.done == [1, 1]
     assert capsys.readouterr().out.count("computed on the CPU") == 1
 
 
 @pytest.mark.parametrize("cpu", [None, Bounded(0)], ids=["on the CPU already", "too large there as well"])
 def test_an_image_too_large_for_everything_says_so(cpu: Bounded | None) -> None:
-    (output,) = BatchSplitter(Bounded(0, cpu)).run([loaded(1)])
+    (output,) = BatchSplitter(Bounded(0, cpu), 16).run([loaded(1)])
     assert output.reason == "there is not enough memory for this image"
     assert [request.raw for request in output.requests] == [{}, {}]
 
@@ -82,7 +82,7 @@ def test_an_image_too_large_for_everything_says_so(cpu: Bounded | None) -> None:
 def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="illegal"):
         greys(
-            BatchSplitter(Bounded(0, error=RuntimeError("CUDA error: an illegal memory access"))),
+            BatchSplitter(Bounded(0, error=RuntimeError("CUDA error: an illegal memory access")), 16),
             [loaded(0), loaded(1)],
         )
 
