@@ -129,7 +129,7 @@ def quantize(proto: "ModelProto", images: np.ndarray) -> tuple["ModelProto", lis
         layers = []
         for node in nodes:
             if node.op_type in _LAYERS:
-                alone = [node.name, *filter(None, [clips.get(node.output[0])])]
+                alone = [name for name in (node.name, clips.get(node.output[0])) if name]
                 errors = _errors(expected, _run(quantized(only=alone), feed))
                 layers.append((node.name, dict(zip(outputs, errors, strict=True))))
         layers.sort(key=lambda layer: -sum(layer[1].values()))

@@ -100,6 +100,11 @@ class ImageSlice(NamedTuple):
     number: int | None = None
 
 
+def states_place(name: str) -> bool:
+    """Return whether a mask file of this name can state where it lies in the patient."""
+    return _ending(name) in _VOLUMES
+
+
 def encode_mask(mask: np.ndarray, name: str, image: ImageSlice | None = None) -> bytes:
     """Encode a mask (H, W) uint8 in the format of its file's name, or as PNG; no bytes if that format can't hold it.
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple, Self
 import numpy as np
 
 from aurora.errors import ImageError
-from aurora.images import ImageSlice, encode_mask, mask_name_problem, read_mask
+from aurora.images import ImageSlice, encode_mask, mask_name_problem, read_mask, states_place
 from aurora.kinds import KINDS, Facts, Prediction, Record, prediction_files
 from aurora.predict.predictions import PredictedRow
 from aurora.rows import Row, image_file, predicted_mask_path
@@ -42,7 +42,9 @@ class EncodedRow(NamedTuple):
 def encode_row(root: Path, predicted: PredictedRow) -> EncodedRow:
     """Encode the mask of a row of the input folder `root`, if it has one, in the place of its image."""
     mask, row = predicted.prediction, predicted.row
-    content = encode_mask(mask, row.mask_path or "", _image(root, row)) if isinstance(mask, np.ndarray) else b""
+    name = row.mask_path or ""
+    image = _image(root, row) if states_place(name) else None
+    content = encode_mask(mask, name, image) if isinstance(mask, np.ndarray) else b""
     return EncodedRow(predicted, content, predicted.facts())
 
 

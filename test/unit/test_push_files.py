@@ -9,7 +9,7 @@ from aurora.model.checkpoint import read_spec
 from training.push.card import Publication
 from training.push.push import prepare
 
-#: What a training notes of itself, with paths of a machine in the configuration and in that of the weights before.
+#: The provenance of a checkpoint. Its configuration and that of its initial weights contain paths of a machine.
 PROVENANCE = {
     "config": {"init_from": "/home/jane/a.safetensors", "encoder": "runs/jane/b.safetensors", "preset": "micro"},
     "init_from": {"config": {"teachers": ["C:\\Users\\jane\\c.safetensors", "../jane/d.safetensors"], "stem": None}},
